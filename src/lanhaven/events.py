@@ -1,0 +1,199 @@
+"""What happened: the events, and the bus that carries them to whoever listens.
+
+Events are emitted in two places only, `residency/pool.py` and `gateway.py`. Metrics, the debug stream, the store and the
+dashboard subscribe; removing one of them changes nothing else. Events carry metadata, never prompts, answers or keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from lanhaven.types.chat import Usage
+from lanhaven.types.models import LoadConfig, Sampling
+
+
+def utc_now() -> str:
+    """ISO 8601 in UTC with milliseconds and Z: 2026-11-21T10:30:00.123Z."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayEvent:
+    """Something that happened. `name` is the event's name on the debug stream."""
+
+    name: ClassVar[str]
+    timestamp: str = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoadStart(GatewayEvent):
+    name = "model_load_start"
+    model_key: str
+    instance_id: str
+    load_config: LoadConfig
+    automatic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoadProgress(GatewayEvent):
+    """progress: 0..1, None where the engine tells stages only."""
+
+    name = "model_load_progress"
+    model_key: str
+    instance_id: str
+    stage: str
+    progress: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoadComplete(GatewayEvent):
+    name = "model_load_complete"
+    model_key: str
+    instance_id: str
+    load_config: LoadConfig
+    automatic: bool
+    activated: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnloadStart(GatewayEvent):
+    """reason: "request", "evicted", "idle", "crashed", "gone", "shutdown" or "abandoned" (a load nobody waits for)."""
+
+    name = "model_unload_start"
+    model_key: str
+    instance_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnloadComplete(GatewayEvent):
+    name = "model_unload_complete"
+    model_key: str
+    instance_id: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelActivate(GatewayEvent):
+    name = "model_activate"
+    model_key: str
+    instance_id: str | None
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceStart(GatewayEvent):
+    name = "inference_start"
+    request_id: str
+    method: str
+    path: str
+    dialect: str
+    model: str | None
+    client: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceQueued(GatewayEvent):
+    """The request waits for a slot or a load; `waiting` counts it too."""
+
+    name = "inference_queued"
+    request_id: str
+    model_key: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceComplete(GatewayEvent):
+    """A request ended well. Seconds since it was accepted; `queue_seconds` until it got its instance."""
+
+    name = "inference_complete"
+    request_id: str
+    model_key: str
+    instance_id: str
+    dialect: str
+    client: str | None
+    streamed: bool
+    seconds: float
+    queue_seconds: float
+    first_byte_seconds: float
+    finish_reason: str | None
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure(GatewayEvent):
+    """A request or an operation ended badly. operation: "inference", "model_load", "model_unload", ..."""
+
+    name = "error"
+    operation: str
+    error: str
+    code: str
+    status: int
+    request_id: str | None = None
+    model_key: str | None = None
+    instance_id: str | None = None
+    dialect: str | None = None
+    client: str | None = None
+    cancelled: bool = False  # the client left
+    seconds: float = 0.0
+
+
+Listener = Callable[[GatewayEvent], None]
+
+
+class Subscription:
+    """A bounded queue of events for one slow consumer. When it is full, new events are dropped and counted."""
+
+    def __init__(self, size: int) -> None:
+        self._queue: asyncio.Queue[GatewayEvent] = asyncio.Queue(size)
+        self._dropped = 0
+
+    def put(self, event: GatewayEvent) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self._dropped += 1
+
+    async def get(self) -> GatewayEvent:
+        return await self._queue.get()
+
+    def take_dropped(self) -> int:
+        """How many events were dropped since the last call."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+
+class EventBus:
+    """Carries events to listeners (called at once, must be quick and must not raise) and to bounded subscriptions."""
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Listener, ...] = ()
+
+    def emit(self, event: GatewayEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        self._listeners = tuple(each for each in self._listeners if each != listener)
+
+    @contextmanager
+    def subscribe(self, size: int = 256) -> Iterator[Subscription]:
+        subscription = Subscription(size)
+        self.listen(subscription.put)
+        try:
+            yield subscription
+        finally:
+            self.unlisten(subscription.put)
+
+    def __repr__(self) -> str:
+        return f"EventBus({len(self._listeners)} listeners)"

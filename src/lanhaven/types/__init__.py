@@ -1,0 +1,1 @@
+"""Domain types: plain frozen data, no behaviour beyond reading it."""

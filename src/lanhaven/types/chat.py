@@ -1,0 +1,73 @@
+"""The waist: what every dialect turns a request into, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Route(StrEnum):
+    """What is asked of an upstream, by its OpenAI path."""
+
+    CHAT = "/v1/chat/completions"
+    COMPLETION = "/v1/completions"
+    EMBEDDING = "/v1/embeddings"
+    RERANK = "/v1/rerank"
+    TOKENIZE = "/tokenize"
+
+
+@dataclass(slots=True)
+class InferenceRequest:
+    """An OpenAI request body: the fields we act on are named, all others are kept in `body` and forwarded.
+
+    `body` is owned by this request and may be changed in place before it is sent.
+    """
+
+    route: Route
+    body: dict[str, Any]
+    request_id: str
+    path: str  # the path the client called, for events
+    method: str = "POST"
+    dialect: str = "openai"
+    client: str | None = None  # name of the key used, for events
+    stream: bool = False  # set by the gateway once defaults are merged
+    usage_wanted: bool = False  # the client itself asked for the usage chunk of a stream
+
+    @property
+    def model(self) -> str | None:
+        """The model name as the client wrote it; None when absent or not a string."""
+        name = self.body.get("model")
+        return name if isinstance(name, str) else None
+
+
+@dataclass(slots=True)
+class Usage:
+    """Token counts of one request; zero where the upstream said nothing."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds on the monotonic clock at which a request reached each stage; None = not reached."""
+
+    accepted: float
+    leased: float | None = None
+    first_byte: float | None = None
+    finished: float | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a request ended, filled in as it goes."""
+
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str | None = None
+    status: int = 0

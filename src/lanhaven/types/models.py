@@ -1,0 +1,145 @@
+"""Models, instances, and how they are loaded and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class ModelKind(StrEnum):
+    """What a model is for."""
+
+    LLM = "llm"
+    VLM = "vlm"
+    EMBEDDING = "embedding"
+    RERANKER = "reranker"
+
+
+class InstanceState(StrEnum):
+    """Life of an instance: loading -> ready -> draining -> gone; failed ends a life early."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlay:
+    """Optional fields, None meaning "not said"; `over` lays one on another."""
+
+    def over(self, base: Self) -> Self:
+        """`self`, with what it leaves unsaid taken from `base`."""
+        return replace(base, **self.said())
+
+    def said(self) -> dict[str, Any]:
+        """The fields that are not None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadConfig(_Overlay):
+    """How to load a model. None leaves a field to the provider."""
+
+    context_length: int | None = None  # tokens per request (not the total over slots)
+    gpu_ratio: float | None = None  # 0..1, share of the layers on the GPU
+    gpu_layers: int | None = None  # wins over gpu_ratio
+    cpu_threads: int | None = None
+    rope_frequency_base: float | None = None
+    rope_frequency_scale: float | None = None
+    slots: int | None = None  # parallel sequences
+    flash_attention: bool | None = None
+    kv_type: str | None = None  # "f16", "q8_0", ...
+    idle_ttl: float | None = None  # seconds without a request after which it unloads; 0 = never
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling(_Overlay):
+    """Inference defaults, injected where a request is silent."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    stream: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that could run."""
+
+    key: str
+    provider: str  # name of the provider that runs it
+    kind: ModelKind = ModelKind.LLM
+    format: str = ""  # "gguf", "mlx", "" where unknown
+    size_bytes: int = 0
+    max_context: int | None = None
+    layers: int | None = None
+    quantization: str | None = None
+    architecture: str | None = None
+    capabilities: frozenset[str] = frozenset()  # "chat", "completion", "tools", "vision", "embedding", "rerank"
+    aliases: tuple[str, ...] = ()
+    path: Path | None = None
+    description: str = ""
+    unavailable: str | None = None  # why it cannot be loaded here; None = it can
+    load: LoadConfig = LoadConfig()  # this model's load profile
+    sampling: Sampling = Sampling()  # this model's sampling profile
+    pinned: bool = False
+    preload: bool = False
+    config: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)  # the provider's own settings from models.yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where an instance takes requests. It speaks OpenAI over HTTP/1.1.
+
+    Exactly one of `base_url` ("http://host:port" or "https://...", with an optional path prefix such as "/v1" NOT included)
+    and `socket` (path of a unix socket) is set. `prefix` is prepended to paths like "/v1/chat/completions".
+    """
+
+    model: str  # the model name to send
+    base_url: str | None = None
+    socket: str | None = None
+    prefix: str = ""
+    headers: tuple[tuple[str, str], ...] = ()  # e.g. (("authorization", "Bearer ..."),); secret: never logged
+    slots: int | None = None  # requests it computes at once; None = it bounds itself
+    reuse_after_stream: bool = True  # False: llama.cpp closes after a streamed reply without saying so
+    routes: frozenset[str] = frozenset({"/v1/chat/completions", "/v1/completions"})
+
+    def __repr__(self) -> str:
+        return f"Upstream({self.socket or self.base_url}{self.prefix} model={self.model!r} slots={self.slots})"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A loaded (or loading) copy of a model: a snapshot for lists and replies. Times are seconds on the monotonic clock."""
+
+    instance_id: str
+    model_key: str
+    provider: str
+    kind: ModelKind
+    state: InstanceState
+    load_config: LoadConfig
+    sampling: Sampling
+    automatic: bool  # loaded because a request asked for it: counts against max_loaded_models, may be evicted
+    pinned: bool
+    size_bytes: int  # memory: the estimate while loading, what the provider reports when ready
+    leases: int
+    waiting: int
+    slots: int | None
+    loaded_at: float | None
+    last_used: float
+    expires_at: float | None  # when the idle TTL would end it; None = never, or busy
+    progress: float | None = None  # 0..1 while loading, where the provider knows
+    stage: str | None = None
+    error: str | None = None
