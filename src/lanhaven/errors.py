@@ -3,6 +3,7 @@
 GatewayError
 ├── ClientError                 the request is at fault; sending it again unchanged cannot help
 │   ├── InvalidRequest          400 invalid_request
+│   ├── InvalidModelFile        400 invalid_model_file
 │   ├── NoActiveModel           400 no_active_model
 │   ├── ContextLengthExceeded   400 context_length_exceeded
 │   ├── Unauthorized            401 invalid_api_key
@@ -85,6 +86,12 @@ class ClientError(GatewayError):
 
 class InvalidRequest(ClientError):
     """A body, field or header that cannot be served; `param` names the field."""
+
+
+class InvalidModelFile(ClientError):
+    """A model file that is damaged, hostile, of another format, or not a regular file: facts hold reason, one fixed word."""
+
+    code = "invalid_model_file"
 
 
 class NoActiveModel(ClientError):
