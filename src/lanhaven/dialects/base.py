@@ -1,0 +1,193 @@
+"""What all dialects share: the client's side of one call, and `respond`, the one place that streams, ends and fails.
+
+The client leaving needs no watcher here: the listener cancels the task that runs the call when its connection is lost, in
+every phase, and the `finally` blocks on the way out close the upstream and give the instance back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lanhaven.errors import GatewayError
+from lanhaven.gateway import Gateway, Inference
+from lanhaven.types.chat import InferenceRequest
+from lanhaven.upstream.exchange import Exchange
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON: Headers = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+SSE: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold tokens back otherwise
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+class Dialect(Protocol):
+    """One API family: its routes, and how it words errors."""
+
+    name: str
+    stream_headers: Headers
+    keep_alive: bytes  # a frame that its clients ignore
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """Path -> method -> handler."""
+        ...
+
+    def error_body(self, error: GatewayError, request_id: str) -> bytes:
+        """The body of an error reply."""
+        ...
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """The last frame of a stream that fails after its status line; no success terminator follows it."""
+        ...
+
+
+@dataclass(slots=True)
+class Call:
+    """The client's side of one call: who asks, and where the answer goes."""
+
+    send: Send
+    request_id: str
+    path: str
+    method: str
+    dialect: Dialect
+    body: bytes = b""
+    query: bytes = b""
+    headers: Headers = field(default_factory=list)
+    key_name: str | None = None
+    interval: float = 15.0  # seconds between keep-alive comments of a silent stream
+    started: bool = False
+    _closing: bool = False
+    _busy: bool = False
+    _last: float = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    _pulse: asyncio.Task[None] | None = None
+
+    async def reply(self, status: int, body: bytes, headers: Headers = JSON) -> None:
+        """A whole reply."""
+        self.started = True
+        await self.send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    *headers,
+                    (b"content-length", b"%d" % len(body)),
+                    (b"x-request-id", self.request_id.encode()),
+                ],
+            }
+        )
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    def expect_stream(self) -> None:
+        """From now on a silence of `interval` seconds is filled with keep-alive frames.
+
+        The first one also sends the status line: a client that waits long for a load must not think us dead (and proxies
+        cut idle connections after 60 s). Until then a failure is still a plain error reply.
+        """
+        loop = asyncio.get_running_loop()
+        self._last = loop.time()
+        self._timer = loop.call_later(self.interval, self._tick)
+
+    async def start(self) -> None:
+        """Send the head of a streamed reply, unless a keep-alive frame already did."""
+        if self.started:
+            return
+        self.started = True
+        headers = [*self.dialect.stream_headers, (b"x-request-id", self.request_id.encode())]
+        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """Send a block of whole frames; waits while the client is slow."""
+        self._busy = True
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+        self._busy = False
+        self._last = asyncio.get_running_loop().time()
+
+    async def finish(self) -> None:
+        """End the streamed reply cleanly."""
+        await self._quiet()
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def fail(self, error: GatewayError) -> None:
+        """Tell the client: an error reply, or the dialect's error frame once the stream has begun."""
+        await self._quiet()
+        if not self.started:
+            body = self.dialect.error_body(error, self.request_id)
+            await self.reply(error.status, body, [*JSON, *retry_headers(error)])
+            return
+        await self.send(
+            {"type": "http.response.body", "body": self.dialect.error_frame(error, self.request_id), "more_body": False}
+        )
+
+    async def _quiet(self) -> None:
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._pulse is not None:
+            await self._pulse
+
+    def _tick(self) -> None:
+        if self._closing:
+            return
+        loop = asyncio.get_running_loop()
+        due = self._last + self.interval
+        if self._busy or loop.time() < due:
+            self._timer = loop.call_at(max(due, loop.time() + 0.01), self._tick)
+            return
+        self._pulse = loop.create_task(self._beat())
+        self._last = loop.time()
+        self._timer = loop.call_later(self.interval, self._tick)
+
+    async def _beat(self) -> None:
+        if not (self._busy or self._closing):
+            await self.start()
+            await self.write(self.dialect.keep_alive)
+
+    def release(self) -> None:
+        """Stop the keep-alive timer for good (the client left)."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._pulse is not None:
+            self._pulse.cancel()
+
+
+Handler = Callable[[Call], Awaitable[None]]
+Relay = Callable[[Call, Inference, Exchange], Awaitable[None]]
+
+
+async def respond(call: Call, gateway: Gateway, request: InferenceRequest, relay: Relay) -> None:
+    """Serve one inference: `relay` copies the reply of the upstream to the client in the dialect's words.
+
+    A failure before the status line is an error reply with its own status, after it an error frame. In both cases the
+    instance is free and the terminal event is out before the client hears of it.
+    """
+    try:
+        async with gateway.infer(request) as inference:
+            if request.body.get("stream") is True:
+                call.expect_stream()
+            exchange = await inference.open()
+            if exchange.status >= 400:
+                raise await exchange.error()
+            await relay(call, inference, exchange)
+    except GatewayError as error:
+        await call.fail(error)
+    finally:
+        call.release()
+
+
+def retry_headers(error: GatewayError) -> Headers:
+    """Retry-After (whole seconds, at least 1) and x-should-retry, where the error says something about them."""
+    headers: Headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+    if error.retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.retry else b"false"))
+    return headers

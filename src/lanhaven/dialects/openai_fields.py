@@ -1,0 +1,177 @@
+"""What an OpenAI body may hold: checks that name the field at fault, before anything is leased or sent.
+
+Only what would harm us or an engine, or what an engine answers badly (engines serve `messages: []`, for example), is
+checked here; the rest is the upstream's to judge. Unknown fields pass, except those that steer an engine's insides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lanhaven.errors import InvalidRequest
+
+MAX_MESSAGES = 4096
+MAX_TOOLS = 256
+MAX_STRING = 8 << 20
+
+# Routing, credentials, files and slots of an engine are not a client's business (F-128).
+FORBIDDEN = frozenset(
+    {
+        "api_base", "base_url", "url", "headers", "extra_body", "extra_headers", "prompt_embeds", "lora", "lora_adapters",
+        "slot_id", "id_slot", "chat_template", "slot_save_path", "media_path", "n_keep_alive",
+    }
+)  # fmt: skip
+
+Check = Callable[[str, Any], None]
+
+
+def _number(low: float, high: float) -> Check:
+    def check(name: str, value: Any) -> None:
+        if value is None:
+            return
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}.", param=name, retry=False)
+
+    return check
+
+
+def _integer(low: int, high: int) -> Check:
+    def check(name: str, value: Any) -> None:
+        if value is None:
+            return
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise InvalidRequest(f"{name} must be a whole number from {low} to {high}.", param=name, retry=False)
+
+    return check
+
+
+def _boolean(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequest(f"{name} must be true or false.", param=name, retry=False)
+
+
+def _text(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(f"{name} must be a string.", param=name, retry=False)
+
+
+def _object(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, dict):
+        raise InvalidRequest(f"{name} must be an object.", param=name, retry=False)
+
+
+def _stop(name: str, value: Any) -> None:
+    listed = value if isinstance(value, list) else [value]
+    if value is not None and (len(listed) > 16 or not all(isinstance(each, str) for each in listed)):
+        raise InvalidRequest("stop must be a string or up to 16 strings.", param=name, retry=False)
+
+
+def _tools(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, list) or len(value) > MAX_TOOLS or not all(isinstance(each, dict) for each in value):
+        raise InvalidRequest(f"tools must be a list of at most {MAX_TOOLS} objects.", param=name, retry=False)
+
+
+_TOKENS = _integer(0, 1 << 30)
+
+CHECKS: Mapping[str, Check] = MappingProxyType(
+    {
+        "model": _text,
+        "stream": _boolean,
+        "stream_options": _object,
+        "temperature": _number(0, 100),
+        "top_p": _number(0, 1),
+        "min_p": _number(0, 1),
+        "top_k": _integer(-1, 1 << 20),
+        "repeat_penalty": _number(0, 100),
+        "presence_penalty": _number(-2, 2),
+        "frequency_penalty": _number(-2, 2),
+        "max_tokens": _TOKENS,
+        "max_completion_tokens": _TOKENS,
+        "seed": _integer(-(1 << 63), (1 << 63) - 1),
+        "n": _integer(1, 8),
+        "top_logprobs": _integer(0, 20),
+        "logit_bias": _object,
+        "response_format": _object,
+        "stop": _stop,
+        "tools": _tools,
+        "dimensions": _integer(1, 1 << 20),
+    }
+)
+
+
+def check_fields(body: dict[str, Any]) -> None:
+    """Check every field that has a rule; drop the forbidden ones. InvalidRequest names the field."""
+    for name, value in body.items():
+        rule = CHECKS.get(name)
+        if rule is not None:
+            rule(name, value)
+    if not FORBIDDEN.isdisjoint(body):
+        for name in FORBIDDEN.intersection(body):
+            del body[name]
+
+
+def check_messages(body: dict[str, Any]) -> None:
+    """`messages` must be a list of objects with a role, not empty; images must come as data URIs."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequest("messages must be a list with at least one message.", param="messages", retry=False)
+    if len(messages) > MAX_MESSAGES:
+        raise InvalidRequest(f"messages may hold at most {MAX_MESSAGES} messages.", param="messages", retry=False)
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise InvalidRequest("Each message must be an object with a role.", param=f"messages[{index}]", retry=False)
+        content = message.get("content")
+        if isinstance(content, list):
+            _check_parts(content, index)
+        elif content is not None and (not isinstance(content, str) or len(content) > MAX_STRING):
+            raise InvalidRequest(
+                "content must be a string of at most 8 MiB, a list of parts, or null.",
+                param=f"messages[{index}].content",
+                retry=False,
+            )
+
+
+def _check_parts(parts: list[Any], index: int) -> None:
+    for at, part in enumerate(parts):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise InvalidRequest(
+                "Each content part must be an object with a type.",
+                param=f"messages[{index}].content[{at}]",
+                retry=False,
+            )
+        for name in ("image_url", "input_audio", "video_url"):
+            _check_source(part.get(name), f"messages[{index}].content[{at}].{name}")
+
+
+def _check_source(source: Any, param: str) -> None:
+    """An engine would fetch a URL itself, from inside the LAN, and open file:// paths: only data URIs reach it (F-161)."""
+    url = source.get("url") if isinstance(source, dict) else source
+    if isinstance(url, str) and not url.startswith("data:"):
+        raise InvalidRequest("Remote images are disabled: send the image as a data: URI.", param=param, retry=False)
+
+
+def check_prompt(body: dict[str, Any]) -> None:
+    """`prompt` of a text completion: a string, token ids, or a list of either."""
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str | list) or prompt == []:
+        raise InvalidRequest("prompt must be a string, a list of strings, or token ids.", param="prompt", retry=False)
+
+
+def check_input(body: dict[str, Any]) -> None:
+    """`input` of an embedding: a string, token ids, or a list of either, not empty."""
+    given = body.get("input")
+    if not isinstance(given, str | list) or not given:
+        raise InvalidRequest("input must be a string, a list of strings, or token ids.", param="input", retry=False)
+
+
+def check_documents(body: dict[str, Any]) -> None:
+    """`query` and `documents` of a rerank."""
+    if not isinstance(body.get("query"), str):
+        raise InvalidRequest("query must be a string.", param="query", retry=False)
+    documents = body.get("documents")
+    if not isinstance(documents, list) or not documents:
+        raise InvalidRequest("documents must be a list with at least one text.", param="documents", retry=False)

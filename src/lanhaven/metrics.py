@@ -1,0 +1,262 @@
+"""Counts and times of what went through: a listener of the event bus, read by /debug/* and /metrics.
+
+A ring of the last 100 requests answers the JSON routes; Prometheus keeps the long view. Labels are model keys of the
+catalog, dialects and error codes only, so their number is bounded whatever clients send (F-188).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from lanhaven.events import (
+    Failure,
+    GatewayEvent,
+    InferenceComplete,
+    InferenceStart,
+    ModelLoadComplete,
+    ModelUnloadComplete,
+)
+from lanhaven.types.chat import Usage
+
+RING = 100
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+@dataclass(slots=True)
+class Record:
+    """One request as the ring remembers it. status: pending, completed, failed or cancelled."""
+
+    request_id: str
+    path: str
+    model: str | None
+    timestamp: str
+    status: str = "pending"
+    seconds: float | None = None
+    first_byte_seconds: float | None = None
+    usage: Usage | None = None
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """S0-59: requestId, status, timeMs, timestamp, and what else is known."""
+        body: dict[str, Any] = {
+            "requestId": self.request_id,
+            "status": self.status,
+            "timeMs": None if self.seconds is None else round(self.seconds * 1000),
+            "timestamp": self.timestamp,
+            "path": self.path,
+            "model": self.model,
+        }
+        if self.first_byte_seconds is not None:
+            body["timeToFirstByteMs"] = round(self.first_byte_seconds * 1000)
+        if self.usage is not None:
+            body["tokenUsage"] = token_usage(self.usage)
+        if self.error is not None:
+            body["error"] = self.error
+        return body
+
+
+def token_usage(usage: Usage) -> dict[str, int]:
+    """S0-x6."""
+    return {
+        "promptTokens": usage.prompt_tokens,
+        "completionTokens": usage.completion_tokens,
+        "totalTokens": usage.total_tokens,
+    }
+
+
+class Prometheus:
+    """The exported series, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "lanhaven_requests", "Requests that ended, by outcome.", ["model", "dialect", "code"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "lanhaven_request_seconds",
+            "Time from acceptance to the end.",
+            ["model"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.first = Histogram(
+            "lanhaven_first_byte_seconds",
+            "Time from acceptance to the first byte of the reply.",
+            ["model"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.queue = Histogram(
+            "lanhaven_queue_seconds", "Time spent waiting for an instance.", ["model"], buckets=SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
+        self.tokens = Counter("lanhaven_tokens", "Tokens.", ["model", "kind"], registry=self.registry)
+        self.inflight = Gauge("lanhaven_inflight_requests", "Requests under way.", registry=self.registry)
+        self.loads = Counter("lanhaven_model_loads", "Loads that succeeded.", ["model"], registry=self.registry)
+        self.unloads = Counter(
+            "lanhaven_model_unloads", "Unloads, by reason.", ["model", "reason"], registry=self.registry
+        )
+        self.failures = Counter(
+            "lanhaven_operation_failures", "Failed operations.", ["operation", "code"], registry=self.registry
+        )
+
+
+class _Series:
+    """The children of one model's series: looking labels up costs more than counting."""
+
+    __slots__ = ("completion", "first", "ok", "prompt", "queue", "seconds")
+
+    def __init__(self, series: Prometheus, model: str, dialect: str) -> None:
+        self.ok = series.requests.labels(model, dialect, "ok")
+        self.seconds = series.seconds.labels(model)
+        self.first = series.first.labels(model)
+        self.queue = series.queue.labels(model)
+        self.prompt = series.tokens.labels(model, "prompt")
+        self.completion = series.tokens.labels(model, "completion")
+
+
+class Metrics:
+    """Listens to the bus. total = completed + failed + cancelled + inflight, always."""
+
+    def __init__(self) -> None:
+        self.prometheus = Prometheus()
+        self.completed = 0
+        self.failed = 0
+        self.cancelled = 0
+        self.errors = 0  # failed requests and failed operations
+        self._open: dict[str, Record] = {}
+        self._ring: deque[Record] = deque(maxlen=RING)
+        self._series: OrderedDict[tuple[str, str], _Series] = OrderedDict()
+        self._tokens = Usage()
+        self._tokens_seconds = 0.0
+        self._with_tokens = 0
+
+    @property
+    def inflight(self) -> int:
+        return len(self._open)
+
+    @property
+    def total(self) -> int:
+        return self.completed + self.failed + self.cancelled + self.inflight
+
+    def listen(self, event: GatewayEvent) -> None:
+        """Take one event in; called by the bus for every event."""
+        match event:
+            case InferenceComplete():
+                self._complete(event)
+            case InferenceStart():
+                self._start(event)
+            case Failure() if event.request_id is not None:
+                self._fail(event)
+            case Failure():
+                self.errors += 1
+                self.prometheus.failures.labels(event.operation, event.code).inc()
+            case ModelLoadComplete():
+                self.prometheus.loads.labels(event.model_key).inc()
+            case ModelUnloadComplete():
+                self.prometheus.unloads.labels(event.model_key, event.reason).inc()
+            case _:
+                pass
+
+    def _start(self, event: InferenceStart) -> None:
+        record = Record(event.request_id, event.path, event.model, event.timestamp)
+        self._open[event.request_id] = record
+        self._ring.append(record)
+
+    def _complete(self, event: InferenceComplete) -> None:
+        self.completed += 1
+        record = self._open.pop(event.request_id)
+        record.status = "completed"
+        record.seconds = event.seconds
+        record.model = event.model_key
+        record.first_byte_seconds = event.first_byte_seconds
+        series = self._of(event.model_key, event.dialect)
+        series.ok.inc()
+        series.seconds.observe(event.seconds)
+        series.first.observe(event.first_byte_seconds)
+        series.queue.observe(event.queue_seconds)
+        if event.usage.total_tokens:
+            record.usage = event.usage
+            self._count_tokens(event, series)
+
+    def _count_tokens(self, event: InferenceComplete, series: _Series) -> None:
+        series.prompt.inc(event.usage.prompt_tokens)
+        series.completion.inc(event.usage.completion_tokens)
+        self._tokens.prompt_tokens += event.usage.prompt_tokens
+        self._tokens.completion_tokens += event.usage.completion_tokens
+        self._tokens_seconds += event.seconds
+        self._with_tokens += 1
+
+    def _fail(self, event: Failure) -> None:
+        record = self._open.pop(event.request_id or "")
+        record.seconds = event.seconds
+        if event.cancelled:
+            self.cancelled += 1
+            record.status = "cancelled"
+        else:
+            self.failed += 1
+            self.errors += 1
+            record.status = "failed"
+            record.error = event.error
+        self.prometheus.requests.labels(event.model_key or "", event.dialect or "", event.code).inc()
+
+    def _of(self, model: str, dialect: str) -> _Series:
+        key = (model, dialect)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series(self.prometheus, model, dialect)
+        return series
+
+    def recent(self, count: int) -> list[dict[str, Any]]:
+        """The last `count` requests, newest first."""
+        return [each.as_json() for each in islice(reversed(self._ring), count)]
+
+    def performance(self) -> dict[str, Any]:
+        """S0-63 and S0-x7: counts, percent, milliseconds."""
+        times = sorted(each.seconds * 1000 for each in self._ring if each.status == "completed" and each.seconds)
+        ended = self.total - self.inflight
+        tokens = self._tokens
+        mean = self._with_tokens or 1
+        return {
+            "totalRequests": self.total,
+            "totalErrors": self.errors,
+            "errorRate": round(100 * self.errors / ended, 2) if ended else 0.0,
+            "recentRequestCount": len(self._ring),
+            "completedRequestCount": sum(each.status == "completed" for each in self._ring),
+            "avgResponseTimeMs": round(fmean(times), 2) if times else 0.0,
+            "minResponseTimeMs": round(times[0], 2) if times else 0.0,
+            "maxResponseTimeMs": round(times[-1], 2) if times else 0.0,
+            "medianResponseTimeMs": round(times[len(times) // 2], 2) if times else 0.0,
+            "p95ResponseTimeMs": round(_quantile(times, 0.95), 2),
+            "inflightRequests": self.inflight,
+            "cancelledRequests": self.cancelled,
+            "avgTokensPerSec": round(tokens.completion_tokens / self._tokens_seconds, 2) if self._tokens_seconds else 0.0,
+            "totalTokensProcessed": tokens.total_tokens,
+            "requestsWithTokenData": self._with_tokens,
+            "tokenStats": {
+                "totalPromptTokens": tokens.prompt_tokens,
+                "totalCompletionTokens": tokens.completion_tokens,
+                "avgPromptTokens": round(tokens.prompt_tokens / mean, 2),
+                "avgCompletionTokens": round(tokens.completion_tokens / mean, 2),
+            },
+        }
+
+    def oldest_pending(self) -> Record | None:
+        """The request that has been under way for longest."""
+        return next(iter(self._open.values()), None)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        self.prometheus.inflight.set(self.inflight)
+        return generate_latest(self.prometheus.registry)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

@@ -1,0 +1,221 @@
+"""The admin API: list, load, estimate, unload, activate models (S0-05..37)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from lanhaven.errors import GatewayError, ModelNotFound
+from lanhaven.server.admin_types import (
+    ActivateBody,
+    LoadBody,
+    UnloadBody,
+    load_config_json,
+    sampling_json,
+)
+from lanhaven.server.services import Services
+from lanhaven.types.models import Instance, ModelInfo
+
+
+def admin_router(services: Services) -> APIRouter:
+    """Routes under /admin."""
+    router = APIRouter(prefix="/admin", tags=["admin"])
+    gateway = services.gateway
+
+    @router.get("/models")
+    async def list_models() -> dict[str, Any]:
+        """Models in memory (`loaded`) and all models that could run (`downloaded`)."""
+        default = services.catalog.default_model
+        return {
+            "loaded": [instance_json(each, services) for each in services.pool.instances()],
+            "downloaded": [model_json(each, default) for each in services.catalog.models()],
+        }
+
+    @router.post("/models/load", responses={404: {}, 409: {}, 503: {}})
+    async def load_model(body: LoadBody) -> dict[str, Any]:
+        """Load a model, wait until it is ready, and (by default) make it the active one."""
+        result = await gateway.load(
+            body.model_key,
+            instance_id=body.instance_id,
+            config=body.load_config.config(body.ttl_seconds),
+            sampling=body.default_inference.sampling() if body.default_inference else None,
+            activate=body.activate,
+            pinned=body.pinned,
+            force=body.force,
+        )
+        instance = result.instance
+        return {
+            "status": "loaded",
+            "modelKey": instance.model_key,
+            "instanceId": instance.instance_id,
+            "activated": body.activate,
+            "totalTimeMs": round(result.seconds * 1000),
+            "message": f"Model loaded successfully via {services.providers[instance.provider].name}",
+            "loadConfig": load_config_json(instance.load_config),
+            "defaultInference": sampling_json(instance.sampling),
+            "applied": dict(result.applied),
+            "ignored": [{"key": each.key, "reason": each.reason} for each in result.ignored],
+            "reused": result.reused,
+            "sizeBytes": instance.size_bytes,
+        }
+
+    @router.post("/models/estimate", responses={404: {}})
+    async def estimate_model(body: LoadBody) -> dict[str, Any]:
+        """How much memory loading would take, and whether it would fit; nothing is loaded."""
+        info = gateway.model(body.model_key)
+        config = body.load_config.config(body.ttl_seconds).over(info.load)
+        return estimate_json(info, services, config)
+
+    @router.post("/models/unload", responses={404: {}})
+    async def unload_model(body: UnloadBody) -> JSONResponse:
+        """Unload one instance, or all of a model: requests under way may finish (up to the drain timeout)."""
+        start = services.clock()
+        try:
+            gone = await gateway.unload(body.model_key, body.instance_id, force=body.force)
+        except ModelNotFound:
+            return JSONResponse(not_found(body.model_key, body.instance_id), 404)
+        name = services.providers[gone[0].provider].name
+        return JSONResponse(
+            {
+                "status": "unloaded",
+                "modelKey": gone[0].model_key,
+                "instanceId": gone[0].instance_id if len(gone) == 1 else body.instance_id,
+                "instanceIds": [each.instance_id for each in gone],
+                "totalTimeMs": round((services.clock() - start) * 1000),
+                "message": f"Model unloaded successfully via {name}",
+            }
+        )
+
+    @router.post("/models/activate", responses={404: {}})
+    async def activate_model(body: ActivateBody) -> JSONResponse:
+        """Make a loaded instance the active one, and change its defaults if some are given."""
+        sampling = body.default_inference.sampling() if body.default_inference else None
+        try:
+            key, instance_id, kept = gateway.activate(body.model_key, body.instance_id, sampling, merge=body.merge)
+        except ModelNotFound as error:
+            return JSONResponse(not_found(body.model_key, body.instance_id, error.hint), 404)
+        return JSONResponse(
+            {
+                "status": "activated",
+                "modelKey": key,
+                "instanceId": instance_id,
+                "defaultInference": sampling_json(kept),
+                "message": "Model activated successfully",
+            }
+        )
+
+    @router.post("/models/refresh")
+    async def refresh_models() -> dict[str, Any]:
+        """Read models.yaml again and ask the providers what they have."""
+        services.reload_models()
+        await services.catalog.refresh()
+        return {"status": "refreshed", "models": len(services.catalog.models()), "problems": services.catalog.problems}
+
+    @router.get("/models/{key:path}/logs", responses={404: {}})
+    async def model_logs(key: str, instance: str | None = None) -> dict[str, Any]:
+        """The last lines that the engine of an instance wrote."""
+        target = services.catalog.resolve(instance or key, services.pool.ids())
+        instance_id = instance or target.instance_id or target.info.key
+        return {"instanceId": instance_id, "lines": list(services.providers[target.info.provider].logs(instance_id))}
+
+    return router
+
+
+def instance_json(instance: Instance, services: Services) -> dict[str, Any]:
+    """One entry of `loaded` (S0-06) with what else is known."""
+    now = services.clock()
+    active = services.catalog.active
+    return {
+        "path": instance.model_key,
+        "identifier": instance.instance_id,
+        "provider": instance.provider,
+        "type": instance.kind.value,
+        "state": instance.state.value,
+        "sizeBytes": instance.size_bytes,
+        "contextLength": instance.load_config.context_length,
+        "slots": instance.slots,
+        "busy": instance.leases,
+        "waiting": instance.waiting,
+        "pinned": instance.pinned,
+        "automatic": instance.automatic,
+        "active": active is not None and active.instance_id == instance.instance_id,
+        "idleSeconds": round(max(0.0, now - instance.last_used), 1) if not instance.leases else 0.0,
+        "expiresInSeconds": None if instance.expires_at is None else round(max(0.0, instance.expires_at - now), 1),
+        "progress": instance.progress,
+        "stage": instance.stage,
+        "loadConfig": load_config_json(instance.load_config),
+        "defaultInference": sampling_json(instance.sampling),
+        "error": instance.error,
+    }
+
+
+def model_json(info: ModelInfo, default: str | None) -> dict[str, Any]:
+    """One entry of `downloaded` (S0-07) with what else is known."""
+    return {
+        "path": info.key,
+        "size": info.size_bytes,
+        "type": info.kind.value,
+        "provider": info.provider,
+        "format": info.format or None,
+        "quantization": info.quantization,
+        "architecture": info.architecture,
+        "maxContextLength": info.max_context,
+        "layers": info.layers,
+        "capabilities": sorted(info.capabilities),
+        "aliases": list(info.aliases),
+        "available": info.unavailable is None,
+        "unavailableReason": info.unavailable,
+        "description": info.description,
+        "default": info.key == default,
+    }
+
+
+def estimate_json(info: ModelInfo, services: Services, config: Any) -> dict[str, Any]:
+    """Needed against available bytes, and the largest power-of-two context that would fit."""
+    provider = services.providers[info.provider]
+    available = services.available_memory()
+    needed = provider.estimate(info, config)
+    most = config.context_length or info.max_context or 0
+    fitting = None
+    if needed > available:
+        sizes = [1 << power for power in range(24, 8, -1) if 1 << power < most]
+        fitting = next((n for n in sizes if provider.estimate(info, _with_context(config, n)) <= available), None)
+    return {
+        "modelKey": info.key,
+        "neededBytes": needed,
+        "availableBytes": available,
+        "fits": needed <= available,
+        "contextLength": config.context_length,
+        "slots": config.slots,
+        "suggestedContextLength": fitting,
+    }
+
+
+def _with_context(config: Any, length: int) -> Any:
+    return type(config)(context_length=length).over(config)
+
+
+def not_found(key: str, instance_id: str | None, hint: str | None = None) -> dict[str, Any]:
+    """S0-34, S0-75, C8, C21."""
+    message = f"Model not found: {key}" + (f" (instance: {instance_id})" if instance_id is not None else "")
+    body: dict[str, Any] = {"status": "not_found", "modelKey": key}
+    if instance_id is not None:
+        body["instanceId"] = instance_id
+    return body | {"message": message, "error": message, "code": "model_not_found"} | ({"hint": hint} if hint else {})
+
+
+def native_error(error: GatewayError) -> dict[str, Any]:
+    """An error of the native routes: the text under `error`, the rest beside it in camelCase."""
+    body: dict[str, Any] = {"error": error.message, "code": error.code}
+    if error.param is not None:
+        body["param"] = error.param
+    if error.hint is not None:
+        body["hint"] = error.hint
+    return body | {_camel(name): value for name, value in error.facts.items()}
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)

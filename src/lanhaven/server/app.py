@@ -1,0 +1,189 @@
+"""The application: inference routes by one look-up, everything else to the native API. Pure ASGI.
+
+Around it stands the security middleware; in front of both the listener, which cancels a call whose client has left.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import structlog
+
+from lanhaven.dialects.base import JSON, Call, Dialect, Handler, retry_headers
+from lanhaven.errors import GatewayError, InternalError, MethodNotAllowed
+from lanhaven.gateway import SHUTDOWN
+from lanhaven.server.body import read_body
+from lanhaven.server.native import error_json
+from lanhaven.wire import encode
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BANNER = b"LanHaven is running\n"
+
+
+def new_request_id() -> str:
+    """`req_<milliseconds>_<random>` (S0-x11)."""
+    return f"req_{time.time_ns() // 1_000_000}_{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A handler and the dialect whose words its errors take."""
+
+    dialect: Dialect
+    methods: Mapping[str, Handler]
+
+
+class Router:
+    """Path -> methods, exact first, then the few paths that end in a name."""
+
+    def __init__(self, dialects: tuple[Dialect, ...]) -> None:
+        table = {
+            path: Routed(dialect, methods) for dialect in dialects for path, methods in dialect.routes().items()
+        }
+        self._exact = {path: routed for path, routed in table.items() if not path.endswith("/") or path == "/"}
+        self._prefixes = {path: routed for path, routed in table.items() if path.endswith("/") and path != "/"}
+
+    def find(self, path: str) -> Routed | None:
+        """The route of a decoded path; None when the native API has to look."""
+        found = self._exact.get(path)
+        if found is not None:
+            return found
+        for prefix, routed in self._prefixes.items():
+            if path.startswith(prefix) and len(path) > len(prefix):
+                return routed
+        return None
+
+    def paths(self) -> dict[str, tuple[str, ...]]:
+        """Every path with its methods, for the documentation tests."""
+        return {path: tuple(routed.methods) for path, routed in {**self._exact, **self._prefixes}.items()}
+
+
+class App:
+    """Serves every HTTP request. Bodies are read here, bounded, before any handler runs."""
+
+    def __init__(
+        self, router: Router, native: ASGI, *, max_body: int, interval: float, draining: Callable[[], bool]
+    ) -> None:
+        self.router = router
+        self._native = native
+        self._max_body = max_body
+        self._interval = interval
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        routed = self.router.find(scope["path"])
+        if routed is None:
+            await self._other(scope, receive, send)
+            return
+        key = scope.get("lanhaven.key")
+        call = Call(
+            send=send,
+            request_id=new_request_id(),
+            path=scope["path"],
+            method=scope["method"],
+            dialect=routed.dialect,
+            query=scope["query_string"],
+            headers=scope["headers"],
+            key_name=None if key is None else key.name,
+            interval=self._interval,
+        )
+        await self._serve(call, routed, scope, receive)
+
+    async def _serve(self, call: Call, routed: Routed, scope: Scope, receive: Receive) -> None:
+        try:
+            if self._draining():
+                raise SHUTDOWN
+            handler = routed.methods.get(call.method)
+            if handler is None:
+                raise MethodNotAllowed(f"{call.path} takes {', '.join(routed.methods)}, not {call.method}.")
+            if call.method == "POST":
+                call.body = await read_body(scope, receive, self._max_body)
+            await handler(call)
+        except GatewayError as error:
+            await call.fail(error)
+        except Exception as error:  # the last resort: nothing of a defect's inside may reach a client
+            structlog.get_logger().exception("unhandled", request_id=call.request_id, path=call.path)
+            await call.fail(InternalError(f"Internal error; the log knows more under {call.request_id}."))
+            if isinstance(error, MemoryError):
+                raise
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/" and scope["method"] in ("GET", "HEAD"):
+            await plain(send, 200, BANNER if scope["method"] == "GET" else b"", b"text/plain; charset=utf-8")
+            return
+        request_id = new_request_id()
+        started = False
+
+        async def tracked(message: dict[str, Any]) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id.encode())]}
+            await send(message)
+
+        try:
+            if self._draining() and scope["path"] not in ("/health", "/livez", "/readyz"):
+                raise SHUTDOWN
+            body = await read_body(scope, receive, self._max_body)
+            await self._native(scope, replay(body, receive), tracked)
+        except GatewayError as error:
+            await refuse(tracked, error)
+        except Exception:  # the last resort, as above
+            structlog.get_logger().exception("unhandled", request_id=request_id, path=scope["path"])
+            if not started:
+                await refuse(tracked, InternalError(f"Internal error; the log knows more under {request_id}."))
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was read already, then whatever comes after it."""
+    given = False
+
+    async def again() -> dict[str, Any]:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return again
+
+
+async def plain(send: Send, status: int, body: bytes, kind: bytes) -> None:
+    """A small reply."""
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, error: GatewayError) -> None:
+    """An error reply of the native API."""
+    body = encode(error_json(error))
+    headers = [*JSON, *retry_headers(error), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def refusal(router: Router) -> Callable[[Scope, GatewayError, str], tuple[bytes, list[tuple[bytes, bytes]]]]:
+    """How the security middleware words an error: in the dialect of the path. Returns body and headers."""
+
+    def encode_for(scope: Scope, error: GatewayError, request_id: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        routed = router.find(unquote(scope["path"]))
+        if routed is None:
+            return encode(error_json(error)), [*JSON, *retry_headers(error)]
+        return routed.dialect.error_body(error, request_id), [*JSON, *retry_headers(error)]
+
+    return encode_for
+
+
+__all__ = ["App", "Router", "new_request_id", "refusal"]

@@ -1,0 +1,113 @@
+"""Puts the parts of a server together from its settings. The only place that knows all of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lanhaven.catalog import Catalog
+from lanhaven.config import Settings
+from lanhaven.events import EventBus
+from lanhaven.gateway import Gateway, GatewayLimits
+from lanhaven.metrics import Metrics
+from lanhaven.models_file import ModelsFile, models_path, read
+from lanhaven.providers.base import Provider, ProviderContext
+from lanhaven.providers.registry import create, provider_names
+from lanhaven.residency.pool import Pool
+from lanhaven.residency.settings import PoolSettings
+from lanhaven.server.memory import within_budget
+from lanhaven.server.services import Services
+from lanhaven.upstream.pool import Timers, UpstreamClient
+
+
+def build(settings: Settings, draining: Callable[[], bool]) -> Services:
+    """Services for these settings; nothing is loaded and no socket is open yet."""
+    clock = time.monotonic
+    bus = EventBus()
+    metrics = Metrics()
+    bus.listen(metrics.listen)
+    providers = make_providers(settings)
+    path = models_path(settings)
+    models = read(path)
+    catalog = Catalog(models.entries, providers, default_model=models.default_model)
+    free = within_budget(settings.memory_budget, lambda: sum(each.size_bytes for each in pool.instances()))
+    pool = Pool(
+        providers=providers,
+        bus=bus,
+        settings=pool_settings(settings, models),
+        available_memory=free,
+        clock=clock,
+        find_model=catalog.get,
+    )
+    client = UpstreamClient(timers(settings))
+    limits = GatewayLimits(queue_wait=settings.queue_wait, queue_wait_stream=settings.queue_wait_stream)
+    gateway = Gateway(catalog, pool, client, bus, limits, clock)
+
+    def reload_models() -> None:
+        fresh = read(path)
+        catalog.replace(fresh.entries, default_model=fresh.default_model)
+
+    return Services(
+        settings=settings,
+        providers=providers,
+        catalog=catalog,
+        pool=pool,
+        client=client,
+        bus=bus,
+        gateway=gateway,
+        metrics=metrics,
+        clock=clock,
+        started=clock(),
+        available_memory=free,
+        reload_models=reload_models,
+        draining=draining,
+    )
+
+
+def make_providers(settings: Settings) -> dict[str, Provider]:
+    """Every registered provider; the mock only when it is asked for."""
+    run_dir = private(settings.run_dir / str(os.getpid()))
+    names = [name for name in provider_names() if name != "mock" or settings.mock]
+    return {name: create(name, context(settings, name, run_dir)) for name in names}
+
+
+def context(settings: Settings, name: str, run_dir: Path) -> ProviderContext:
+    """A provider's options: the settings that concern engines, then its own block of config.yaml."""
+    general = {
+        "default_slots": settings.default_slots,
+        "prompt_cache_mib": settings.prompt_cache_mib,
+        "engine_stop": settings.engine_stop,
+    }
+    return ProviderContext(name, run_dir, {**general, **settings.providers.get(name, {})})
+
+
+def private(folder: Path) -> Path:
+    """Create a folder that only this user may enter."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)  # mkdir's mode is cut by the umask, and does not touch a folder that exists
+    return folder
+
+
+def pool_settings(settings: Settings, models: ModelsFile) -> PoolSettings:
+    """models.yaml may set the number of automatic instances too; it is nearer to the models and wins."""
+    return PoolSettings(
+        max_automatic=models.max_loaded_models or settings.max_loaded_models,
+        queue_depth=settings.queue_depth,
+        idle_ttl=settings.idle_ttl,
+        drain_timeout=settings.drain_timeout,
+        load_timeout=settings.load_timeout,
+        load_stall=settings.load_stall,
+    )
+
+
+def timers(settings: Settings) -> Timers:
+    """The upstream client's clocks."""
+    return Timers(
+        connect=settings.upstream_connect,
+        first_byte=settings.first_byte_timeout,
+        total=settings.proxy_timeout,
+        idle=settings.stream_idle,
+        stream_total=settings.proxy_stream_timeout,
+    )

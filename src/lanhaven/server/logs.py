@@ -1,0 +1,90 @@
+"""The server's log: one line per fact, on stderr and in a bounded file; text on a terminal, JSON elsewhere.
+
+Fields are cut and escaped, and anything that looks like a key is masked, whoever put it there (F-175, F-186).
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from lanhaven.events import Failure, GatewayEvent, InferenceComplete, InferenceStart, ModelLoadComplete, ModelUnloadComplete
+
+LONGEST = 512
+FILES, FILE_BYTES = 5, 10 << 20
+SECRET = re.compile(r"(?i)\b(sk-[a-z0-9_-]{8,}|bearer\s+\S+|basic\s+\S+)")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x1b]")
+
+Fields = MutableMapping[str, Any]
+
+
+def configure(level: str, form: str, state_dir: Path | None = None) -> None:
+    """Set logging up for the process. `form`: auto, json, text. With `state_dir`, logs/server.log is written as well."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if state_dir is not None:
+        handlers.append(_file(state_dir / "logs"))
+    logging.basicConfig(level=number, format="%(message)s", handlers=handlers, force=True)
+    for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            clean,
+            _renderer(form),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _renderer(form: str) -> Callable[[Any, str, Fields], str | bytes]:
+    if form == "text" or (form == "auto" and sys.stderr.isatty()):
+        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return structlog.processors.JSONRenderer()
+
+
+def _file(folder: Path) -> logging.Handler:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return logging.handlers.RotatingFileHandler(folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES - 1)
+    except OSError as error:
+        logging.getLogger(__name__).warning("no log file: %s", error)
+        return logging.NullHandler()
+
+
+def clean(logger: Any, method: str, fields: Fields) -> Fields:
+    """Cut long values, escape control characters, mask keys."""
+    for name, value in fields.items():
+        if isinstance(value, str):
+            limit = 16 * LONGEST if name == "exception" else LONGEST
+            text = SECRET.sub("[masked]", value[:limit])
+            fields[name] = text if name == "exception" else CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return fields
+
+
+def log_events(event: GatewayEvent) -> None:
+    """A listener of the bus: loads, unloads and failures, without what was asked or answered."""
+    log = structlog.get_logger()
+    match event:
+        case ModelLoadComplete():
+            log.info("model_loaded", model=event.model_key, instance=event.instance_id, seconds=round(event.seconds, 2))
+        case ModelUnloadComplete():
+            log.info("model_unloaded", model=event.model_key, instance=event.instance_id, reason=event.reason)
+        case Failure() if not event.cancelled and event.status >= 500:
+            log.warning("failed", operation=event.operation, code=event.code, error=event.error,
+                        model=event.model_key, request_id=event.request_id)  # fmt: skip
+        case InferenceStart() | InferenceComplete():
+            log.debug(event.name, request_id=event.request_id)
+        case _:
+            pass

@@ -1,0 +1,35 @@
+"""How much memory models may still take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(cgroup: Path = CGROUP) -> int:
+    """Bytes that can be taken without swapping; a container's own limit counts where it is lower than the machine's.
+
+    psutil reads /proc/meminfo, which inside a container shows the host. memory.current counts reclaimable page cache
+    (mapped weights!), so inactive_file is given back (kernel docs, admin-guide/cgroup-v2).
+    """
+    machine = psutil.virtual_memory().available
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        if limit == "max":
+            return machine
+        used = int((cgroup / "memory.current").read_text())
+        stat = dict(line.split(" ", 1) for line in (cgroup / "memory.stat").read_text().splitlines())
+        return min(machine, max(0, int(limit) - used + int(stat.get("inactive_file", "0"))))
+    except (OSError, ValueError):
+        return machine  # no cgroup v2 here
+
+
+def within_budget(budget: int | None, used: Callable[[], int], free: Callable[[], int] = free_bytes) -> Callable[[], int]:
+    """`free`, bounded by an operator's budget for all models together. `used`: bytes that loaded models take."""
+    if budget is None:
+        return free
+    return lambda: max(0, min(free(), budget - used()))

@@ -1,0 +1,106 @@
+"""The native routes (/admin, /debug, /health ...) as one FastAPI application, and how they word errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from lanhaven import __version__
+from lanhaven.dialects.base import retry_headers
+from lanhaven.errors import GatewayError, ModelNotFound
+from lanhaven.server.admin import admin_router, native_error, not_found
+from lanhaven.server.debug import debug_router
+from lanhaven.server.info import info_router
+from lanhaven.server.services import Services
+
+# Zod's word for pydantic's kind of failure: clients of the first gateway parse these (S0-74).
+ZOD = {
+    "missing": "invalid_type",
+    "extra_forbidden": "unrecognized_keys",
+    "greater_than": "too_small",
+    "greater_than_equal": "too_small",
+    "string_too_short": "too_small",
+    "less_than": "too_big",
+    "less_than_equal": "too_big",
+    "string_too_long": "too_big",
+    "too_long": "too_big",
+    "json_invalid": "invalid_json",
+}
+EXPECTED = {
+    "string": "string", "int": "number", "float": "number", "bool": "boolean", "list": "array", "dict": "object",
+    "model": "object",
+}  # fmt: skip
+
+
+def native_app(services: Services) -> FastAPI:
+    """Routes, documentation and error bodies of the native API."""
+    app = FastAPI(title="LanHaven", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    for router in (admin_router(services), debug_router(services), info_router(services)):
+        app.include_router(router)
+    app.add_exception_handler(GatewayError, _gateway_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    return app
+
+
+async def _gateway_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, GatewayError)
+    headers = {name.decode(): value.decode() for name, value in retry_headers(error)}
+    return JSONResponse(error_json(error), error.status, headers)
+
+
+def error_json(error: GatewayError) -> dict[str, Any]:
+    """The native body of an error; a missing model has the form of S0-75."""
+    if isinstance(error, ModelNotFound):
+        key = error.facts.get("model_key")
+        name = key if isinstance(key, str) else error.message.removeprefix("Model not found: ").split(" (instance")[0]
+        return not_found(name, None, error.hint) | {"message": error.message, "error": error.message}
+    return native_error(error)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"error": "Validation failed", "details": [_issue(each) for each in error.errors()]}, 400)
+
+
+def _issue(error: Any) -> dict[str, Any]:
+    kind = str(error["type"])
+    given = error.get("input")
+    path = [each for each in error["loc"] if each != "body"]
+    return {
+        "code": ZOD.get(kind, "invalid_type" if kind.endswith("_type") else "custom"),
+        "expected": EXPECTED.get(kind.removesuffix("_type").split("_")[0], "string" if kind == "missing" else kind),
+        "received": "undefined" if kind == "missing" else _received(given),
+        "path": path,
+        "message": "Required" if kind == "missing" else error["msg"],
+    }
+
+
+def _received(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    text = "Not found" if error.status_code == 404 else str(error.detail)
+    if error.status_code >= 500:
+        structlog.get_logger().error("http_error", path=request.url.path, status=error.status_code)
+    return JSONResponse({"error": text, "code": "not_found" if error.status_code == 404 else "http_error"},
+                        error.status_code, error.headers)  # fmt: skip

@@ -1,0 +1,54 @@
+"""The parts of one running server, built once by `build` and handed to whoever needs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from lanhaven.catalog import Catalog
+from lanhaven.config import Settings
+from lanhaven.events import EventBus
+from lanhaven.gateway import Gateway
+from lanhaven.metrics import Metrics
+from lanhaven.providers.base import Health, Provider
+from lanhaven.residency.pool import Pool
+from lanhaven.upstream.pool import UpstreamClient
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that lives as long as the server."""
+
+    settings: Settings
+    providers: Mapping[str, Provider]
+    catalog: Catalog
+    pool: Pool
+    client: UpstreamClient
+    bus: EventBus
+    gateway: Gateway
+    metrics: Metrics
+    clock: Callable[[], float]
+    started: float
+    available_memory: Callable[[], int]
+    reload_models: Callable[[], None]
+    draining: Callable[[], bool]
+    subscribers: set[object] = field(default_factory=set)
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the server was built."""
+        return self.clock() - self.started
+
+    async def health(self) -> dict[str, Health]:
+        """Health of every provider, asked at the same time; a provider answers within 2 s or counts as down."""
+        names = list(self.providers)
+        answers = await asyncio.gather(*(self._health(self.providers[name]) for name in names))
+        return dict(zip(names, answers, strict=True))
+
+    async def _health(self, provider: Provider) -> Health:
+        try:
+            async with asyncio.timeout(2.0):
+                return await provider.health()
+        except TimeoutError:
+            return Health(ok=False, kind="unknown", detail="did not answer within 2 s")
