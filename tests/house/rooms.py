@@ -1,0 +1,245 @@
+"""Who may import whom: the walls between the rooms of `lanhaven`, as ARCHITECTURE.md draws them.
+
+The table names rooms that may not be built yet; a module that stands in no room is itself a finding.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+
+from house.source import ROOT, Finding, Source
+
+# Module (and everything below it) -> room. The longest match wins.
+ROOMS: Mapping[str, str] = MappingProxyType(
+    {
+        "lanhaven": "sdk names",
+        "lanhaven.__main__": "main",
+        "lanhaven.errors": "errors",
+        "lanhaven.wire": "wire",
+        "lanhaven.types": "types",
+        "lanhaven.events": "events",
+        "lanhaven.config": "config",
+        "lanhaven.formats": "formats",
+        "lanhaven.packed": "packed",
+        "lanhaven.engines": "engines",
+        "lanhaven.providers": "providers",
+        "lanhaven.providers.base": "providers.base",
+        "lanhaven.residency": "residency",
+        "lanhaven.residency.policy": "residency.policy",
+        "lanhaven.upstream": "upstream",
+        "lanhaven.catalog": "catalog",
+        "lanhaven.models_file": "catalog",
+        "lanhaven.importer": "importer",
+        "lanhaven.gateway": "gateway",
+        "lanhaven.metrics": "metrics",
+        "lanhaven.store": "store",
+        "lanhaven.media": "media",
+        "lanhaven.runfile": "runfile",
+        "lanhaven.dialects": "dialects",
+        "lanhaven.dialects.base": "dialects.base",
+        "lanhaven.server": "server",
+        "lanhaven.client": "client",
+        "lanhaven.cli": "cli",
+    }
+)
+
+_EVERY_ROOM = frozenset(ROOMS.values())
+
+# Room -> the other rooms it may import. A room may import itself, but see SIBLINGS_APART.
+MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "sdk names": frozenset({"client", "errors", "types"}),
+        "main": frozenset({"cli"}),
+        "errors": frozenset(),
+        "wire": frozenset({"errors"}),
+        "types": frozenset({"errors"}),
+        "events": frozenset({"types"}),
+        "config": frozenset({"errors", "types"}),
+        "formats": frozenset({"types", "errors"}),
+        "packed": frozenset({"types", "errors", "config", "formats"}),
+        "engines": frozenset({"errors", "config", "types"}),
+        "providers.base": frozenset({"types", "errors", "config", "formats", "engines"}),
+        "providers": frozenset({"providers.base", "types", "errors", "config", "formats", "engines"}),
+        "residency.policy": frozenset({"types"}),
+        "residency": frozenset({"residency.policy", "types", "errors", "events", "providers.base"}),
+        "upstream": frozenset({"types", "errors", "wire"}),
+        "catalog": frozenset({"types", "errors", "config", "formats", "providers.base"}),
+        "importer": frozenset({"types", "errors", "config", "formats", "catalog"}),
+        "gateway": frozenset({"catalog", "residency", "upstream", "events", "types", "errors"}),
+        "metrics": frozenset({"events", "types"}),
+        "store": frozenset({"events", "types"}),
+        "media": frozenset({"types", "errors"}),
+        "runfile": frozenset({"types", "errors"}),
+        "dialects.base": frozenset({"types", "errors", "wire", "gateway", "media"}),
+        "dialects": frozenset({"dialects.base", "types", "errors", "wire", "gateway", "media"}),
+        "server": _EVERY_ROOM - {"client", "cli", "main", "sdk names"},
+        "client": frozenset({"types", "errors", "wire"}),
+        "cli": frozenset({"client", "config", "importer", "packed", "runfile", "types", "errors"}),
+    }
+)
+
+# Rooms whose files do not know each other: one provider never needs another. Files that share the first word of their
+# name (`openai`, `openai_fields`) are one.
+SIBLINGS_APART = frozenset({"providers", "dialects"})
+SIBLINGS_ALLOWED = frozenset({("lanhaven.dialects.multipart", "lanhaven.dialects.openai")})
+
+# Room -> the packages from outside that it may import; rooms not named here may import what pyproject.toml declares.
+OUTSIDE: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "errors": frozenset({"msgspec"}),
+        "wire": frozenset({"msgspec"}),
+        "types": frozenset({"msgspec"}),
+        "residency.policy": frozenset(),
+        "client": frozenset({"httpx2"}),
+    }
+)
+
+# Import names that are not the declared name with its dashes turned.
+IMPORTED_AS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "ruamel.yaml": frozenset({"ruamel"}),
+        "python-dotenv": frozenset({"dotenv"}),
+        "pydantic": frozenset({"pydantic", "pydantic_core"}),  # one release, two packages
+    }
+)
+
+# What a pure room must not touch: it is given the time, it is never told to wait, and it says nothing.
+IMPURE = frozenset(
+    {"asyncio", "concurrent", "datetime", "io", "logging", "os", "pathlib", "queue", "random", "secrets"}
+    | {"selectors", "socket", "subprocess", "sys", "threading", "time"}
+)
+
+
+def room_of(module: str) -> str | None:
+    """The room of a module; None if it stands in none."""
+    name = module
+    while name:
+        if name in ROOMS and (name != "lanhaven" or module == "lanhaven"):
+            return ROOMS[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def unplaced(sources: Sequence[Source]) -> Iterator[Finding]:
+    """Modules that stand in no room."""
+    for source in sources:
+        if room_of(source.module) is None:
+            yield Finding(source.path, 1, "stands in no room: place it in tests/house/rooms.py and ARCHITECTURE.md")
+
+
+def walls(sources: Sequence[Source]) -> Iterator[Finding]:
+    """Imports of other rooms that the table does not allow, also those inside functions."""
+    modules = frozenset(source.module for source in sources)
+    for source in sources:
+        room = room_of(source.module)
+        for node, target in _inner_imports(source, modules):
+            if room is None or (reason := _forbidden(source, room, target)) is None:
+                continue
+            if room == "cli" and room_of(target) == "server":
+                if source.module.split(".")[2:3] == ["up"] and _inside_function(source.tree, node):
+                    continue
+                reason = "the command line imports the server only inside a function of cli/up.py"
+            yield Finding(source.path, node.lineno, f"imports {target}: {reason}")
+
+
+def _forbidden(source: Source, room: str, target: str) -> str | None:
+    target_room = room_of(target)
+    if target_room is None:
+        return "that is no room of this house"
+    if target_room != room:
+        if target_room in MAY_IMPORT[room]:
+            return None
+        allowed = ", ".join(sorted(MAY_IMPORT[room])) or "no other room"
+        return f"{room} may import {allowed}; let it be handed in, or move the code"
+    if room in SIBLINGS_APART and not _one_family(source.module, target):
+        return f"one of {room} never imports another; what both need belongs into base"
+    return None
+
+
+def _one_family(module: str, target: str) -> bool:
+    """Files of one adapter, or the registry that names them all."""
+    parts, others = module.split("."), target.split(".")
+    if len(parts) < 3 or len(others) < 3 or (module, target) in SIBLINGS_ALLOWED:
+        return True
+    return parts[2].split("_")[0] == others[2].split("_")[0]
+
+
+def _inner_imports(source: Source, modules: frozenset[str]) -> Iterator[tuple[ast.stmt, str]]:
+    """Every import of a module of ours. `__version__` is no dependency on what else the package names."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, name.name) for name in node.names if name.name.split(".")[0] == "lanhaven")
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(source, node)
+            if base.split(".")[0] == "lanhaven":
+                names = [name.name for name in node.names if (base, name.name) != ("lanhaven", "__version__")]
+                yield from ((node, _module_of(base, name, modules)) for name in names)
+
+
+def _base(source: Source, node: ast.ImportFrom) -> str:
+    if node.level == 0:
+        return node.module or ""
+    is_package = source.path.endswith("/__init__.py")
+    parts = source.module.split(".")
+    above = parts[: len(parts) - node.level + (1 if is_package else 0)]
+    return ".".join([*above, node.module] if node.module else above)
+
+
+def _module_of(base: str, name: str, modules: frozenset[str]) -> str:
+    """`from base import name`: the module base.name where there is one (or a room planned by that name), else base."""
+    inner = f"{base}.{name}"
+    return inner if inner in modules or inner in ROOMS else base
+
+
+def _inside_function(tree: ast.Module, node: ast.stmt) -> bool:
+    functions = (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+    return any(node in ast.walk(function) for function in functions)
+
+
+def outside(sources: Sequence[Source]) -> Iterator[Finding]:
+    """Imports from outside that a room may not have, or that pyproject.toml does not declare."""
+    for source in sources:
+        room = room_of(source.module)
+        for node, package in _outer_imports(source.tree):
+            if room and package not in OUTSIDE.get(room, {package}):
+                allowed = ", ".join(sorted(OUTSIDE[room])) or "nothing"
+                yield Finding(source.path, node.lineno, f"imports {package}: {room} may import {allowed} from outside")
+            elif package not in _declared():
+                yield Finding(source.path, node.lineno, f"imports {package}: declare it in pyproject.toml")
+
+
+def purity(sources: Sequence[Source]) -> Iterator[Finding]:
+    """The residency plan is a function of its arguments: no clock, no waiting, no logging, no input or output."""
+    for source in sources:
+        if room_of(source.module) == "residency.policy":
+            for node, name in _top_names(source.tree):
+                if name in IMPURE:
+                    yield Finding(source.path, node.lineno, f"imports {name}: the plan is pure; hand the value in")
+
+
+def _outer_imports(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+    known = sys.stdlib_module_names | {"lanhaven"}
+    yield from ((node, name) for node, name in _top_names(tree) if name not in known)
+
+
+def _top_names(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, name.name.split(".")[0]) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node, node.module.split(".")[0]
+
+
+@cache
+def _declared() -> frozenset[str]:
+    """The import names of what pyproject.toml declares, extras too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower() for line in lines}
+    return frozenset(one for name in declared for one in IMPORTED_AS.get(name, {name.replace("-", "_")}))
