@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
-from house import banned, rooms, shape
-from house.source import Finding, Source, python_files, tracked_texts
-from house.texts import forbidden_texts
+
+from tests.house import banned, rooms, shape
+from tests.house.source import Finding, Source, python_files, tracked_texts
+from tests.house.texts import forbidden_texts
 
 SRC = ("src",)
 EVERYWHERE = ("src", "tests", "bench", "scripts")

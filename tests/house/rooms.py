@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
-from house.source import ROOT, Finding, Source
+from tests.house.source import ROOT, Finding, Source
 
 # Module (and everything below it) -> room. The longest match wins.
 ROOMS: Mapping[str, str] = MappingProxyType(

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from house.source import Finding, Source, dotted
+from tests.house.source import Finding, Source, dotted
 
 FILE_LINES = 400
 LONG_FILE_LINES = 600

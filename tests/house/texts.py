@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from house.source import Finding
+from tests.house.source import Finding
 
 # Pattern -> what to do. The patterns are written so that this file does not break its own rules.
 FORBIDDEN: Mapping[str, str] = MappingProxyType(

@@ -1,0 +1,1 @@
+"""Tests mirror src/lanhaven; shared pieces are imported as tests.<name>."""
