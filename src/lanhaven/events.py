@@ -152,8 +152,9 @@ class Subscription:
     """A bounded queue of events for one slow consumer. When it is full, new events are dropped and counted."""
 
     def __init__(self, size: int) -> None:
-        self._queue: asyncio.Queue[GatewayEvent] = asyncio.Queue(size)
+        self._queue: asyncio.Queue[GatewayEvent | None] = asyncio.Queue(size)
         self._dropped = 0
+        self.closed = False
 
     def put(self, event: GatewayEvent) -> None:
         try:
@@ -161,8 +162,22 @@ class Subscription:
         except asyncio.QueueFull:
             self._dropped += 1
 
-    async def get(self) -> GatewayEvent:
-        return await self._queue.get()
+    async def get(self, patience: float) -> GatewayEvent | None:
+        """The next event; None after `patience` seconds without one, and when closed."""
+        try:
+            async with asyncio.timeout(patience):
+                event = await self._queue.get()
+        except TimeoutError:
+            return None
+        self.closed = event is None
+        return event
+
+    def close(self) -> None:
+        """Wake the consumer for the last time, behind what is queued."""
+        if self._queue.full():
+            self._queue.get_nowait()
+            self._dropped += 1
+        self._queue.put_nowait(None)
 
     def take_dropped(self) -> int:
         """How many events were dropped since the last call."""

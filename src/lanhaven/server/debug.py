@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -92,7 +91,7 @@ async def events(services: Services) -> AsyncIterator[bytes]:
         services.subscribers.add(subscription)
         try:
             yield sse(encode({"timestamp": utc_now(), "message": "Debug stream connected"}), "connected")
-            while not services.draining():
+            while not subscription.closed:
                 yield await _next(subscription)
             yield sse(encode({"timestamp": utc_now(), "message": "The server is going down"}), "shutdown")
         finally:
@@ -100,10 +99,8 @@ async def events(services: Services) -> AsyncIterator[bytes]:
 
 
 async def _next(subscription: Subscription) -> bytes:
-    try:
-        async with asyncio.timeout(PULSE):
-            event = await subscription.get()
-    except TimeoutError:
+    event = await subscription.get(PULSE)
+    if event is None:
         return KEEP_ALIVE
     dropped = subscription.take_dropped()
     lost = sse(encode({"timestamp": utc_now(), "count": dropped}), "dropped") if dropped else b""

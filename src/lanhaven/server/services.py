@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lanhaven.catalog import Catalog
 from lanhaven.config import Settings
-from lanhaven.events import EventBus
+from lanhaven.events import EventBus, Subscription
 from lanhaven.gateway import Gateway
 from lanhaven.metrics import Metrics
 from lanhaven.providers.base import Health, Provider
@@ -33,12 +33,17 @@ class Services:
     available_memory: Callable[[], int]
     reload_models: Callable[[], None]
     draining: Callable[[], bool]
-    subscribers: set[object] = field(default_factory=set)
+    subscribers: set[Subscription] = field(default_factory=set)
 
     @property
     def uptime(self) -> float:
         """Seconds since the server was built."""
         return self.clock() - self.started
+
+    def close_streams(self) -> None:
+        """Let the readers of the debug stream go: they would keep a stopping server waiting."""
+        for subscription in self.subscribers:
+            subscription.close()
 
     async def health(self) -> dict[str, Health]:
         """Health of every provider, asked at the same time; a provider answers within 2 s or counts as down."""

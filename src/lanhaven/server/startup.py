@@ -1,0 +1,185 @@
+"""From settings to a server that answers, and down again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from lanhaven import __version__
+from lanhaven.config import Settings
+from lanhaven.dialects import all_dialects
+from lanhaven.errors import GatewayError
+from lanhaven.events import utc_now
+from lanhaven.gateway import SHUTDOWN
+from lanhaven.models_file import models_path
+from lanhaven.providers.base import Health
+from lanhaven.runfile import RunInfo, remove, write
+from lanhaven.server import listener
+from lanhaven.server.app import App, Router, refusal
+from lanhaven.server.build import build
+from lanhaven.server.keys import KeyStore, check_bind
+from lanhaven.server.limits import ListenerLimits
+from lanhaven.server.logs import configure, log_events
+from lanhaven.server.native import native_app
+from lanhaven.server.security import Security, SecurityPolicy
+from lanhaven.server.services import Services
+from lanhaven.server.shutdown import Shutdown
+from lanhaven.server.sockets import Address, IfTaken
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What the banner tells. seconds: from the start of `run` until requests are answered and preloads are done."""
+
+    url: str
+    lan_url: str | None
+    models_file: Path
+    models: int
+    providers: tuple[tuple[str, Health], ...]
+    loaded: tuple[str, ...]
+    problems: tuple[str, ...]
+    seconds: float
+    moved_from_port: int | None
+
+
+def serve_until_stopped(settings: Settings, on_ready: Callable[[ServerInfo], None]) -> int:
+    """See `lanhaven.server.run`."""
+    configure(settings.log_level, settings.log_format, settings.state_dir)
+    listener.run(_serve(settings, on_ready, time.monotonic()))
+    return 0
+
+
+async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], began: float) -> None:
+    shutdown = Shutdown()
+    services = build(settings, lambda: shutdown.draining)
+    services.bus.listen(log_events)
+    try:
+        keys = KeyStore.from_settings(settings)
+        check_bind(settings, keys)
+        await services.catalog.refresh()
+        shutdown.on_abort(lambda: services.gateway.abort_all(SHUTDOWN))
+        shutdown.on_drain(services.close_streams)
+        shutdown.on_reload(lambda: _reload(services))
+        await _listen(services, shutdown, keys, on_ready, began)
+    finally:
+        await services.pool.aclose(0 if shutdown.aborted or shutdown.hurried else settings.drain_timeout)
+        await asyncio.gather(*(provider.aclose() for provider in services.providers.values()))
+        await services.client.aclose()
+
+
+async def _listen(
+    services: Services,
+    shutdown: Shutdown,
+    keys: KeyStore,
+    on_ready: Callable[[ServerInfo], None],
+    began: float,
+) -> None:
+    settings = services.settings
+    token = secrets.token_urlsafe(32)
+    router = Router(all_dialects(services.gateway))
+    app = App(
+        router,
+        native_app(services),
+        max_body=settings.max_body_bytes,
+        interval=settings.keep_alive_interval,
+        draining=lambda: shutdown.draining,
+    )
+    secured = Security(app, SecurityPolicy.from_settings(settings), keys, token=token, refuse=refusal(router))
+    sweeping = asyncio.create_task(services.pool.run())
+    starting: list[asyncio.Task[None]] = []
+
+    def bound(where: tuple[Address, ...]) -> None:
+        write(settings.state_dir, RunInfo(where[0].url, os.getpid(), token, __version__, utc_now()))
+        starting.append(asyncio.create_task(_announce(services, where, on_ready, began)))
+
+    try:
+        await listener.serve(
+            secured,
+            addresses(settings),
+            ListenerLimits.from_settings(settings),
+            on_ready=bound,
+            shutdown=shutdown,
+            admits=secured.admits_peer,
+        )
+    finally:
+        remove(settings.state_dir, os.getpid())
+        for task in (sweeping, *starting):
+            task.cancel()
+        await asyncio.gather(sweeping, *starting, return_exceptions=True)
+
+
+async def _announce(
+    services: Services, where: tuple[Address, ...], on_ready: Callable[[ServerInfo], None], began: float
+) -> None:
+    """Load what is to be loaded at the start, then tell that the server is ready."""
+    problems = [*services.catalog.problems, *await preload(services)]
+    settings = services.settings
+    main = where[0]
+    moved = settings.port if settings.port not in (0, main.port) else None
+    on_ready(
+        ServerInfo(
+            url=main.url,
+            lan_url=lan_url(main),
+            models_file=models_path(settings),
+            models=len(services.catalog.models()),
+            providers=tuple((await services.health()).items()),
+            loaded=tuple(each.instance_id for each in services.pool.instances()),
+            problems=tuple(problems),
+            seconds=time.monotonic() - began,
+            moved_from_port=moved,
+        )
+    )
+
+
+async def preload(services: Services) -> list[str]:
+    """Load the default model and those marked `preload` (S4-25); what fails is told, and costs nothing else."""
+    default = services.catalog.default_model
+    wanted = [each for each in services.catalog.models() if each.unavailable is None]
+    wanted = [each for each in wanted if each.preload or each.pinned or each.key == default]
+    problems = []
+    for info in wanted:
+        try:
+            result = await services.pool.load(
+                info, instance_id=None, config=info.load, sampling=info.sampling, automatic=True, pinned=info.pinned
+            )
+        except GatewayError as error:
+            problems.append(f"{info.key} could not be loaded: {error.message}")
+            structlog.get_logger().warning("preload_failed", model=info.key, code=error.code, error=error.message)
+            continue
+        if info.key == default:
+            services.gateway.activate(info.key, result.instance.instance_id)
+    return problems
+
+
+def addresses(settings: Settings) -> list[Address]:
+    """Where to listen. A port that somebody asked for is that port or nothing; the default one may move on."""
+    asked = "port" in settings.model_fields_set or settings.port == 0
+    main, *others = (Address(host, port) for host, port in settings.listeners())
+    return [replace(main, if_taken=IfTaken.FAIL if asked else IfTaken.NEXT), *others]
+
+
+def lan_url(address: Address) -> str | None:
+    """How other machines reach a server that listens on every interface; None if it does not."""
+    if address.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: a datagram socket sends nothing on connect
+        except OSError:
+            return None
+        return replace(address, host=str(probe.getsockname()[0])).url
+
+
+def _reload(services: Services) -> None:
+    """SIGHUP: read models.yaml again; a broken one changes nothing."""
+    try:
+        services.reload_models()
+    except GatewayError as error:
+        structlog.get_logger().error("reload_failed", error=error.message)
