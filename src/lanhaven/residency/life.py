@@ -1,0 +1,151 @@
+"""What takes time in the life of an instance: loading, draining, unloading. One task each, which ends in the books."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from lanhaven.errors import GatewayError, InternalError
+from lanhaven.events import GatewayEvent
+from lanhaven.providers.base import Loaded
+from lanhaven.residency import announce, refusals
+from lanhaven.residency.books import Books
+from lanhaven.residency.breaker import Breakers
+from lanhaven.residency.engine import LoadWatch, stop_loading, unload
+from lanhaven.residency.resident import Phase, Resident
+from lanhaven.residency.settings import PoolSettings
+from lanhaven.residency.waiting import Order, Waiter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upshots:
+    """What the pool does when something has changed."""
+
+    emit: Callable[[GatewayEvent], None]
+    serve: Callable[[Resident], None]  # there may be free slots
+    place: Callable[[Waiter | Order], None]  # its instance is gone; raises GatewayErrors
+    changed: Callable[[], None]  # there may be room
+
+
+class Life:
+    """Starts and ends instances. All public parts are synchronous: they change the books, the rest is for a task."""
+
+    def __init__(
+        self,
+        books: Books,
+        breakers: Breakers,
+        settings: PoolSettings,
+        upshots: Upshots,
+        clock: Callable[[], float],
+    ) -> None:
+        self._books, self._breakers, self._settings = books, breakers, settings
+        self._upshots, self._clock = upshots, clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, resident: Resident) -> None:
+        """Its room is there: start the engine."""
+        resident.move(Phase.LOADING)
+        resident.stage = None
+        self._books.placed(resident)
+        self._upshots.emit(announce.load_started(resident))
+        resident.load_task = self._task(self._load(resident), f"load {resident.instance_id}")
+
+    async def _load(self, resident: Resident) -> None:
+        started = self._clock()
+        watch = LoadWatch(resident, self._settings, self._progressed, self.crashed)
+        try:
+            loaded = await watch.load()
+        except GatewayError as error:
+            if resident.phase is Phase.LOADING:
+                self.failed(resident, error)
+        else:
+            if resident.phase is Phase.LOADING:  # else its end is under way already, and unloads it
+                self.ready(resident, loaded, self._clock() - started)
+
+    def _progressed(self, resident: Resident) -> None:
+        self._upshots.emit(announce.load_progressed(resident))
+
+    def ready(self, resident: Resident, loaded: Loaded, seconds: float) -> None:
+        resident.settle(loaded)
+        self._books.placed(resident)
+        activated = any(each.activated for each in resident.orders)
+        self._upshots.emit(announce.load_completed(resident, seconds, activated=activated))
+        resident.fulfil_orders()
+        self._upshots.serve(resident)
+        self._upshots.changed()
+
+    def failed(self, resident: Resident, error: GatewayError) -> None:
+        """A load was refused or went wrong: every waiter fails once, with the same words."""
+        resident.error = error
+        self._breakers.failed(resident.info.key, error, self._clock())
+        self.drop(resident)
+        self.fail_waiting(resident, error)
+        self._upshots.emit(announce.failure("model_load", resident, error))
+        self._upshots.changed()
+
+    def crashed(self, resident: Resident, error: Exception) -> None:
+        """The engine has ended by itself: break its leases now, whether it was serving or draining."""
+        if resident.phase is not Phase.READY and not (resident.phase is Phase.DRAINING and resident.leases):
+            return
+        known = error if isinstance(error, GatewayError) else InternalError(f"Instance {resident.instance_id}: {error}")
+        resident.error = known
+        self._breakers.failed(resident.info.key, known, self._clock())
+        resident.abort(known)
+        if resident.phase is Phase.READY:
+            self.end(resident, "crashed")
+        resident.empty.set()
+        self._upshots.emit(announce.failure("engine", resident, known))
+
+    def end(self, resident: Resident, reason: str, *, error: GatewayError | None = None, drain: float = 0.0) -> None:
+        """No new requests from this moment; the rest takes its time. `error`: for those still running after `drain`."""
+        resident.leave(reason)
+        self._upshots.emit(announce.unload_started(resident))
+        last_word = error or refusals.unloaded(resident.instance_id)
+        self._task(self._finish(resident, last_word, drain), f"end {resident.instance_id}")
+
+    async def _finish(self, resident: Resident, error: GatewayError, drain: float) -> None:
+        started, failure = self._clock(), None
+        try:
+            await stop_loading(resident, self._settings.unload_timeout)
+            await resident.drained(drain)
+            resident.abort(error)
+            if resident.reason != "gone":
+                failure = resident.unload_error = await unload(resident, self._settings.unload_timeout)
+        finally:
+            self.drop(resident)
+            seconds = self._clock() - started
+            if failure is None:
+                self._upshots.emit(announce.unload_completed(resident, seconds))
+            else:
+                self._upshots.emit(announce.failure("model_unload", resident, failure, seconds))
+            self._place_anew(resident)
+
+    def _place_anew(self, resident: Resident) -> None:
+        """Those who came while it left, or waited for it when it crashed."""
+        for waiter in resident.take_waiting():
+            try:
+                self._upshots.place(waiter)
+            except GatewayError as error:
+                waiter.fail(error)
+        self._upshots.changed()
+
+    def drop(self, resident: Resident, *, for_good: bool = False) -> None:
+        """Out of the books; an explicit instance whose engine failed stays listed, to be revived, unless `for_good`."""
+        self._books.placed(resident)
+        if resident.revivable and not for_good:
+            resident.move(Phase.FAILED)
+        else:
+            resident.move(Phase.GONE)
+            self._books.remove(resident)
+
+    def fail_waiting(self, resident: Resident, error: GatewayError) -> None:
+        for each in resident.take_waiting():
+            each.fail(error)
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,235 @@
+"""Who serves, who loads, who makes room: a pure function of what is resident.
+
+No clock, no asyncio, no logging: the pool asks, acts, and asks again whenever something has changed. Memory and places
+are seen in two ways. *Projected*: what leaves is as good as gone; this decides whom to evict. *Strict*: what leaves is
+still there; this decides whether an engine may start now. So victims are chosen once, and nothing starts before they
+are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lanhaven.types.models import InstanceState
+
+LOADING, READY, DRAINING = InstanceState.LOADING, InstanceState.READY, InstanceState.DRAINING
+_UNBOUNDED = 1 << 30  # free slots of an upstream that bounds itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupant:
+    """An instance as the policy sees it.
+
+    size_bytes: memory of this machine that it holds, or will hold once it is loaded; 0 = none, or unknown.
+    started: False while it only holds a reservation, its engine not started yet.
+    waiting: requests and orders that wait for this very instance.
+    """
+
+    instance_id: str
+    model_key: str
+    state: InstanceState = READY
+    automatic: bool = True
+    pinned: bool = False
+    size_bytes: int = 0
+    leases: int = 0
+    waiting: int = 0
+    slots: int | None = None
+    last_used: float = 0.0
+    expires_at: float | None = None
+    started: bool = True
+    held: bool = False  # takes no new requests, so that it becomes idle
+
+    @property
+    def busy(self) -> bool:
+        """Somebody uses it or waits for it."""
+        return self.leases > 0 or self.waiting > 0
+
+    @property
+    def free_slots(self) -> int:
+        return (_UNBOUNDED if self.slots is None else self.slots) - self.leases
+
+    def expired(self, now: float) -> bool:
+        """Idle for longer than its TTL. In the very instant of expiry a request still wins."""
+        idle = self.state is READY and not self.pinned and not self.busy
+        return idle and self.expires_at is not None and self.expires_at < now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """A request, or an order to load.
+
+    fresh: a new instance is wanted even where one could serve. force: memory is not looked at.
+    waited: seconds it has been waiting for room.
+    """
+
+    model_key: str
+    instance_id: str | None = None
+    automatic: bool = True
+    needed_bytes: int = 0
+    fresh: bool = False
+    force: bool = False
+    waited: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """available_bytes: free memory now. patience: seconds of waiting after which busy instances are held."""
+
+    max_automatic: int
+    available_bytes: int
+    patience: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """This instance takes the request now."""
+
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load; if `evict` is not empty, these must be gone first, and the plan is to be asked for again then."""
+
+    evict: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something must change first. reason: "load" (of this model), "unload", "memory" (a load must settle), "busy".
+
+    `hold`: instances that should take no new requests, so that they become idle.
+    """
+
+    reason: str
+    hold: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """It cannot fit whatever becomes idle. `places` is True where pinned instances hold every place."""
+
+    needed_bytes: int
+    available_bytes: int
+    evictable_bytes: int
+    kept: tuple[str, ...]  # what is never evicted for it
+    places: bool = False
+
+
+Decision = Serve | Load | Wait | Refuse
+
+
+def plan(residents: Sequence[Occupant], want: Want, limits: Limits, now: float) -> Decision:
+    """What to do about `want`. `residents` are all others: what is loaded, leaving, loading or has room reserved."""
+    if not want.fresh:
+        same = [each for each in residents if _serves(each, want)]
+        ready = [each for each in same if each.state is READY and not each.held and each.free_slots > 0]
+        if ready:
+            return Serve(min(ready, key=lambda each: (-each.free_slots, each.last_used, each.instance_id)).instance_id)
+        if same:
+            return Wait("load" if any(each.state is LOADING for each in same) else "busy")
+    return _make_room(residents, want, limits, now)
+
+
+def expired(residents: Iterable[Occupant], now: float) -> tuple[str, ...]:
+    """The instances whose idle TTL has ended them."""
+    return tuple(each.instance_id for each in residents if each.expired(now))
+
+
+def evictable(occupant: Occupant, now: float) -> bool:
+    """Whether it may be evicted once nobody uses it or waits for it."""
+    return (occupant.automatic and not occupant.pinned and occupant.state in (LOADING, READY)) or occupant.expired(now)
+
+
+def _serves(occupant: Occupant, want: Want) -> bool:
+    named = want.instance_id is None or want.instance_id == occupant.instance_id
+    return named and occupant.model_key == want.model_key and occupant.state in (LOADING, READY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What is missing for `want` among `residents`: places and bytes, in one view of what leaves and what loads."""
+
+    places: int
+    bytes: int
+
+    def fits(self, victims: Iterable[Occupant]) -> bool:
+        places, size = self.places, self.bytes
+        for each in victims:
+            places -= each.automatic
+            size -= each.size_bytes
+        return places <= 0 and size <= 0
+
+
+def _missing(
+    residents: Sequence[Occupant], want: Want, limits: Limits, *, strict: bool, settled: bool = False
+) -> _Room:
+    """strict: what leaves is still there. settled: engines that load have taken their memory already."""
+    places = need = 0
+    if want.automatic:
+        counted = sum(1 for each in residents if each.automatic and (strict or each.state is not DRAINING))
+        places = counted + 1 - limits.max_automatic
+    if want.needed_bytes > 0 and not want.force:
+        promised = sum(
+            each.size_bytes for each in residents if each.state is LOADING and not (settled and each.started)
+        )
+        leaving = 0 if strict else sum(each.size_bytes for each in residents if each.state is DRAINING)
+        need = want.needed_bytes - limits.available_bytes - leaving + promised
+    return _Room(places, need)
+
+
+def _make_room(residents: Sequence[Occupant], want: Want, limits: Limits, now: float) -> Decision:
+    missing = _missing(residents, want, limits, strict=False)
+    idle = sorted((each for each in residents if evictable(each, now) and not each.busy), key=_least_recent)
+    victims = _choose(missing, idle)
+    if victims is None:
+        return _wait_or_refuse(residents, want, limits, now)
+    if victims and _missing(residents, want, limits, strict=False, settled=True).fits(()):
+        return Wait(
+            "memory"
+        )  # what loads may be counted twice (taken and promised): let it settle before evicting for it
+    if not victims and not _missing(residents, want, limits, strict=True).fits(()):
+        return Wait("unload")
+    return Load(tuple(each.instance_id for each in victims))
+
+
+def _least_recent(occupant: Occupant) -> tuple[bool, float, str]:
+    return (occupant.automatic, occupant.last_used, occupant.instance_id)  # explicit ones are here only if expired
+
+
+def _choose(missing: _Room, candidates: Sequence[Occupant]) -> tuple[Occupant, ...] | None:
+    """The first candidates that make room together, without those not needed after all; None if all are too few."""
+    chosen: list[Occupant] = []
+    for each in candidates:
+        if missing.fits(chosen):
+            break
+        chosen.append(each)
+    if not missing.fits(chosen):
+        return None
+    for each in reversed(tuple(chosen)):  # keep the least recently used among the victims: they came first
+        others = [other for other in chosen if other is not each]
+        if missing.fits(others):
+            chosen = others
+    return tuple(chosen)
+
+
+def _wait_or_refuse(residents: Sequence[Occupant], want: Want, limits: Limits, now: float) -> Decision:
+    """Room may come when busy ones become idle and loads settle; if even all of that is too little, say so at once."""
+    ever = [each for each in residents if evictable(each, now)]
+    kept = [each for each in residents if each not in ever and each.state in (LOADING, READY)]
+    leaving = [each for each in residents if each.state is DRAINING]
+    promised = sum(each.size_bytes for each in kept if each.state is LOADING and not each.started)
+    returned = sum(each.size_bytes for each in (*ever, *leaving) if each.started)
+    no_place = want.automatic and sum(each.automatic for each in kept) >= limits.max_automatic
+    attainable = limits.available_bytes - promised + returned
+    no_memory = want.needed_bytes > max(0, attainable) and not want.force
+    if no_place or no_memory:
+        names = tuple(each.instance_id for each in kept if each.automatic or not no_place)
+        available = max(0, limits.available_bytes - promised)
+        return Refuse(want.needed_bytes, available, returned, names, places=no_place)
+    if want.waited < limits.patience:
+        return Wait("busy")
+    ranked = sorted((each for each in ever if each.state is READY), key=lambda each: (each.busy, *_least_recent(each)))
+    hold = _choose(_missing(residents, want, limits, strict=False, settled=True), ranked) or ()
+    return Wait("busy", tuple(each.instance_id for each in hold))

@@ -1,0 +1,62 @@
+"""Comparing the books with what really runs, where a provider can tell (people use LM Studio's window)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lanhaven.errors import GatewayError
+from lanhaven.providers.base import Provider, Running
+from lanhaven.residency.books import Books
+from lanhaven.residency.resident import Phase, Resident
+
+_ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What the books get wrong about one provider."""
+
+    gone: tuple[Resident, ...] = ()
+    unknown: tuple[Running, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """The books when the question was asked: `settled` if nothing was being loaded or unloaded."""
+
+    ready: tuple[Resident, ...]
+    settled: bool
+    changes: int
+
+
+async def drifts(providers: Mapping[str, Provider], books: Books) -> list[Drift]:
+    """Ask every provider at the same time; those that cannot tell, or cannot be reached, drift by nothing."""
+    return await asyncio.gather(*(_drift(name, provider, books) for name, provider in providers.items()))
+
+
+async def _drift(name: str, provider: Provider, books: Books) -> Drift:
+    before = _look(name, books)
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            running = await provider.instances()
+    except (GatewayError, TimeoutError):
+        return Drift()  # unreachable is not empty
+    if running is None:
+        return Drift()
+    return compare(before.ready, books, running, settled=before.settled and _look(name, books) == before)
+
+
+def compare(ready: Sequence[Resident], books: Books, running: Sequence[Running], *, settled: bool) -> Drift:
+    """Gone: ready before the question and still, yet not running. Unknown: running, not booked, nothing in motion."""
+    there = {each.instance_id for each in running}
+    gone = tuple(each for each in ready if each.phase is Phase.READY and each.instance_id not in there)
+    unknown = tuple(each for each in running if books.get(each.instance_id) is None) if settled else ()
+    return Drift(gone, unknown)
+
+
+def _look(name: str, books: Books) -> _Before:
+    ours = [each for each in books if each.info.provider == name]
+    moving = any(each.phase in (Phase.LOADING, Phase.DRAINING) for each in ours)
+    return _Before(tuple(each for each in ours if each.phase is Phase.READY), not moving, books.changes)

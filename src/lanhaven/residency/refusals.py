@@ -1,0 +1,95 @@
+"""The words of the pool's refusals: each says what happened, with figures, and what to do next."""
+
+from __future__ import annotations
+
+import copy
+
+from lanhaven.errors import (
+    CapacityError,
+    GatewayError,
+    InstanceConflict,
+    InsufficientMemory,
+    ModelNotFound,
+    ModelUnloaded,
+    Overloaded,
+    QueueFull,
+    QueueTimeout,
+    ServerShutdown,
+)
+from lanhaven.residency.policy import Refuse
+
+
+def fresh(error: GatewayError) -> GatewayError:
+    """The same error as an object of its own: an exception that is raised twice mixes up its tracebacks."""
+    return copy.copy(error)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def no_room(model_key: str, refusal: Refuse) -> CapacityError:
+    """Memory, or places all held by pinned instances."""
+    if refusal.places:
+        return Overloaded(
+            f"Model {model_key} cannot be loaded for a request: pinned instances hold every place "
+            f"({', '.join(refusal.kept)})",
+            hint="unpin one of them, raise max_loaded_models, or load the model by hand",
+            facts={"pinned": list(refusal.kept)},
+        )
+    available, evictable = refusal.available_bytes, refusal.evictable_bytes
+    kept = f"; kept in memory: {', '.join(refusal.kept)}" if refusal.kept else ""
+    advice = f"unload {refusal.kept[0]}, or " if refusal.kept else ""
+    return InsufficientMemory(
+        f"Model {model_key} needs {_size(refusal.needed_bytes)}; {_size(available)} are free and {_size(evictable)} "
+        f"can be freed, which is {_size(refusal.needed_bytes - available - evictable)} too little{kept}",
+        hint=f"{advice}load it with a shorter context or a smaller quantization: "
+        f"lanhaven load {model_key} --context 4096 (--force skips this check)",
+        retry=False,
+        facts={
+            "needed_bytes": refusal.needed_bytes,
+            "available_bytes": available,
+            "evictable_bytes": evictable,
+            "kept": list(refusal.kept),
+        },
+    )
+
+
+def queue_full(model_key: str, waiting: int, retry_after: float) -> QueueFull:
+    return QueueFull(
+        f"{waiting} requests wait for model {model_key} already",
+        hint="send fewer requests at once, or raise queue_depth",
+        retry_after=retry_after,
+        facts={"waiting": waiting},
+    )
+
+
+def queue_timeout(model_key: str, waited: float, awaited: str, retry_after: float) -> QueueTimeout:
+    """awaited: "room", "the load", "a slot", "the unload"."""
+    return QueueTimeout(
+        f"Model {model_key} could not take the request within {waited:.1f} s: it waited for {awaited}",
+        hint="try again, or allow a longer wait",
+        retry_after=retry_after,
+        facts={"waited_seconds": waited, "waited_for": awaited},
+    )
+
+
+def unloaded(instance_id: str) -> ModelUnloaded:
+    return ModelUnloaded(f"Instance {instance_id} was unloaded by an operator", retry_after=1.0)
+
+
+def shutdown() -> ServerShutdown:
+    return ServerShutdown("The server is shutting down", retry_after=5.0)
+
+
+def no_instance(instance_id: str) -> ModelNotFound:
+    return ModelNotFound(f"No instance {instance_id} is loaded", param="model", hint="lanhaven ps lists the instances")
+
+
+def conflict(model_key: str, instance_id: str) -> InstanceConflict:
+    return InstanceConflict(
+        f"Model already loaded: {model_key} (instance: {instance_id})",
+        param="instanceId",
+        hint="unload it first, or choose another instanceId",
+        facts={"model_key": model_key, "instance_id": instance_id},
+    )

@@ -1,0 +1,125 @@
+"""Who wants room, in which order, and doing what the policy says about each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from lanhaven.errors import GatewayError, InternalError
+from lanhaven.residency import policy, refusals
+from lanhaven.residency.books import Books
+from lanhaven.residency.resident import Phase, Resident
+from lanhaven.residency.settings import PoolSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deeds:
+    """What the pool does when the policy has spoken."""
+
+    start: Callable[[Resident], None]
+    end: Callable[[Resident, str], None]
+    refuse: Callable[[Resident, GatewayError], None]
+    serve: Callable[[Resident], None]
+
+
+class Room:
+    """The queue for room: those promised it, then an operator's orders, then requests by arrival. Nobody overtakes."""
+
+    def __init__(
+        self,
+        books: Books,
+        settings: PoolSettings,
+        deeds: Deeds,
+        *,
+        available_memory: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._books, self._settings, self._deeds = books, settings, deeds
+        self._available_memory, self._clock = available_memory, clock
+        self._giving = self._again = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def give(self) -> None:
+        """Ask the policy for everyone in the queue. Never re-entered; repeated if a deed has changed something."""
+        self._again = True
+        if self._giving:
+            return
+        self._giving = True
+        try:
+            while self._again:
+                self._again = False
+                self._hold(self._ask_all())
+        finally:
+            self._giving = False
+
+    def _ask_all(self) -> tuple[str, ...]:
+        """Returns the instances to hold in favour of the first that must wait."""
+        self._rest(None)
+        first_waits = False
+        hold: tuple[str, ...] = ()
+        for resident in sorted(self._books.roomless, key=_turn):
+            if resident not in self._books.roomless or (first_waits and resident.phase is Phase.QUEUED):
+                continue
+            now = self._clock()
+            decision = self._decide(resident, now)
+            self._do(resident, decision)
+            if isinstance(decision, policy.Wait):
+                if not first_waits:
+                    self._rest(resident.since + self._settings.patience - now)
+                first_waits = True
+                hold = hold or decision.hold
+        return hold
+
+    def _decide(self, resident: Resident, now: float) -> policy.Decision:
+        want = policy.Want(
+            model_key=resident.info.key,
+            automatic=resident.automatic,
+            needed_bytes=resident.estimate,
+            fresh=True,
+            force=resident.force,
+            waited=now - resident.since,
+        )
+        limits = policy.Limits(
+            max_automatic=self._settings.max_automatic,
+            available_bytes=self._available_memory(),
+            patience=self._settings.patience,
+        )
+        return policy.plan(self._books.occupants(besides=resident), want, limits, now)
+
+    def _do(self, resident: Resident, decision: policy.Decision) -> None:
+        match decision:
+            case policy.Load(evict=()):
+                self._deeds.start(resident)
+            case policy.Load(evict=victims):
+                if resident.phase is Phase.QUEUED:
+                    resident.move(Phase.RESERVED)
+                for victim in filter(None, map(self._books.get, victims)):
+                    self._deeds.end(victim, "evicted")
+            case policy.Wait(reason=reason):
+                resident.stage = f"waiting for room ({reason})"
+            case policy.Refuse() as refusal:
+                self._deeds.refuse(resident, refusals.no_room(resident.info.key, refusal))
+            case policy.Serve():
+                raise InternalError("A new instance was asked for, not one that serves")
+            case never:
+                assert_never(never)
+
+    def _rest(self, seconds: float | None) -> None:
+        """Ask again when the first one's patience ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None and seconds > 0:
+            self._timer = asyncio.get_running_loop().call_later(max(0.001, seconds), self.give)
+
+    def _hold(self, held: tuple[str, ...]) -> None:
+        for resident in self._books:
+            if resident.held != (resident.instance_id in held):
+                resident.hold(not resident.held)
+                self._deeds.serve(resident)
+
+
+def _turn(resident: Resident) -> tuple[bool, bool, float]:
+    return (resident.phase is Phase.QUEUED, resident.automatic, resident.since)
