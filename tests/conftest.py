@@ -1,0 +1,47 @@
+"""What all tests share: the asyncio backend, and the two packed models, brought the way a user's are."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lanhaven import packed
+from lanhaven.config.environ import environment
+from lanhaven.config.places import data_dir
+from lanhaven.errors import GatewayError
+
+
+def _bring(name: str) -> Path:
+    return packed.fetch(name, data_dir(), lambda stage, done, total: None, environment())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch before the first test: a download may last longer than a test may. Where it fails, the fixture says so."""
+    items = [item for item in session.items if isinstance(item, pytest.Function)]
+    wanted = {name for item in items for name in item.fixturenames} & packed.PACKED.keys()
+    if not session.config.getoption("collectonly"):
+        for name in wanted:
+            with suppress(GatewayError):
+                _bring(name)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """GGUF file of a chat model: 30 layers, context 8192, no tools in its template."""
+    return _bring("smollm2")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """GGUF file of an embedding model: 384 numbers, mean pooling, context 512."""
+    return _bring("minilm")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """The loop that the server runs on."""
+    return "asyncio", {"use_uvloop": sys.platform != "win32"}
