@@ -1,0 +1,84 @@
+"""What a path needs: which scope of key, and whether anybody may ask. Decided on the decoded path, like the routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lanhaven.errors import InvalidRequest
+from lanhaven.server.key_file import KeyScope
+
+REMEMBERED = 1024  # paths whose needs are cached
+
+# Prefixes, whole segments. What changes other people's models needs the admin scope in every dialect.
+NEEDS: tuple[tuple[str, KeyScope], ...] = (
+    ("/admin", KeyScope.ADMIN),
+    ("/v1/admin", KeyScope.ADMIN),
+    ("/debug", KeyScope.DEBUG),
+    ("/v1/debug", KeyScope.DEBUG),
+    ("/metrics", KeyScope.DEBUG),
+    ("/api/v1/models/load", KeyScope.ADMIN),
+    ("/api/v1/models/unload", KeyScope.ADMIN),
+    ("/api/v1/models/download", KeyScope.ADMIN),
+    ("/api/pull", KeyScope.ADMIN),
+    ("/api/push", KeyScope.ADMIN),
+    ("/api/create", KeyScope.ADMIN),
+    ("/api/copy", KeyScope.ADMIN),
+    ("/api/delete", KeyScope.ADMIN),
+    ("/api/blobs", KeyScope.ADMIN),
+)
+PUBLIC = frozenset({"/livez", "/readyz", "/favicon.ico"})
+HEALTH = frozenset({"/health"})
+
+# Two spellings of one path must never meet two rules (F-108).
+_TRICKS = re.compile(r"//|/\.{1,2}(?:/|$)|[\\\x00-\x1f\x7f]")
+# A model key may hold a slash, and client libraries encode it: GET /v1/models/qwen%2Fqwen3-4b.
+_NAME_FOLLOWS = re.compile(rb"/models/[^/]")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """scope: what a key must be good for; None = any key. public: no key is asked for."""
+
+    scope: KeyScope | None
+    public: bool
+    guarded: bool  # changes of state here must be proven to be meant (content type, origin)
+
+
+class AccessRules:
+    """Path -> Access, remembered."""
+
+    def __init__(self, *, health_is_public: bool = True, public: frozenset[str] = frozenset()) -> None:
+        self._public = PUBLIC | public | (HEALTH if health_is_public else frozenset())
+        self._known: dict[bytes, Access] = {}
+
+    def of(self, scope: Mapping[str, Any]) -> Access:
+        """What this request's path needs. InvalidRequest for a spelling that could be read in two ways."""
+        raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
+        known = self._known.get(raw)
+        if known is None:
+            refuse_tricks(raw, scope["path"])
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            known = self._known[raw] = self._decide(scope["path"])
+        return known
+
+    def _decide(self, path: str) -> Access:
+        if path in self._public:
+            return Access(None, public=True, guarded=False)
+        if path in HEALTH | PUBLIC:
+            return Access(None, public=False, guarded=False)
+        for prefix, needed in NEEDS:
+            if path == prefix or path.startswith(prefix + "/"):
+                return Access(needed, public=False, guarded=needed is not KeyScope.INFERENCE)
+        return Access(KeyScope.INFERENCE, public=False, guarded=False)
+
+
+def refuse_tricks(raw: bytes, path: str) -> None:
+    """InvalidRequest for a path that names a place in an unusual way."""
+    lowered = raw.lower()
+    hidden = lowered.find(b"%2f")
+    if _TRICKS.search(path) or b"%5c" in lowered or (hidden >= 0 and not _NAME_FOLLOWS.search(lowered, 0, hidden)):
+        raise InvalidRequest("The path of the request is not in its plain spelling.")

@@ -1,0 +1,90 @@
+"""One request and its answer, on uvicorn's terms, but it can be called off, and it shows no traces."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from uvicorn._types import ASGI3Application, ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from lanhaven.server.replies import SECURITY_HEADERS, Headers, error_body, new_request_id
+
+log = logging.getLogger("lanhaven.listener")
+
+
+class Cycle(RequestResponseCycle):
+    """The server's side of one request. `task` runs the application for it."""
+
+    task: asyncio.Task[None] | None = None
+    lingering = False  # answered before its body had arrived
+
+    def leave(self) -> None:
+        """The client is gone: cancel the application's task, unless its answer is complete already.
+
+        This is how every phase of a request (body, queue, load, prefill, stream) learns of it: Starlette lets a
+        non-streaming handler run on after its client left (measured: the engine still computed 3 s later), uvicorn
+        only sets a flag. Cancels once: a second one would cut the application's own clean-up short.
+        """
+        if self.disconnected or self.response_complete:
+            return
+        self.disconnected = True
+        self.message_event.set()
+        if self.task is not None:
+            self.task.cancel("the client left")
+
+    def send(self, message: ASGISendEvent) -> Coroutine[Any, Any, None]:
+        """As uvicorn's; an answer that comes before the end of the body ends the connection (F-089, F-147)."""
+        if not self.response_started:
+            if self.more_body:
+                self.lingering, self.keep_alive = True, False
+        elif self.lingering:
+            # The head said "connection: close". The protocol closes, not uvicorn: an immediate close with unread bytes
+            # makes the kernel send a reset, which can take the answer from the client (RFC 9112, 9.6).
+            self.keep_alive = True
+        return super().send(message)
+
+    async def run_asgi(self, app: ASGI3Application) -> None:
+        """Run the application. Whatever it raises, the client sees a whole reply or a cut one, no trace (F-185)."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            if self.task is None or self.task.cancelling():
+                if not self.disconnected:
+                    self.transport.close()  # called off by the shutdown
+                raise
+            await self._fail("the application was cancelled from within", None)
+        except Exception as error:  # noqa: BLE001 - the last resort: the application has its own before this one
+            await self._fail("the application failed", error)
+        else:
+            if not self.response_complete and not self.disconnected:
+                await self._fail("the application ended without completing its reply", None)
+        finally:
+            self.on_response = _nothing  # breaks the reference cycle with the protocol
+
+    async def _fail(self, reason: str, error: Exception | None) -> None:
+        request_id = self.scope.get("lanhaven.request_id") or new_request_id()
+        if self.disconnected:
+            log.debug("%s after its client left: %s", reason, request_id, exc_info=error)
+            return
+        log.error("%s: %s", reason, request_id, exc_info=error)
+        if self.response_complete:
+            return
+        if self.response_started:
+            self.transport.close()  # short of its length or without its last chunk: the client can tell
+            return
+        body = error_body("Internal server error")
+        headers: Headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", str(request_id).encode()),
+            *SECURITY_HEADERS,
+        ]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,166 @@
+"""Listening sockets: bound before anything else happens, with a plain reason when that fails."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from lanhaven.errors import GatewayError
+from lanhaven.server.addresses import Reach, parse, reach
+
+PORTS_TRIED = 20
+
+
+class IfTaken(StrEnum):
+    """What to do when the port is in use."""
+
+    FAIL = "fail"
+    NEXT = "next"  # the next free one, up to `spare` further
+    SKIP = "skip"  # go without this address
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: an IP address or a host name (all its addresses), and a port (0 = any free one)."""
+
+    host: str
+    port: int
+    if_taken: IfTaken = IfTaken.FAIL
+    spare: int = PORTS_TRIED
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """How a client on this machine reaches it."""
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{replace(self, host=local)}"
+
+
+class ListenError(GatewayError):
+    """No socket for this address; message and hint say why and what to do. The server does not start."""
+
+    code = "cannot_listen"
+
+
+def bind(address: Address) -> list[socket.socket]:
+    """Listening sockets for one address; several where a name has several; none if skipped. ListenError."""
+    last = address.port + (address.spare if address.port and address.if_taken is IfTaken.NEXT else 0)
+    for port in range(address.port, min(last, 65535) + 1):
+        try:
+            return _bind_all(replace(address, port=port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise _explain(address, error) from None
+    if address.if_taken is IfTaken.SKIP:
+        return []
+    tried = f" (and the next {address.spare})" if last > address.port else ""
+    raise ListenError(
+        f"Port {address.port}{tried} on {address.host} is in use by another program.",
+        hint="stop that program, or choose another port with --port",
+    )
+
+
+def bound_address(sock: socket.socket) -> Address:
+    """The address a socket really has."""
+    host, port = sock.getsockname()[:2]
+    return Address(host, port)
+
+
+def with_spare_ports(addresses: Iterable[Address], spare: int) -> tuple[Address, ...]:
+    """The same addresses, each content with one of the next `spare` ports if its own is taken."""
+    return tuple(replace(address, if_taken=IfTaken.NEXT, spare=spare) for address in addresses)
+
+
+def lan_address(bound: Address) -> str | None:
+    """The URL by which other machines reach a bound address; None if they cannot, or there is no network."""
+    address = parse(bound.host)
+    if address is None or reach(address) is Reach.LOOPBACK:
+        return None
+    if not address.is_unspecified:
+        return bound.url
+    own = _source_address()
+    return None if own is None else f"http://{Address(own, bound.port)}"
+
+
+def _source_address() -> str | None:
+    """The address this machine uses towards its network. Connecting a datagram socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("198.51.100.1", 9))  # an address for documentation: routed like any other, never answered
+        host = str(probe.getsockname()[0])
+        return None if host.startswith("127.") or host == "0.0.0.0" else host
+    return None
+
+
+def _bind_all(address: Address) -> list[socket.socket]:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror:
+        raise OSError(errno.EADDRNOTAVAIL, "no such host name") from None
+    sockets: list[socket.socket] = []
+    port, failure = address.port, OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    for family, kind, protocol, _, where in dict.fromkeys(found):
+        try:
+            sockets.append(_listening(family, kind, protocol, (where[0], port, *where[2:])))
+        except OSError as error:
+            failure = error
+            if error.errno == errno.EADDRINUSE:
+                _close(sockets)
+                raise
+        else:
+            port = bound_address(sockets[0]).port  # port 0: the same one for every address of a name
+    if not sockets:
+        raise failure
+    return sockets
+
+
+def _listening(family: int, kind: int, protocol: int, where: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if sys.platform != "win32":  # there it would let two programs share a port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # "::" serves IPv4 as well, whatever the system's default is; its clients show up as ::ffff:a.b.c.d.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if where[0] == "::" else 1)
+        _probe_silent_peers(sock)
+        sock.setblocking(False)
+        sock.bind(where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _probe_silent_peers(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted sockets inherit it
+    if sys.platform == "linux":
+        # A peer that lost its power never says so: ask after 60 s of silence, give up after another 30.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _explain(address: Address, error: OSError) -> ListenError:
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return ListenError(
+                f"Port {address.port} needs administrator rights.", hint="choose a port above 1023 with --port"
+            )
+        case errno.EADDRNOTAVAIL:
+            return ListenError(
+                f"{address.host} is no address of this machine.", hint="choose one of its own with --host"
+            )
+        case _:
+            return ListenError(f"Cannot listen on {address}: {error.strerror}.")
