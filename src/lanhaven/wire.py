@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import msgspec
@@ -11,6 +13,8 @@ from lanhaven.errors import InvalidRequest
 MAX_DEPTH = 64
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
+
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -31,8 +35,8 @@ def ndjson(data: bytes) -> bytes:
 def read_json(body: bytes) -> Any:
     """Decode a request body. InvalidRequest for anything that is not one JSON value in UTF-8 of sane depth.
 
-    NaN, Infinity, lone surrogates, numbers out of range and trailing bytes are refused by msgspec itself; nesting beyond
-    MAX_DEPTH by us (C recursion would allow about 1,000, and an engine behind us less).
+    NaN, Infinity, lone surrogates, numbers out of range and trailing bytes are refused by msgspec itself; nesting
+    beyond MAX_DEPTH by us (C recursion would allow about 1,000, and an engine behind us less).
     """
     try:
         value = _decode(body)
@@ -80,49 +84,64 @@ class FrameSplitter:
     """Cuts a byte stream of Server-Sent Events into whole frames, wherever the network cut it.
 
     `feed` returns the bytes of all frames that are complete (b"" if none), each with its blank line; `rest` holds the
-    begun one. Line ends may be LF, CRLF or CR (WHATWG HTML 9.2.5). A frame longer than `limit` raises ValueError.
+    begun one. Nothing is lost or changed: what `feed` returned, plus `rest`, is what came. Line ends may be LF, CRLF or
+    CR, mixed too (WHATWG HTML 9.2.5). A begun frame longer than `limit` raises ValueError.
     """
 
-    __slots__ = ("_limit", "rest")
+    __slots__ = ("_limit", "_rest")
 
     def __init__(self, limit: int = 4 << 20) -> None:
         self._limit = limit
-        self.rest = b""
+        self._rest = bytearray()
+
+    @property
+    def rest(self) -> bytes:
+        return bytes(self._rest)
 
     def feed(self, data: bytes) -> bytes:
-        if self.rest:
-            data = self.rest + data
-        cut = _last_boundary(data)
-        self.rest = data[cut:]
-        if len(self.rest) > self._limit:
+        rest = self._rest
+        if not rest and data.endswith(b"\n\n"):
+            return data  # the usual case: the upstream writes whole frames
+        searched = max(len(rest) - 3, 0)  # a blank line may have been cut in two, at most 3 bytes back
+        rest += data
+        cut = _last_boundary(rest, searched)
+        block = bytes(memoryview(rest)[:cut])
+        del rest[:cut]
+        if len(rest) > self._limit:
             raise ValueError("a frame is longer than the limit")
-        return data if not self.rest else data[:cut]
+        return block
 
 
-def _last_boundary(data: bytes) -> int:
-    """Index just behind the last blank line, 0 if there is none."""
-    cut = data.rfind(b"\n\n")
-    end = cut + 2 if cut >= 0 else 0
-    if b"\r" not in data:
+def _last_boundary(data: bytearray, start: int) -> int:
+    """Index just behind the last blank line that begins at or after `start`, 0 if there is none."""
+    end = data.rfind(b"\n\n", start) + 2 if data.find(b"\n\n", start) >= 0 else 0
+    if data.find(b"\r", start) < 0:
         return end
-    for blank in (b"\n\r\n", b"\r\r"):
-        cut = data.rfind(blank)
+    # A CR that ends `data` may be half a CRLF: after an LF it is left for later (CRLF streams), after another CR it is
+    # taken as it stands (streams of bare CR would lag by a frame), and its LF then leads the next frame, where an empty
+    # line means nothing.
+    for pair, stop in ((b"\n\r", len(data) - 1), (b"\r\r", len(data))):
+        cut = data.rfind(pair, start, stop)
         if cut >= 0:
-            end = max(end, cut + len(blank))
+            cut += 3 if data[cut + 2 : cut + 3] == b"\n" else 2
+            end = max(end, cut)
     return end
 
 
 def data_of(frame: bytes) -> bytes | None:
     """The joined `data:` lines of one frame; None if it has none (a comment, a bare event name)."""
-    lines = []
-    for line in frame.splitlines():
-        if line.startswith(b"data:"):
-            lines.append(line[6:] if line[5:6] == b" " else line[5:])
+    lines = [line[6:] if line[5:6] == b" " else line[5:] for line in frame.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
 
 
-def frames_of(data: bytes) -> list[bytes]:
-    """Whole frames, as `FrameSplitter.feed` returned them, one by one."""
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return [frame + b"\n\n" for frame in data.split(b"\n\n") if frame]
+def frames_of(block: bytes) -> list[bytes]:
+    """Whole frames, as `FrameSplitter.feed` returned them, one by one and byte for byte: joined they are `block`."""
+    if block.find(b"\n\n") + 2 == len(block) and b"\r" not in block:
+        return [block]
+    if b"\r" not in block:
+        frames = [frame + b"\n\n" for frame in block.split(b"\n\n")]
+        frames[-1] = frames[-1][:-2]
+    else:
+        cuts = [0, *(match.end() for match in _BLANK_LINE.finditer(block)), len(block)]
+        frames = [block[start:end] for start, end in itertools.pairwise(cuts)]
+    return [frame for frame in frames if frame]
