@@ -261,7 +261,7 @@ class Inference:
         gateway, request = self._gateway, self.request
         limits = gateway.limits
         wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
-        self._waiting = asyncio.current_task()
+        task = self._waiting = asyncio.current_task()
         try:
             lease = self._lease = await gateway.pool.lease(
                 target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait
@@ -275,9 +275,9 @@ class Inference:
                 lease.upstream, request.route, body, stream=request.stream, drop_usage=not request.usage_wanted
             )
         except asyncio.CancelledError:
-            if self._error is None:
+            if self._error is None or task is None:
                 raise
-            self._waiting.uncancel()
+            task.uncancel()
             raise self._error from None
         finally:
             self._waiting = None

@@ -7,7 +7,7 @@ every phase, and the `finally` blocks on the way out close the upstream and give
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,15 +16,14 @@ from lanhaven.gateway import Gateway, Inference
 from lanhaven.types.chat import InferenceRequest
 from lanhaven.upstream.exchange import Exchange
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-JSON: Headers = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+JSON: Headers = [(b"content-type", b"application/json")]
 SSE: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold tokens back otherwise
-    (b"x-content-type-options", b"nosniff"),
 ]
 
 
@@ -50,7 +49,7 @@ class Dialect(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """The client's side of one call: who asks, and where the answer goes."""
+    """The client's side of one call: who asks, and where the answer goes. X-Request-Id is added further out."""
 
     send: Send
     request_id: str
@@ -72,17 +71,8 @@ class Call:
     async def reply(self, status: int, body: bytes, headers: Headers = JSON) -> None:
         """A whole reply."""
         self.started = True
-        await self.send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    *headers,
-                    (b"content-length", b"%d" % len(body)),
-                    (b"x-request-id", self.request_id.encode()),
-                ],
-            }
-        )
+        length = (b"content-length", b"%d" % len(body))
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     def expect_stream(self) -> None:
@@ -100,8 +90,7 @@ class Call:
         if self.started:
             return
         self.started = True
-        headers = [*self.dialect.stream_headers, (b"x-request-id", self.request_id.encode())]
-        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self.send({"type": "http.response.start", "status": 200, "headers": self.dialect.stream_headers})
 
     async def write(self, data: bytes) -> None:
         """Send a block of whole frames; waits while the client is slow."""

@@ -5,9 +5,7 @@ Around it stands the security middleware; in front of both the listener, which c
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -21,17 +19,13 @@ from lanhaven.server.body import read_body
 from lanhaven.server.native import error_json
 from lanhaven.wire import encode
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BANNER = b"LanHaven is running\n"
-
-
-def new_request_id() -> str:
-    """`req_<milliseconds>_<random>` (S0-x11)."""
-    return f"req_{time.time_ns() // 1_000_000}_{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +83,7 @@ class App:
         key = scope.get("lanhaven.key")
         call = Call(
             send=send,
-            request_id=new_request_id(),
+            request_id=scope["lanhaven.request_id"],
             path=scope["path"],
             method=scope["method"],
             dialect=routed.dialect,
@@ -122,14 +116,11 @@ class App:
         if scope["path"] == "/" and scope["method"] in ("GET", "HEAD"):
             await plain(send, 200, BANNER if scope["method"] == "GET" else b"", b"text/plain; charset=utf-8")
             return
-        request_id = new_request_id()
-        started = False
+        request_id, started = scope["lanhaven.request_id"], False
 
-        async def tracked(message: dict[str, Any]) -> None:
+        async def tracked(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id.encode())]}
+            started = True
             await send(message)
 
         try:
@@ -149,7 +140,7 @@ def replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives the body that was read already, then whatever comes after it."""
     given = False
 
-    async def again() -> dict[str, Any]:
+    async def again() -> Message:
         nonlocal given
         if not given:
             given = True
@@ -186,4 +177,4 @@ def refusal(router: Router) -> Callable[[Scope, GatewayError, str], tuple[bytes,
     return encode_for
 
 
-__all__ = ["App", "Router", "new_request_id", "refusal"]
+__all__ = ["App", "Router", "refusal"]

@@ -16,7 +16,7 @@ def free_bytes(cgroup: Path = CGROUP) -> int:
     psutil reads /proc/meminfo, which inside a container shows the host. memory.current counts reclaimable page cache
     (mapped weights!), so inactive_file is given back (kernel docs, admin-guide/cgroup-v2).
     """
-    machine = psutil.virtual_memory().available
+    machine = int(psutil.virtual_memory().available)
     try:
         limit = (cgroup / "memory.max").read_text().strip()
         if limit == "max":
