@@ -1,0 +1,133 @@
+"""Which lines of a models.yaml belong to what, and the text with some of them changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from lanhaven.config.yaml_text import wrong
+from lanhaven.errors import InvalidRequest
+from lanhaven.models_file.render import setting
+
+INDENT = 2  # columns before the dash of the first entry of a list that was empty
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Lines from `first` up to, not including, `end`, counted from 0; `column` is where they begin."""
+
+    first: int
+    end: int
+    column: int
+
+
+class Lines:
+    """The text of a file that has been read without complaint, line by line."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._name = name
+        self._lines = text.splitlines(keepends=False)
+        root = YAML(typ="safe", pure=True).compose(text)
+        if root is not None and root.value and root.flow_style:
+            raise self._unfit(root.start_mark.line + 1)
+        pairs = root.value if root is not None else []
+        self._keys = {key.value: (key, value) for key, value in pairs}
+        self._models: Any = self._keys["models"][1] if "models" in self._keys else None
+
+    def appended(self, entries: Sequence[Sequence[str]]) -> str:
+        """The text with entries (lines without the dash) after the last one."""
+        if self._models is None:
+            gap = [""] if self._lines and self._lines[-1].strip() else []
+            return self._joined([*self._lines, *gap, "models:", *_dashed(entries, INDENT)])
+        if not self._models.value:
+            return self._filled(entries)
+        last = self._entry(len(self._models.value) - 1)
+        return self._joined([*self._lines[: last.end], *_dashed(entries, last.column), *self._lines[last.end :]])
+
+    def replaced(self, index: int, change: Callable[[str], Sequence[str]]) -> str:
+        """The text with one entry's lines given through `change`, which gets them without dash and indentation."""
+        span = self._entry(index)
+        dash, *rest = self._lines[span.first : span.end]
+        undashed = dash[: span.column] + " " + dash[span.column + 1 :]
+        inside = self._models.value[index].start_mark.column
+        snippet = "\n".join(_outdented(line, inside) for line in (undashed, *rest)) + "\n"
+        new = _dashed([change(snippet)], span.column)
+        return self._joined([*self._lines[: span.first], *new, *self._lines[span.end :]])
+
+    def removed(self, index: int) -> str:
+        """The text without one entry. Of two blank lines that meet, one goes."""
+        span = self._entry(index)
+        before, after = self._lines[: span.first], self._lines[span.end :]
+        if after and not after[0].strip() and (not before or not before[-1].strip()):
+            after = after[1:]
+        return self._joined([*before, *after])
+
+    def with_setting(self, name: str, value: str | None) -> str:
+        """The text with a top-level setting of one line, or without it."""
+        new = [] if value is None else [setting(name, value)]
+        if name in self._keys:
+            key, node = self._keys[name]
+            first, end = key.start_mark.line, _end(node)
+            comment = self._lines[end - 1][node.end_mark.column :].rstrip() if end - 1 == node.end_mark.line else ""
+            new = [line + comment for line in new]
+        else:
+            first = end = self._top()
+        return self._joined([*self._lines[:first], *new, *self._lines[end:]])
+
+    def _top(self) -> int:
+        """Where a top-level setting goes: above the first one and its comment, but below a comment heading the file."""
+        first = min((key.start_mark.line for key, _ in self._keys.values()), default=len(self._lines))
+        line = first
+        while line > 0 and self._lines[line - 1].startswith("#"):
+            line -= 1
+        return line or first
+
+    def _filled(self, entries: Sequence[Sequence[str]]) -> str:
+        """The text with the first entries of an empty list: `models: []` or `models:`."""
+        key, node = self._keys["models"]
+        first, end = key.start_mark.line, max(_end(node), key.end_mark.line + 1)
+        comment = self._lines[end - 1][node.end_mark.column :].strip() if end - 1 == node.end_mark.line else ""
+        head = "models:" + (f"  {comment}" if comment.startswith("#") else "")
+        return self._joined([*self._lines[:first], head, *_dashed(entries, INDENT), *self._lines[end:]])
+
+    def _entry(self, index: int) -> Span:
+        """The lines of one entry, from its dash on."""
+        if self._models is None or self._models.flow_style:
+            raise self._unfit(self._models.start_mark.line + 1 if self._models is not None else 1)
+        node, column = self._models.value[index], self._models.start_mark.column
+        first = node.start_mark.line
+        while self._lines[first][: column + 1] != " " * column + "-":  # the dash may stand on a line of its own
+            first -= 1
+        return Span(first, max(_end(node), first + 1), column)
+
+    def _joined(self, lines: Sequence[str]) -> str:
+        return "\n".join(lines).rstrip("\n") + "\n"
+
+    def _unfit(self, line: int) -> InvalidRequest:
+        hint = "write each model on lines of its own, beginning with `- id: its-name`"
+        return wrong(self._name, line, "models in brackets cannot be edited by commands", hint=hint)
+
+
+def _end(node: Any) -> int:
+    """The line after the last one with content of a node (of ruamel's node tree)."""
+    if isinstance(node.value, str):
+        # A block scalar (| or >) ends at the start of the line after it and its blank lines; others end on their line.
+        block = node.style in {"|", ">"} and node.end_mark.column == 0
+        return int(node.end_mark.line) + (0 if block else 1)
+    if node.flow_style or not node.value:
+        return int(node.end_mark.line) + 1
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)
+
+
+def _dashed(entries: Sequence[Sequence[str]], column: int) -> list[str]:
+    margins = (" " * column + "- ", " " * column + "  ")
+    return [(margins[index > 0] + line) if line else line for lines in entries for index, line in enumerate(lines)]
+
+
+def _outdented(line: str, column: int) -> str:
+    """Without the first `column` blanks; a comment that stands further left keeps its text."""
+    return line[column:] if not line[:column].strip() else line.lstrip()

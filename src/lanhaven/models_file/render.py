@@ -1,0 +1,71 @@
+"""Entries as YAML text, and changes to the text of one entry."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from lanhaven.models_file.values import snake
+
+WIDEST = 1 << 20  # never fold a long line: a path that is cut in two reads badly
+
+
+def spelled(field: str) -> str:
+    """ "top_p" -> "topP", as the admin API spells it."""
+    first, *rest = field.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def rendered(entry: Mapping[str, Any]) -> list[str]:
+    """The lines of a new entry, without its dash."""
+    return _dump(_plain(entry))
+
+
+def setting(name: str, value: str) -> str:
+    """One line `name: value`."""
+    return _dump({name: value})[0]
+
+
+def changed(snippet: str, changes: Mapping[str, Any]) -> list[str]:
+    """The lines of an entry with changes laid over it; its own comments stay."""
+    entry = _yaml().load(snippet)
+    _merge(entry, changes)
+    return _dump(entry)
+
+
+def _merge(target: MutableMapping[str, Any], changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        present = next((key for key in target if snake(str(key)) == snake(name)), name)
+        existing = target.get(present)
+        if value is None:
+            target.pop(present, None)
+        elif isinstance(value, Mapping) and isinstance(existing, MutableMapping):
+            _merge(existing, value)
+        else:
+            target[present] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Mappings, sequences and scalars only, without what is None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, tuple | list | frozenset | set):
+        return [_plain(inner) for inner in value if inner is not None]
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+def _dump(data: Any) -> list[str]:
+    stream = io.StringIO()
+    _yaml().dump(data, stream)
+    return stream.getvalue().rstrip("\n").split("\n")
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = WIDEST
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml

@@ -1,0 +1,171 @@
+"""One value of models.yaml: what it must be, and the error with file and line when it is not."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lanhaven.config.units import duration
+from lanhaven.config.yaml_text import Items, Node, Scalar, Table, plain, wrong
+from lanhaven.errors import InvalidRequest
+
+T = TypeVar("T")
+
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+LONGEST_NAME = 200
+RESERVED_NAMES = frozenset({"default", "auto"})
+
+
+def snake(name: str) -> str:
+    """ "contextLength" -> "context_length"; snake_case stays."""
+    return _CAMEL.sub(r"_\1", name).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: the file's name and the names leading to it, as in "models[2].load.slots"."""
+
+    file: str
+    path: str
+
+    def inner(self, name: str) -> Place:
+        """A value inside this one."""
+        return Place(self.file, f"{self.path}.{name}" if self.path else name)
+
+    def wrong(self, node: Node | int, problem: str, hint: str) -> InvalidRequest:
+        """The error for this value."""
+        line = node if isinstance(node, int) else node.line
+        subject = f"{self.path} {problem}" if self.path else problem
+        return wrong(self.file, line, subject, hint=hint, param=self.path)
+
+
+Reader = Callable[[Node, Place], Any]
+
+
+def text(node: Node, place: Place) -> str:
+    """Any scalar, as written: `no`, `1.0` and `2026-11-21` are the words they look like."""
+    if not isinstance(node, Scalar) or node.empty:
+        raise place.wrong(node, "must be text", f"write `{_last(place)}: some text`")
+    return node.text
+
+
+def name(node: Node, place: Place) -> str:
+    """A model's name or alias: printable, on one line, no option-like dash in front, none of the reserved words."""
+    value = text(node, place)
+    if not value.isprintable() or value != value.strip() or not value:
+        raise place.wrong(node, f"{value!r} is not a name", "use printable characters, without blanks at the ends")
+    if len(value) > LONGEST_NAME:
+        raise place.wrong(node, f"is longer than {LONGEST_NAME} characters", "use a shorter name")
+    if value.startswith("-"):
+        raise place.wrong(node, f"{value!r} begins with a dash, like an option", "choose another first character")
+    if value.lower() in RESERVED_NAMES:
+        raise place.wrong(node, f"{value!r} means the active model in requests", "choose another name")
+    return value
+
+
+def word(node: Node, place: Place) -> str:
+    """A short identifier, e.g. a provider's name or a type of numbers."""
+    value = text(node, place)
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise place.wrong(node, f"{value!r} is not a word", "use letters, digits and _")
+    return value
+
+
+def truth(node: Node, place: Place) -> bool:
+    """true or false (also yes/no, on/off)."""
+    value = _TRUTHS.get(text(node, place).lower())
+    if value is None:
+        raise place.wrong(node, f"{text(node, place)!r} is neither true nor false", "write true or false")
+    return value
+
+
+def seconds(node: Node, place: Place) -> float:
+    """A duration: seconds, or with a unit."""
+    try:
+        return duration(text(node, place))
+    except ValueError as error:
+        raise place.wrong(node, str(error), "write 1800, 30m or 0") from None
+
+
+def integer(low: int, high: int) -> Reader:
+    """A whole number within bounds."""
+
+    def read(node: Node, place: Place) -> int:
+        value = plain(node) if isinstance(node, Scalar) else None
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise place.wrong(node, f"must be a whole number from {low} to {high}", f"write `{_last(place)}: {low}`")
+        return value
+
+    return read
+
+
+def number(low: float, high: float = math.inf) -> Reader:
+    """A number within bounds."""
+
+    def read(node: Node, place: Place) -> float:
+        value = plain(node) if isinstance(node, Scalar) else None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value is None or not is_number or not low <= value <= high:
+            bounds = f"from {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise place.wrong(node, f"must be a number {bounds}", f"write `{_last(place)}: {low:g}`")
+        return float(value)
+
+    return read
+
+
+def several(reader: Callable[[Node, Place], T], most: int) -> Callable[[Node, Place], tuple[T, ...]]:
+    """A list; one value alone stands for a list of one."""
+
+    def read(node: Node, place: Place) -> tuple[T, ...]:
+        items = node.items if isinstance(node, Items) else [node]
+        if len(items) > most:
+            raise place.wrong(node, f"has more than {most} items", "shorten the list")
+        return tuple(reader(item, place) for item in items)
+
+    return read
+
+
+def record(readers: Mapping[str, Reader], **other_names: str) -> Callable[[Node, Place], dict[str, Any]]:
+    """A mapping with these fields, in snake_case or camelCase, or by another name; what is null is left out."""
+
+    def read(node: Node, place: Place) -> dict[str, Any]:
+        if isinstance(node, Scalar) and node.empty:
+            return {}
+        if not isinstance(node, Table):
+            raise place.wrong(node, "must be a mapping", "write lines like `name: value` below it")
+        values: dict[str, Any] = {}
+        for key, value in node.entries.items():
+            field, inner = other_names.get(snake(key), snake(key)), place.inner(key)
+            if field not in readers:
+                raise inner.wrong(node.key_lines[key], "is not known", did_you_mean(key, readers))
+            if field in values:
+                raise inner.wrong(node.key_lines[key], "is said twice, in two spellings", "keep one of them")
+            if not (isinstance(value, Scalar) and value.empty):
+                values[field] = readers[field](value, inner)
+        return values
+
+    return read
+
+
+def anything(node: Node, place: Place) -> dict[str, Any]:
+    """A mapping that belongs to somebody else: plain values by the core schema of YAML."""
+    if not isinstance(node, Table):
+        raise place.wrong(node, "must be a mapping", "write lines like `name: value` below it")
+    value: dict[str, Any] = plain(node)
+    return value
+
+
+def did_you_mean(key: str, known: Iterable[str]) -> str:
+    """The nearest known name, else all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(snake(key), names, 1)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(names)}"
+
+
+def _last(place: Place) -> str:
+    return place.path.rpartition(".")[2]
