@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
-from tests.house.source import ROOT, Finding, Source
+from tests.house.source import ROOT, Finding, Source, dotted
 
 # Module (and everything below it) -> room. The longest match wins.
 ROOMS: Mapping[str, str] = MappingProxyType(
@@ -142,9 +142,9 @@ def walls(sources: Sequence[Source]) -> Iterator[Finding]:
             if room is None or (reason := _forbidden(source, room, target)) is None:
                 continue
             if room == "cli" and room_of(target) == "server":
-                if source.module.split(".")[2:3] == ["up"] and _inside_function(source.tree, node):
+                if _one_family(source.module, "lanhaven.cli.up") and _costs_no_start(source.tree, node):
                     continue
-                reason = "the command line imports the server only inside a function of cli/up.py"
+                reason = "the command line imports the server only in cli/up*.py, inside a function or for types alone"
             yield Finding(source.path, node.lineno, f"imports {target}: {reason}")
 
 
@@ -197,9 +197,19 @@ def _module_of(base: str, name: str, modules: frozenset[str]) -> str:
     return inner if inner in modules or inner in ROOMS else base
 
 
-def _inside_function(tree: ast.Module, node: ast.stmt) -> bool:
-    functions = (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
-    return any(node in ast.walk(function) for function in functions)
+def _costs_no_start(tree: ast.Module, node: ast.stmt) -> bool:
+    """Whether importing the module leaves this import undone: it stands in a function, or under TYPE_CHECKING."""
+    for each in ast.walk(tree):
+        match each:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                inside = each.body
+            case ast.If(test=test) if dotted(test).endswith("TYPE_CHECKING"):
+                inside = each.body
+            case _:
+                continue
+        if any(node in ast.walk(statement) for statement in inside):
+            return True
+    return False
 
 
 def outside(sources: Sequence[Source]) -> Iterator[Finding]:
