@@ -1,0 +1,172 @@
+"""Checks of settings, models, keys, the server and its neighbours."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lanhaven.cli import neighbours, units
+from lanhaven.cli.checks import Check, Level
+from lanhaven.cli.checks_machine import disk
+from lanhaven.cli.connection import Target, connect
+from lanhaven.cli.failure import CliError, Exit
+from lanhaven.errors import GatewayError
+
+if TYPE_CHECKING:
+    from lanhaven.config import Settings
+    from lanhaven.models_file import ModelsFile
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def all_checks(url: str | None, key: str | None) -> Iterator[Check]:
+    """Every check of this file, in the order in which one thing needs another."""
+    from lanhaven.config import load_settings
+
+    try:
+        settings = load_settings()
+    except GatewayError as error:
+        yield Check("settings", "fail", error.message, error.hint or "lanhaven config show --origin")
+        return
+    yield Check("settings", "ok", "read without complaint")
+    yield disk(settings.data_dir)
+    yield from models(settings)
+    yield from keys(settings)
+    server = reachable(url, key)
+    yield server
+    if server.level != "ok":
+        yield port(settings)
+    yield from firewall(settings)
+    yield from others(settings)
+
+
+def models(settings: Settings) -> Iterator[Check]:
+    """models.yaml, and the files that it names."""
+    from lanhaven.models_file import models_path, read
+
+    path = models_path(settings)
+    try:
+        file = read(path)
+    except GatewayError as error:
+        yield Check("models.yaml", "fail", error.message, error.hint or f"correct {path}")
+        return
+    enabled = sum(entry.enabled for entry in file.entries)
+    if not file.entries:
+        yield Check("models.yaml", "warn", f"{path}: no models", "lanhaven get smollm2")
+        return
+    yield Check("models.yaml", "ok", f"{path}: {len(file.entries)} listed, {enabled} enabled")
+    yield from model_files(file)
+
+
+def model_files(file: ModelsFile) -> Iterator[Check]:
+    """Whether the file of each enabled entry is there."""
+    for entry in file.entries:
+        named = entry.config.get("model_path")
+        if not entry.enabled or not isinstance(named, str | Path):
+            continue
+        path = Path(named)
+        if not path.exists():
+            remedy = f"correct model_path of {entry.id} in {file.path}, or set enabled: false"
+            yield Check("model file", "fail", f"{entry.id}: there is no {path}", remedy)
+
+
+def keys(settings: Settings) -> Iterator[Check]:
+    """Whether strangers could come in."""
+    from lanhaven.server.keys import KeyStore, UnsafeBind, check_bind
+
+    listening = ", ".join(f"{host}:{number}" for host, number in settings.listeners())
+    try:
+        store = KeyStore.from_settings(settings)
+        check_bind(settings, store)
+    except UnsafeBind as error:
+        yield Check("access", "fail", error.message, error.hint)
+        return
+    except GatewayError as error:
+        yield Check("access", "fail", error.message, error.hint or "lanhaven keys ls")
+        return
+    count = len(store.list())
+    if settings.open_to_all and not store.required:
+        yield Check("access", "warn", f"{listening}, open to everybody without a key", "lanhaven keys add NAME")
+        return
+    yield Check("access", "ok", f"{listening}, {'no key needed on this machine' if not count else f'{count} keys'}")
+
+
+def reachable(url: str | None, key: str | None) -> Check:
+    """Whether the server runs and lets us in."""
+    try:
+        with connect(url, key) as server:
+            health = server.get("/health")
+            server.get("/debug/status")
+            target = server.target
+    except CliError as error:
+        level: Level = "warn" if error.status is Exit.UNREACHABLE else "fail"
+        return Check("server", level, error.message, error.tries[0])
+    return _healthy(target, health)
+
+
+def _healthy(target: Target, health: dict[str, object]) -> Check:
+    uptime = health.get("uptime")
+    since = f", up for {units.seconds(uptime)}" if isinstance(uptime, int | float) else ""
+    text = f"{target.url} ({target.source}), version {health.get('version')}{since}"
+    if health.get("status") != "ok":
+        return Check("server", "warn", f"{text}, {health.get('status')}", "lanhaven status")
+    return Check("server", "ok", text)
+
+
+def port(settings: Settings) -> Check:
+    """Whether the server could listen where it is told to."""
+    host, number = settings.listeners()[0]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, number))
+            probe.listen(1)
+        except OSError as error:
+            text = f"{host}:{number}: {error.strerror}{_holder(number)}"
+            return Check("port", "warn", text, "stop that program, or let `lanhaven up` take the next free port")
+    return Check("port", "ok", f"{host}:{number} is free")
+
+
+def _holder(number: int) -> str:
+    """The program that listens on a port, where we may know."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for each in psutil.net_connections(kind="tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr.port == number and each.pid:
+                return f", by {psutil.Process(each.pid).name()} (process {each.pid})"
+    return ""
+
+
+def firewall(settings: Settings) -> Iterator[Check]:
+    """A hint, where other machines are meant to come in: a firewall can only be seen into with root's rights."""
+    import shutil
+    import sys
+
+    host, number = settings.listeners()[0]
+    if host in LOOPBACK:
+        return
+    if shutil.which("ufw"):
+        remedy = f"sudo ufw allow {number}/tcp"
+    elif shutil.which("firewall-cmd"):
+        remedy = f"sudo firewall-cmd --add-port={number}/tcp"
+    elif sys.platform == "win32":
+        rule = f"-DisplayName LanHaven -Direction Inbound -LocalPort {number} -Protocol TCP -Action Allow"
+        remedy = f"New-NetFirewallRule {rule}"
+    elif sys.platform == "darwin":
+        remedy = "System Settings, Network, Firewall: allow incoming connections for Python"
+    else:
+        remedy = f"open TCP port {number} in this machine's firewall"
+    yield Check("firewall", "ok", "if other machines cannot connect", remedy)
+
+
+def others(settings: Settings) -> Iterator[Check]:
+    """Other model servers on this machine: just told."""
+    running = {each.name: each for each in neighbours.found(settings.lmstudio_base_url)}
+    for name in neighbours.names(settings.lmstudio_base_url):
+        text = f"found at {running[name].url}" if name in running else "does not run here"
+        yield Check(name, "ok", text)

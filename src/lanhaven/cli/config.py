@@ -1,0 +1,108 @@
+"""`config show`, `config path`, `config check`: what is set, where it is read from, whether it is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lanhaven.cli import output
+from lanhaven.cli.connection import Json
+from lanhaven.cli.output import Column, Row
+
+if TYPE_CHECKING:
+    from lanhaven.config import Settings
+
+
+def commands() -> typer.Typer:
+    """The group."""
+    group = typer.Typer(help="Show and check the settings.", rich_markup_mode=None)
+    group.callback(invoke_without_command=True)(_help)
+    group.command("show")(show)
+    group.command("path")(path)
+    group.command("check")(check)
+    return group
+
+
+def _help(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def show(
+    origin: Annotated[bool, typer.Option("--origin", help="Tell where each value came from.")] = False,
+    changed: Annotated[bool, typer.Option("--changed", help="Leave out what is at its default.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the settings; secrets are masked."""
+    from lanhaven.config import load_settings, origins
+
+    values = load_settings().public()
+    sources = origins()
+    names = [name for name in values if not changed or sources[name].kind != "default"]
+    rows = [{"setting": name, "value": values[name], "origin": str(sources[name])} for name in names]
+    if json:
+        output.document({name: _entry(values[name], str(sources[name]) if origin else None) for name in names})
+        return
+    columns = [Column("SETTING", lambda r: r["setting"]), Column("VALUE", lambda r: r["value"])]
+    if origin:
+        columns.append(Column("ORIGIN", lambda r: r["origin"]))
+    output.rows(columns, rows, empty="every setting is at its default")
+
+
+def _entry(value: object, origin: str | None) -> object:
+    return value if origin is None else {"value": value, "origin": origin}
+
+
+def path(json: Json = False) -> None:
+    """Show where files lie, and whether they are there."""
+    from lanhaven.config import find_config_file, load_settings
+
+    settings = load_settings()
+    places = {
+        "config": find_config_file(),
+        "models": models_path(settings),
+        "data": settings.data_dir,
+        "state": settings.state_dir,
+        "cache": settings.cache_dir,
+        "run": settings.run_dir,
+    }
+    rows = [{"name": name, "path": str(place), "exists": place.exists()} for name, place in places.items()]
+    if json:
+        output.document({row["name"]: {"path": row["path"], "exists": row["exists"]} for row in rows})
+        return
+    columns = (
+        Column("NAME", lambda r: r["name"]),
+        Column("PATH", lambda r: r["path"]),
+        Column("THERE", lambda r: r["exists"], _there),
+    )
+    output.rows(columns, rows, empty="")
+
+
+def check(json: Json = False) -> None:
+    """Check config.yaml, the environment and models.yaml; the first mistake is told with its file and line."""
+    from lanhaven.config import load_settings
+    from lanhaven.models_file import read
+
+    settings = load_settings()
+    file = models_path(settings)
+    count = len(read(file).entries)
+    if json:
+        output.document({"ok": True, "modelsFile": str(file), "models": count})
+        return
+    output.message(f"settings are right; {file} is right ({count} {'model' if count == 1 else 'models'})")
+
+
+def models_path(settings: Settings) -> Path:
+    """The models.yaml that a server with these settings would read."""
+    from lanhaven.models_file import models_path as chosen
+
+    return chosen(settings)
+
+
+def _there(row: Row) -> str:
+    return "yes" if row["exists"] else "not yet"
+
+
+__all__ = ["check", "commands", "models_path", "path", "show"]

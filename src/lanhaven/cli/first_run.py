@@ -1,0 +1,79 @@
+"""What `up` prepares before the server starts: folders, a models.yaml, a first model, a key for the LAN."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from lanhaven.cli import output
+from lanhaven.cli.failure import CliError, Exit
+from lanhaven.errors import GatewayError
+
+if TYPE_CHECKING:
+    from lanhaven.config import Settings
+
+FIRST_MODEL = "smollm2"
+
+
+def prepare(settings: Settings) -> None:
+    """Everything that a server needs before its first start, and nothing when all is there. GatewayError, CliError."""
+    for folder in (settings.config_dir, settings.data_dir, settings.state_dir):
+        _make(folder)
+    if not settings.mock:
+        _models(settings)
+
+
+def refuse_second(settings: Settings) -> None:
+    """CliError if a server of this user runs already. Whoever asks for another port means a second one."""
+    from lanhaven import runfile
+
+    running = runfile.read(settings.state_dir)
+    if running is None or "port" in settings.model_fields_set:
+        return
+    raise CliError(
+        f"LanHaven runs already at {running.url} (process {running.pid})",
+        "lanhaven status",
+        f"lanhaven up --port {settings.port + 1}    (a second one)",
+    )
+
+
+def _make(folder: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(folder))
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(
+            f"the folder {path} cannot be made: {error.strerror}", "make it writable", "lanhaven config show --origin"
+        ) from None
+
+
+def _models(settings: Settings) -> None:
+    """A models.yaml, and a model in it."""
+    from lanhaven.cli.neighbours import found
+    from lanhaven.models_file import create, models_path, read
+
+    path = models_path(settings)
+    if settings.models_file is not None and not path.exists():
+        raise CliError(f"there is no file {path}", "lanhaven up (without --models)", status=Exit.NOT_FOUND)
+    if create(path):
+        output.message(f"first run: {path} is new")
+        for each in found(settings.lmstudio_base_url):
+            output.message(f"found {each.text}; to serve its models add it to models.yaml (provider: openai)")
+    if not read(path).entries:
+        _first_model(settings)
+
+
+def _first_model(settings: Settings) -> None:
+    """The packed chat model; without it the server still serves, so a failure is told and no more."""
+    from lanhaven.cli.get import fetch_and_register
+
+    if importlib.util.find_spec("xllamacpp") is None:
+        output.note('no model is configured, and none can run here. Try  pip install "lanhaven[llamacpp]"')
+        return
+    output.message(f"no model is configured: fetching {FIRST_MODEL}, a small one (98 MB)")
+    try:
+        fetch_and_register(settings, FIRST_MODEL)
+    except GatewayError as error:
+        output.note(f"{error.message} {error.hint or ''}".strip())

@@ -1,0 +1,233 @@
+"""`ls`, `ps`, `show`: which models there are, which are in memory, and all about one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lanhaven.cli import output, units
+from lanhaven.cli.connection import Json, Key, Server, Url, connect
+from lanhaven.cli.failure import CliError, Exit
+from lanhaven.cli.output import Column, Row
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+REFRESH = 1.0  # seconds between two looks of `ps --watch`
+
+
+def ls(
+    provider: Annotated[
+        str | None, typer.Option("--provider", metavar="NAME", help="Only those of one provider.")
+    ] = None,
+    loaded: Annotated[bool, typer.Option("--loaded", help="Only those in memory.")] = False,
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """List the models that could run here (alias: models)."""
+    with connect(url, key) as server:
+        answer = server.get("/admin/models")
+    in_memory = {each["path"] for each in answer["loaded"]}
+    found = [each for each in answer["downloaded"] if provider in (None, each["provider"])]
+    if loaded:
+        found = [each for each in found if each["path"] in in_memory]
+    if json:
+        output.document(found)
+        return
+    output.rows(_list_columns(in_memory), found, empty="no models; try: lanhaven get smollm2")
+
+
+def ps(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """List the models in memory."""
+    with connect(url, key) as server:
+        if watch:
+            _watch(server, json=json)
+        loaded = server.get("/admin/models")["loaded"]
+    if json:
+        output.document(loaded)
+        return
+    output.rows(INSTANCES, loaded, empty="no model is in memory; the first request loads one, or: lanhaven load MODEL")
+
+
+def show(
+    model: Annotated[str, typer.Argument(help="A model, an alias, or an instance.")],
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Show one model: what it can do, how it would load, whether it fits."""
+    with connect(url, key) as server:
+        answer = server.get("/admin/models")
+        info = pick(answer, model)
+        estimate = _estimate(server, info)
+    instances = [each for each in answer["loaded"] if each["path"] == info["path"]]
+    if json:
+        output.document({"model": info, "instances": instances, "estimate": estimate})
+        return
+    output.pairs(_details(info, estimate))
+    if instances:
+        output.message("\nin memory:")
+        output.rows(INSTANCES, instances, empty="")
+
+
+def pick(answer: Mapping[str, Any], name: str) -> Row:
+    """The entry of `downloaded` that a name means: a key, an alias, or an instance's identifier. CliError 5 if none."""
+    entries: list[Row] = answer["downloaded"]
+    holders = [each["path"] for each in answer["loaded"] if each["identifier"] == name]
+    for wanted in (name, *holders, name.removesuffix(":latest")):
+        for entry in entries:
+            if wanted == entry["path"] or wanted in entry["aliases"]:
+                return entry
+    raise not_found(name, [each["path"] for each in entries])
+
+
+def not_found(name: str, known: list[str]) -> CliError:
+    """No such model; names the ones that are spelled nearly so."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=2, cutoff=0.5)
+    text = f"no model named {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    return CliError(text, "lanhaven ls", status=Exit.NOT_FOUND)
+
+
+def _estimate(server: Server, info: Row) -> Row | None:
+    """What loading would take; None where that cannot be said (a model that cannot run here)."""
+    if not info["available"]:
+        return None
+    try:
+        answer: Row = server.post("/admin/models/estimate", {"modelKey": info["path"]})
+    except CliError as error:
+        if error.status in (Exit.UNREACHABLE, Exit.UNAUTHORISED):
+            raise
+        return None
+    return answer
+
+
+def _list_columns(in_memory: set[str]) -> tuple[Column, ...]:
+    def marked(entry: Row) -> str:
+        return f"{entry['path']} ●" if entry["path"] in in_memory else str(entry["path"])
+
+    return (
+        Column("MODEL", lambda m: m["path"], marked),
+        Column("TYPE", lambda m: m["type"]),
+        Column("PROVIDER", lambda m: m["provider"]),
+        Column("SIZE", lambda m: m["size"], lambda m: _bytes(m["size"]), right=True),
+        Column("CONTEXT", lambda m: m["maxContextLength"], lambda m: _count(m["maxContextLength"]), right=True),
+        Column("QUANT", lambda m: m["quantization"], lambda m: m["quantization"] or "–"),
+        Column("STATE", lambda m: _availability(m, in_memory), lambda m: _availability(m, in_memory)),
+        Column("ALIASES", lambda m: m["aliases"], lambda m: ", ".join(m["aliases"])),
+    )
+
+
+INSTANCES = (
+    Column("MODEL", lambda m: m["path"], lambda m: f"{m['path']} ●" if m["active"] else m["path"]),
+    Column("INSTANCE", lambda m: m["identifier"]),
+    Column("PROVIDER", lambda m: m["provider"]),
+    Column("STATE", lambda m: m["state"], lambda m: _state(m)),
+    Column("MEMORY", lambda m: m["sizeBytes"], lambda m: _bytes(m["sizeBytes"]), right=True),
+    Column("CONTEXT", lambda m: m["contextLength"], lambda m: _count(m["contextLength"]), right=True),
+    Column("BUSY", lambda m: m["busy"], lambda m: _busy(m), right=True),
+    Column("WAITING", lambda m: m["waiting"], right=True),
+    Column("UNTIL", lambda m: m["expiresInSeconds"], lambda m: _until(m)),
+)
+
+
+def _availability(entry: Row, in_memory: set[str]) -> str:
+    if not entry["available"]:
+        return f"unavailable: {entry['unavailableReason']}"
+    return "loaded" if entry["path"] in in_memory else "ready to load"
+
+
+def _state(entry: Row) -> str:
+    if entry["state"] == "loading" and entry["progress"] is not None:
+        return f"loading {entry['progress']:.0%}"
+    if entry["state"] == "failed" and entry["error"]:
+        return f"failed: {entry['error']}"
+    return str(entry["state"])
+
+
+def _until(entry: Row) -> str:
+    if entry["pinned"]:
+        return "pinned"
+    if entry["expiresInSeconds"] is None:
+        return "in use" if entry["busy"] else "no limit"
+    return units.seconds(entry["expiresInSeconds"])
+
+
+def _busy(entry: Row) -> str:
+    return f"{entry['busy']}/{entry['slots']}" if entry["slots"] else str(entry["busy"])
+
+
+def _bytes(count: int) -> str:
+    return units.size(count) if count else "–"
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+def _details(info: Row, estimate: Row | None) -> list[tuple[str, object]]:
+    described = [
+        ("model", info["path"] + ("  (the default)" if info["default"] else "")),
+        ("description", info["description"] or None),
+        ("aliases", ", ".join(info["aliases"]) or None),
+        ("type", info["type"]),
+        ("provider", info["provider"]),
+        ("format", " ".join(each for each in (info["format"], info["quantization"]) if each) or None),
+        ("architecture", info["architecture"]),
+        ("layers", info["layers"]),
+        ("size", units.size(info["size"]) if info["size"] else None),
+        ("longest context", _count(info["maxContextLength"]) if info["maxContextLength"] else None),
+        ("capabilities", ", ".join(info["capabilities"]) or None),
+    ]
+    if not info["available"]:
+        return [*described, ("cannot run", info["unavailableReason"])]
+    return [*described, *(fit(estimate) if estimate else ())]
+
+
+def fit(estimate: Row) -> list[tuple[str, object]]:
+    """The memory estimate as lines."""
+    context = estimate["contextLength"]
+    return [
+        ("context", _count(context) if context else None),
+        ("slots", estimate["slots"]),
+        ("memory needed", f"about {units.size(estimate['neededBytes'])}"),
+        ("memory free", units.size(estimate["availableBytes"])),
+        ("fits", "yes" if estimate["fits"] else "no" + _way_out(estimate)),
+    ]
+
+
+def _way_out(estimate: Row) -> str:
+    shorter = estimate["suggestedContextLength"]
+    return f"; --context {shorter} would" if shorter else ""
+
+
+def _watch(server: Server, *, json: bool) -> None:
+    """Look again and again; ends by Ctrl-C only."""
+    import sys
+    import time
+
+    if json:
+        while True:
+            output.line(server.get("/admin/models")["loaded"])
+            time.sleep(REFRESH)
+    if not sys.stdout.isatty():
+        raise CliError("--watch draws on a terminal", "lanhaven ps --watch --json (in a pipe)", status=Exit.USAGE)
+    from rich.live import Live
+
+    def picture() -> RenderableType:
+        loaded = server.get("/admin/models")["loaded"]
+        return output.table(INSTANCES, loaded) if loaded else "no model is in memory"
+
+    with Live(picture(), console=output.console(), auto_refresh=False) as live:
+        while True:
+            time.sleep(REFRESH)
+            live.update(picture(), refresh=True)

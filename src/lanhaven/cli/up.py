@@ -1,0 +1,99 @@
+"""`up`: start the server. The only command that imports the server."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lanhaven.cli import output
+from lanhaven.cli.failure import CliError, Exit
+
+if TYPE_CHECKING:
+    from lanhaven.config import Settings
+    from lanhaven.server import ServerInfo
+
+
+class Api(StrEnum):
+    """Whose clients the default port should suit."""
+
+    OPENAI = "openai"
+    OLLAMA = "ollama"
+    BOTH = "both"
+
+
+def up(
+    api: Annotated[
+        Api | None, typer.Option("--api", help="Default port for these clients: openai 8080, ollama 11434, both 8080.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on (default 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on (default 8002).")] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical.")
+    ] = None,
+    lan: Annotated[
+        bool, typer.Option("--lan", help="Let other machines in; makes an API key if there is none.")
+    ] = False,
+    models: Annotated[Path | None, typer.Option("--models", metavar="FILE", help="The models.yaml to serve.")] = None,
+    open_docs: Annotated[bool, typer.Option("--open/--no-open", help="Open the API docs in the browser.")] = False,
+    provider: Annotated[
+        str | None, typer.Option("--provider", metavar="mock", help="mock: scripted models, for trying out clients.")
+    ] = None,
+    open_to_all: Annotated[
+        bool, typer.Option("--i-know-this-is-open", help="Serve the network without a key. Anybody can use it.")
+    ] = False,
+) -> None:
+    """Start the server (alias: serve). Ctrl-C stops it, a second Ctrl-C at once."""
+    from lanhaven import __version__
+    from lanhaven.cli import banner, first_run
+    from lanhaven.config import load_settings
+
+    if provider not in (None, "mock"):
+        raise CliError(
+            f"--provider {provider}: only mock can be asked for here; others are named in models.yaml",
+            "lanhaven up --provider mock",
+            "lanhaven up",
+            status=Exit.USAGE,
+        )
+    flags: dict[str, Any] = {
+        "api": api.value if api else None,
+        "host": host,
+        "port": port,
+        "log_level": log_level,
+        "lan": lan or None,
+        "models_file": models,
+        "mock": True if provider == "mock" else None,
+        "open_to_all": open_to_all or None,
+    }
+    settings = load_settings(flags)
+    first_run.refuse_second(settings)
+    first_run.prepare(settings)
+    from lanhaven.server import run
+
+    new_key = _key_for_lan(settings)
+
+    def ready(info: ServerInfo) -> None:
+        banner.show(info, __version__, new_key)
+        if open_docs:
+            _open(f"{info.url}/docs")
+
+    raise typer.Exit(run(settings, ready))
+
+
+def _key_for_lan(settings: Settings) -> str | None:
+    """`--lan` without any key: make one. Whoever opened the server to all wanted none."""
+    from lanhaven.server.keys import KeyStore
+
+    if not settings.lan or settings.open_to_all:
+        return None
+    store = KeyStore.from_settings(settings)
+    return None if store.list() else store.add("lan")
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(url):
+        output.note(f"there is no browser to open {url} in")

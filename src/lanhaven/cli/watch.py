@@ -1,0 +1,81 @@
+"""`watch`: everything that happens on the server, live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from lanhaven.cli import output, units
+from lanhaven.cli.connection import Json, Key, Url, connect
+from lanhaven.cli.failure import CliError, Exit
+
+STYLES = {
+    "error": "bold red",
+    "dropped": "yellow",
+    "shutdown": "yellow",
+    "inference_start": "cyan",
+    "inference_queued": "yellow",
+    "inference_complete": "green",
+    "model_activate": "magenta",
+}
+# Told in words of their own, or of no use to a person.
+_QUIET = frozenset({"timestamp", "automatic", "activated", "loadConfig", "defaultInference", "progressRaw", "method"})
+
+
+def watch(
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", "-t", metavar="TYPE", help="Only these: load, inference, error, ...; repeatable."),
+    ] = None,
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Follow what happens on the server, until Ctrl-C. --json writes one JSON object a line."""
+    wanted = {word for each in types or () for word in each.split(",") if word}
+    with connect(url, key) as server:
+        with server.events("GET", "/debug/stream") as events:
+            for name, data in events:
+                if wanted and not _matches(name, wanted):
+                    continue
+                _show(name, _decoded(data), json=json)
+        text = f"the server at {server.target.url} ended the stream"
+        raise CliError(text, "lanhaven status", "lanhaven up", status=Exit.UNREACHABLE)
+
+
+def _matches(name: str, wanted: set[str]) -> bool:
+    """Whether an event is asked for: by its whole name, or by a word of it ("load" is model_load_start, ...)."""
+    return name in wanted or not wanted.isdisjoint(name.split("_"))
+
+
+def _decoded(data: str) -> Mapping[str, Any]:
+    import json
+
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return {"data": data}
+    return value if isinstance(value, dict) else {"data": value}
+
+
+def _show(name: str, event: Mapping[str, Any], *, json: bool) -> None:
+    if json:
+        output.line({"event": name, **event})
+        return
+    time = str(event.get("timestamp", ""))[11:23]
+    output.parts([(f"{time:12}  ", "dim"), (f"{name:21}  ", STYLES.get(name, "blue")), (_describe(event), "")])
+
+
+def _describe(event: Mapping[str, Any]) -> str:
+    words = [_field(name, value) for name, value in event.items() if name not in _QUIET and value not in (None, "", {})]
+    return "  ".join(words)
+
+
+def _field(name: str, value: Any) -> str:
+    if name.endswith("Ms") and isinstance(value, int | float):
+        return f"{name.removesuffix('Ms')}={units.seconds(value / 1000).replace(' ', '')}"
+    if isinstance(value, dict):
+        return f"{name}({' '.join(f'{inner}={each}' for inner, each in value.items())})"
+    return f"{name}={value}"
