@@ -1,0 +1,279 @@
+"""The catalog: all models that could run, and which of them a name means.
+
+Models come from models.yaml (described by their providers) and from the providers themselves. Both are folded into one
+index, which is replaced as a whole: looking a name up is a few dict accesses, whatever the number of models (F-073).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from lanhaven.errors import GatewayError, ModelNotFound, NoActiveModel
+from lanhaven.providers.base import ModelEntry, Provider
+from lanhaven.types.models import ModelInfo
+
+ASK_TIMEOUT = 10.0  # seconds that a provider has to list its models
+LATEST = ":latest"  # Ollama's clients add it, or leave it out
+ACTIVE_NAMES = frozenset({"", "default", "auto"})  # C24
+SHOWN_NAME = 200  # characters of an unknown name that are repeated in the error
+NEAR_NAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name means: a model, and one instance of it if the name was an instance's."""
+
+    info: ModelInfo
+    instance_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The model, and maybe the instance, for requests that name none."""
+
+    model_key: str
+    instance_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """One state of the catalog. Every value of `names` and `folded` is a key of `models`."""
+
+    models: Mapping[str, ModelInfo] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # keys, aliases, keys without ":latest"
+    folded: Mapping[str, str] = field(default_factory=dict)  # the same in lower case, where one model only is meant
+    problems: tuple[str, ...] = ()
+
+
+class Catalog:
+    """Names to models, and the active model. To be used from one event loop.
+
+    entries: of models.yaml. providers: by name, in order of precedence for models that they know themselves.
+    """
+
+    def __init__(
+        self, entries: Sequence[ModelEntry], providers: Mapping[str, Provider], *, default_model: str | None = None
+    ) -> None:
+        self._entries = tuple(entries)
+        self._providers = providers
+        self._default = default_model
+        self._described = {entry.id: (entry, self._describe(entry)) for entry in self._enabled()}
+        self._found: dict[str, tuple[ModelInfo, ...]] = {}
+        self._failures: dict[str, str] = {}
+        self._active: Active | None = None
+        self._index = _Index()
+        self._refreshing = asyncio.Lock()
+        self._rebuild()
+
+    def models(self) -> Sequence[ModelInfo]:
+        """Every model: those of models.yaml in the file's order, then those the providers know."""
+        return tuple(self._index.models.values())
+
+    def get(self, key: str) -> ModelInfo | None:
+        """The model with this key, spelled exactly."""
+        return self._index.models.get(key)
+
+    def resolve(self, name: str | None, instances: Mapping[str, str]) -> Target:
+        """The model that a request means; `instances` maps the identifiers of loaded instances to model keys.
+
+        An instance identifier comes first, then keys, then aliases; each exactly, then without ":latest", then in any
+        case if one model only is meant. No name, "default" and "auto" mean the active model, else default_model.
+        NoActiveModel or ModelNotFound otherwise; never another model than the one named (C24).
+        """
+        if name is None or name in ACTIVE_NAMES:
+            return self._unnamed(instances)
+        found = self._exact(name, instances) or self._exact(name.removesuffix(LATEST), instances)
+        found = found or self._any_case(name, instances)
+        if found is None:
+            raise self._not_found(name)
+        return found
+
+    @property
+    def active(self) -> Active | None:
+        """The active model and instance."""
+        return self._active
+
+    @property
+    def default_model(self) -> str | None:
+        """Key of the model for requests without a name while none is active; None where none is set, or it is gone."""
+        return self._index.names.get(self._default) if self._default is not None else None
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with the catalog, a sentence each: names that clash, providers that did not answer."""
+        return (*self._index.problems, *self._failures.values())
+
+    def activate(self, model_key: str, instance_id: str | None = None) -> None:
+        """Make this the model for requests without a name."""
+        self._active = Active(model_key, instance_id)
+
+    def deactivate_if(self, instance_id: str) -> bool:
+        """No model is active any more, if it was this instance; whether it was."""
+        was = self._active is not None and self._active.instance_id == instance_id
+        if was:
+            self._active = None
+        return was
+
+    def default_instance_id(self, key: str, taken: Iterable[str]) -> str:
+        """An identifier for a new instance: the key, then "key:2", "key:3" ...; never a name of another model."""
+        used = frozenset(taken)
+        number = 1
+        candidate = key
+        while candidate in used or (number > 1 and candidate in self._index.names):
+            number += 1
+            candidate = f"{key}:{number}"
+        return candidate
+
+    def replace(self, entries: Sequence[ModelEntry], *, default_model: str | None = None) -> None:
+        """Take over a new models.yaml. Entries that changed, or could not run, are described anew."""
+        self._entries, self._default = tuple(entries), default_model
+        old = self._described
+        self._described = {}
+        for entry in self._enabled():
+            before, info = old.get(entry.id, (None, None))
+            usable = info is not None and before == entry and info.unavailable is None
+            self._described[entry.id] = (entry, info if info and usable else self._describe(entry))
+        self._rebuild()
+
+    async def refresh(self) -> None:
+        """Look at all models again, and ask the providers which they know. Who fails keeps the last answer."""
+        async with self._refreshing:
+            entries = tuple(self._enabled())
+            infos = await asyncio.to_thread(lambda: [self._describe(entry) for entry in entries])
+            for entry, info in zip(entries, infos, strict=True):
+                if self._described.get(entry.id, (None, None))[0] is entry:  # not replaced meanwhile
+                    self._described[entry.id] = (entry, info)
+            await asyncio.gather(*(self._ask(name) for name in self._providers))
+            self._rebuild()
+
+    def __repr__(self) -> str:
+        return f"Catalog(models={len(self._index.models)} active={self._active} problems={len(self.problems)})"
+
+    def _enabled(self) -> Iterator[ModelEntry]:
+        return (entry for entry in self._entries if entry.enabled)
+
+    def _describe(self, entry: ModelEntry) -> ModelInfo:
+        """The model of an entry. One that cannot be described stays in the list, with the reason."""
+        provider = self._providers.get(entry.provider)
+        if provider is None:
+            hint = near(entry.provider, self._providers) or sorted(self._providers)
+            reason = f"There is no provider {entry.provider!r} here; there are: {', '.join(hint)}."
+            info = ModelInfo(entry.id, entry.provider, unavailable=reason)
+        else:
+            try:
+                info = provider.describe(entry)
+            except GatewayError as error:
+                info = ModelInfo(entry.id, entry.provider, unavailable=error.message)
+            except OSError as error:
+                info = ModelInfo(entry.id, entry.provider, unavailable=f"Its file cannot be read: {error.strerror}.")
+        return replace(
+            info,
+            key=entry.id,
+            provider=entry.provider,
+            aliases=entry.aliases or info.aliases,
+            description=entry.description or info.description,
+            load=entry.load.over(info.load),
+            sampling=entry.sampling.over(info.sampling),
+            pinned=entry.pinned,
+            preload=entry.preload,
+            config=entry.config,
+        )
+
+    async def _ask(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT):
+                self._found[name] = tuple(await self._providers[name].models())
+        except (GatewayError, TimeoutError) as error:
+            reason = error.message if isinstance(error, GatewayError) else f"no answer within {ASK_TIMEOUT:g} s"
+            self._failures[name] = f"{name}: its models could not be listed: {reason}"
+        else:
+            self._failures.pop(name, None)
+
+    def _rebuild(self) -> None:
+        listed = [info for _, info in self._described.values()]
+        found = [info for name in self._providers for info in self._found.get(name, ())]
+        disabled = {entry.id for entry in self._entries if not entry.enabled}
+        self._index = build_index(listed, [info for info in found if info.key not in disabled], self._default)
+        if self._active is not None and self._active.model_key not in self._index.models:
+            self._active = None
+
+    def _unnamed(self, instances: Mapping[str, str]) -> Target:
+        active = self._active
+        if active is not None and (info := self.get(active.model_key)) is not None:
+            return Target(info, active.instance_id if active.instance_id in instances else None)
+        default = self.default_model
+        if default is not None:
+            return Target(self._index.models[default])
+        usable = next((info.key for info in self._index.models.values() if info.unavailable is None), "MODEL")
+        raise NoActiveModel(
+            "The request names no model, and none is active.",
+            param="model",
+            hint=f"lanhaven load {usable}",
+            retry=False,
+        )
+
+    def _exact(self, name: str, instances: Mapping[str, str]) -> Target | None:
+        index = self._index
+        loaded = index.models.get(instances[name]) if name in instances else None
+        if loaded is not None:
+            return Target(loaded, name)
+        key = index.names.get(name)
+        return Target(index.models[key]) if key is not None else None
+
+    def _any_case(self, name: str, instances: Mapping[str, str]) -> Target | None:
+        """The slow path of a name that is not spelled exactly; it walks the few loaded instances, never the models."""
+        index = self._index
+        for folded in (name.lower(), name.lower().removesuffix(LATEST)):
+            alike = [each for each in instances if each.lower() == folded and instances[each] in index.models]
+            if len(alike) == 1:
+                return Target(index.models[instances[alike[0]]], alike[0])
+            key = index.folded.get(folded)
+            if not alike and key is not None:
+                return Target(index.models[key])
+        return None
+
+    def _not_found(self, name: str) -> ModelNotFound:
+        shown = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
+        close = near(shown, self._index.names)
+        hint = f"did you mean {' or '.join(close)}?" if close else "lanhaven ls lists the models"
+        return ModelNotFound(f"Model not found: {shown}", param="model", hint=hint, retry=False)
+
+
+def build_index(listed: Sequence[ModelInfo], found: Sequence[ModelInfo], default_model: str | None) -> _Index:
+    """The index over models of models.yaml and models that providers know. Where names clash, the earlier model wins."""
+    models = {info.key: info for info in listed}
+    problems = []
+    for info in found:
+        first = models.setdefault(info.key, info)
+        if first.provider != info.provider:
+            problems.append(f"{info.key!r} of {info.provider} is hidden by the one of {first.provider}")
+    names = {key: key for key in models}
+    for info in models.values():
+        for alias in info.aliases:
+            owner = names.setdefault(alias, info.key)
+            if owner != info.key:
+                problems.append(
+                    f"the alias {alias!r} of {info.key!r} is a name of {owner!r} already; that one is meant"
+                )
+    for key in models:
+        names.setdefault(key.removesuffix(LATEST), key)
+    if default_model is not None and default_model not in names:
+        problems.append(f"default_model {default_model!r} is no model here")
+    return _Index(models, names, _folded(names), tuple(problems))
+
+
+def near(name: str, names: Iterable[str]) -> list[str]:
+    """Up to three names like this one. Only those that begin alike or contain it are compared: difflib is slow."""
+    low = name.lower()
+    alike = [each for each in names if each[:2].lower() == low[:2] or (len(low) > 2 and low in each.lower())]
+    return difflib.get_close_matches(name, alike[:100], NEAR_NAMES, 0.5)
+
+
+def _folded(names: Mapping[str, str]) -> dict[str, str]:
+    folded: dict[str, set[str]] = {}
+    for name, key in names.items():
+        folded.setdefault(name.lower(), set()).add(key)
+    return {name: next(iter(keys)) for name, keys in folded.items() if len(keys) == 1}
