@@ -243,7 +243,7 @@ class Catalog:
 
 
 def build_index(listed: Sequence[ModelInfo], found: Sequence[ModelInfo], default_model: str | None) -> _Index:
-    """The index over models of models.yaml and models that providers know. Where names clash, the earlier model wins."""
+    """The index over the models of models.yaml and those that providers know. Where names clash, the earlier wins."""
     models = {info.key: info for info in listed}
     problems = []
     for info in found:
@@ -266,7 +266,7 @@ def build_index(listed: Sequence[ModelInfo], found: Sequence[ModelInfo], default
 
 
 def near(name: str, names: Iterable[str]) -> list[str]:
-    """Up to three names like this one. Only those that begin alike or contain it are compared: difflib is slow."""
+    """Up to three names like this one. Only names that begin alike or contain it are tried: difflib is slow."""
     low = name.lower()
     alike = [each for each in names if each[:2].lower() == low[:2] or (len(low) > 2 and low in each.lower())]
     return difflib.get_close_matches(name, alike[:100], NEAR_NAMES, 0.5)
