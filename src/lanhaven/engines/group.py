@@ -1,0 +1,96 @@
+"""Signals to a child and everything it forked: the process group that it leads.
+
+Windows has no groups of this kind: there the child is ended first and its descendants one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+import psutil
+
+
+def terminate(pid: int) -> None:
+    """Ask the whole group to end. A group that is gone is fine."""
+    if sys.platform == "win32":
+        kill(pid)
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGTERM)
+
+
+def kill(pid: int) -> None:
+    """End the whole group, with no chance to object. A group that is gone is fine."""
+    if sys.platform == "win32":
+        with contextlib.suppress(psutil.Error):
+            leader = psutil.Process(pid)
+            for each in (leader, *leader.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    each.kill()
+    else:
+        # PermissionError is what macOS says of a group of zombies
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+async def gone(pid: int, timeout: float) -> bool:
+    """Wait until nothing of the group lives, up to `timeout` seconds; whether that is so.
+
+    The number cannot be given to a stranger while the group has members; a group without members ends the wait.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while _lives(pid):
+        if loop.time() >= deadline:
+            return False
+        await asyncio.sleep(0.01)
+    return True
+
+
+def _lives(pid: int) -> bool:
+    if sys.platform == "win32":
+        return bool(psutil.pid_exists(pid))
+    else:
+        try:
+            os.killpg(pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return any(_is_member(each, pid) for each in psutil.pids())
+
+
+def _is_member(pid: int, group: int) -> bool:
+    """A zombie is none: its memory is back, and in a container the first process may never collect it."""
+    if sys.platform == "win32":
+        return False
+    else:
+        try:
+            return os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except (ProcessLookupError, psutil.Error):
+            return False
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of memory that the end of the process would give back; 0 = it is gone.
+
+    Shared pages are counted in part (PSS): two children of one model file share its pages, and adding up resident sizes
+    would count them twice. Asking costs the kernel a walk over the page tables: not for the event loop's thread.
+    """
+    try:
+        memory = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return 0
+    return int(memory.pss if sys.platform == "linux" else memory.uss)
+
+
+def effort_of(pid: int) -> tuple[float, int]:
+    """Seconds of CPU used and bytes resident: a child for which neither changes is not getting anywhere."""
+    try:
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        return times.user + times.system, int(process.memory_info().rss)
+    except psutil.Error:
+        return 0.0, 0
