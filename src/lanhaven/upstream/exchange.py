@@ -102,6 +102,7 @@ class Exchange:
             self._over = True
             self._error = error
             self._connection.abort()
+            self._let_go()
 
     def close(self) -> None:
         """Give the connection back, or close it if the reply was not read to its end."""
@@ -129,21 +130,21 @@ class Exchange:
         if self._over or connection.done or connection.failure is not None:
             return
         if 0 < self._deadline < now:
-            connection.fail(_slow("did not end its error reply", ERROR_SECONDS))
+            connection.fail(_slow("did not end its error reply within", ERROR_SECONDS))
             return
         age = now - self._started
         if not self._streaming:
             if 0 < timers.total < age:
-                self.abort(_slow("did not answer completely", timers.total))
+                self.abort(_slow("did not answer completely within", timers.total))
         elif 0 < timers.stream_total < age:
-            self.abort(_slow("did not end its reply", timers.stream_total))
+            self.abort(_slow("did not end its reply within", timers.stream_total))
         elif not connection.waiting:
             return  # it is the client's turn
         elif not self._begun:
             if 0 < timers.first_byte < age:
-                self.abort(_slow("sent nothing", timers.first_byte))
+                self.abort(_slow("sent nothing for", timers.first_byte))
         elif 0 < timers.idle < now - connection.since:
-            self.abort(_slow("fell silent", timers.idle))
+            self.abort(_slow("fell silent for", timers.idle))
 
     # Whole replies
 
@@ -286,4 +287,4 @@ class Exchange:
 
 
 def _slow(what: str, seconds: float) -> UpstreamTimeout:
-    return UpstreamTimeout(f"The model's server {what} within {seconds:g} s.", retry=False)
+    return UpstreamTimeout(f"The model's server {what} {seconds:g} s.", retry=False)
