@@ -108,7 +108,7 @@ def largest_context(
     flash_attention: bool | None = None,
     projector: GGUFModel | None = None,
 ) -> int | None:
-    """The longest context per slot that fits: in steps of 256 tokens up to the model's own maximum; None if none does."""
+    """The longest context per slot that fits: in steps of 256 tokens, at most the model's own; None if none does."""
 
     def fits(context_length: int) -> bool:
         needed = estimate(

