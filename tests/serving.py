@@ -20,6 +20,7 @@ import httpx2
 
 from lanhaven.config import Settings, load_settings
 from lanhaven.dialects import all_dialects
+from lanhaven.engines.scripted import Seen
 from lanhaven.events import Failure, GatewayEvent, InferenceComplete, InferenceStart
 from lanhaven.providers.mock import MockProvider
 from lanhaven.server.app import App, Router, refusal
@@ -57,6 +58,19 @@ class House:
         assert isinstance(provider, MockProvider)
         return provider
 
+    @property
+    def seen(self) -> list[Seen]:
+        """Every request that any mock instance saw, in order per instance."""
+        return [seen for each in self.services.pool.ids() for seen in self.mock.server(each).requests]
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The body of the last inference that reached the active model's instance."""
+        _, instance, _ = self.services.gateway.active()
+        server = self.mock.server(instance or next(iter(self.services.pool.ids())))
+        body: dict[str, Any] = server.requests[-1].body
+        return body
+
     def named(self, kind: type[GatewayEvent]) -> list[Any]:
         return [each for each in self.events if isinstance(each, kind)]
 
@@ -73,7 +87,8 @@ class House:
     def check_rest(self) -> None:
         """The invariants of a server at rest (I1, I4, I6)."""
         assert self.services.gateway.inflight == 0
-        assert all(each.leases == 0 and each.waiting == 0 for each in self.services.pool.instances()), self.services.pool
+        instances = self.services.pool.instances()
+        assert all(each.leases == 0 and each.waiting == 0 for each in instances), self.services.pool
         started = [each.request_id for each in self.named(InferenceStart)]
         ended = [each.request_id for each in self.named(InferenceComplete)]
         ended += [each.request_id for each in self.named(Failure) if each.operation == "inference"]
@@ -109,7 +124,8 @@ async def serving(
         interval=settings.keep_alive_interval,
         draining=lambda: shutdown.draining,
     )
-    secured = Security(app, SecurityPolicy.from_settings(settings), KeyStore.from_settings(settings), refuse=refusal(router))
+    keys = KeyStore.from_settings(settings)
+    secured = Security(app, SecurityPolicy.from_settings(settings), keys, refuse=refusal(router))
     shutdown.on_drain(services.close_streams)
     headers = {"X-API-Key": key} if key else {}
     try:

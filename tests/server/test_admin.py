@@ -70,7 +70,7 @@ async def test_the_full_load_keeps_its_defaults_and_injects_them(tmp_path: Path)
         body = (await house.http.post("/admin/models/load", json=FULL)).json()
         assert body["defaultInference"] == FULL["defaultInference"]
         assert (await house.chat()).status_code == 200
-        sent = house.mock.requests[-1].body
+        sent = house.sent
         assert (sent["temperature"], sent["max_tokens"], sent["top_p"], sent["top_k"]) == (0.7, 12, 0.9, 40)
         assert (sent["repeat_penalty"], sent["stop"], sent["stream"]) == (1.1, ["END"], False)
 
@@ -97,7 +97,7 @@ async def test_a_request_overrides_the_defaults_and_null_is_not_silence(tmp_path
     async with serving(tmp_path) as house:
         await house.http.post("/admin/models/load", json=FULL)
         await house.chat(temperature=0.1, top_p=None, max_completion_tokens=4)
-        sent = house.mock.requests[-1].body
+        sent = house.sent
         assert sent["temperature"] == 0.1
         assert sent["top_p"] is None
         assert "max_tokens" not in sent
@@ -176,7 +176,7 @@ async def test_instances_of_one_model_keep_their_own_defaults(tmp_path: Path) ->
             assert reply.json()["status"] == "activated"
             assert reply.json()["defaultInference"]["temperature"] == heat
             await house.chat()
-            assert house.mock.requests[-1].body["temperature"] == heat
+            assert house.sent["temperature"] == heat
         await house.http.post("/admin/models/unload", json={"modelKey": "alpha", "instanceId": "creative"})
         (left,) = (await house.http.get("/admin/models")).json()["loaded"]
         assert left["identifier"] == "factual"

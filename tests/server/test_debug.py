@@ -149,7 +149,7 @@ async def test_status_when_idle_and_afterwards(tmp_path: Path) -> None:
 async def test_metrics(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         for _ in range(3):
-            await house.chat(max_tokens=4)
+            await house.chat("one two three four five", max_tokens=4)
         await house.chat(model="nobody")
         body = (await house.http.get("/debug/metrics")).json()
         assert set(body) == {"modelInfo", "performance", "recentActivity", "system", "currentOperation"}
@@ -188,7 +188,7 @@ async def test_the_ring_is_bounded_and_the_sum_holds(tmp_path: Path) -> None:
 
 async def test_prometheus_counts(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
-        await house.chat(max_tokens=4)
+        await house.chat("one two three four five", max_tokens=4)
         await house.chat(model="no\nbody")
         reply = await house.http.get("/metrics")
         assert reply.headers["content-type"].startswith("text/plain")

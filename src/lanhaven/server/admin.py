@@ -15,6 +15,7 @@ from lanhaven.server.admin_types import (
     load_config_json,
     sampling_json,
 )
+from lanhaven.residency.pool import LoadResult
 from lanhaven.server.services import Services
 from lanhaven.types.models import Instance, ModelInfo
 
@@ -22,21 +23,37 @@ from lanhaven.types.models import Instance, ModelInfo
 def admin_router(services: Services) -> APIRouter:
     """Routes under /admin."""
     router = APIRouter(prefix="/admin", tags=["admin"])
-    gateway = services.gateway
+    api = Admin(services)
+    missing: dict[int | str, dict[str, Any]] = {404: {"description": "No such model or instance."}}
+    busy: dict[int | str, dict[str, Any]] = {409: {"description": "In use."}, 503: {"description": "Does not fit now."}}
+    router.add_api_route("/models", api.models, methods=["GET"])
+    router.add_api_route("/models/load", api.load, methods=["POST"], responses=missing | busy)
+    router.add_api_route("/models/estimate", api.estimate, methods=["POST"], responses=missing)
+    router.add_api_route("/models/unload", api.unload, methods=["POST"], responses=missing)
+    router.add_api_route("/models/activate", api.activate, methods=["POST"], responses=missing)
+    router.add_api_route("/models/refresh", api.refresh, methods=["POST"])
+    router.add_api_route("/models/{key:path}/logs", api.logs, methods=["GET"], responses=missing)
+    return router
 
-    @router.get("/models")
-    async def list_models() -> dict[str, Any]:
+
+class Admin:
+    """The handlers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._gateway = services.gateway
+
+    async def models(self) -> dict[str, Any]:
         """Models in memory (`loaded`) and all models that could run (`downloaded`)."""
-        default = services.catalog.default_model
+        services, default = self._services, self._services.catalog.default_model
         return {
             "loaded": [instance_json(each, services) for each in services.pool.instances()],
             "downloaded": [model_json(each, default) for each in services.catalog.models()],
         }
 
-    @router.post("/models/load", responses={404: {}, 409: {}, 503: {}})
-    async def load_model(body: LoadBody) -> dict[str, Any]:
+    async def load(self, body: LoadBody) -> dict[str, Any]:
         """Load a model, wait until it is ready, and (by default) make it the active one."""
-        result = await gateway.load(
+        result = await self._gateway.load(
             body.model_key,
             instance_id=body.instance_id,
             config=body.load_config.config(body.ttl_seconds),
@@ -45,55 +62,38 @@ def admin_router(services: Services) -> APIRouter:
             pinned=body.pinned,
             force=body.force,
         )
-        instance = result.instance
-        return {
-            "status": "loaded",
-            "modelKey": instance.model_key,
-            "instanceId": instance.instance_id,
-            "activated": body.activate,
-            "totalTimeMs": round(result.seconds * 1000),
-            "message": f"Model loaded successfully via {services.providers[instance.provider].name}",
-            "loadConfig": load_config_json(instance.load_config),
-            "defaultInference": sampling_json(instance.sampling),
-            "applied": dict(result.applied),
-            "ignored": [{"key": each.key, "reason": each.reason} for each in result.ignored],
-            "reused": result.reused,
-            "sizeBytes": instance.size_bytes,
-        }
+        return loaded_json(result, activated=body.activate)
 
-    @router.post("/models/estimate", responses={404: {}})
-    async def estimate_model(body: LoadBody) -> dict[str, Any]:
+    async def estimate(self, body: LoadBody) -> dict[str, Any]:
         """How much memory loading would take, and whether it would fit; nothing is loaded."""
-        info = gateway.model(body.model_key)
-        config = body.load_config.config(body.ttl_seconds).over(info.load)
-        return estimate_json(info, services, config)
+        info = self._gateway.model(body.model_key)
+        return estimate_json(info, self._services, body.load_config.config(body.ttl_seconds).over(info.load))
 
-    @router.post("/models/unload", responses={404: {}})
-    async def unload_model(body: UnloadBody) -> JSONResponse:
+    async def unload(self, body: UnloadBody) -> JSONResponse:
         """Unload one instance, or all of a model: requests under way may finish (up to the drain timeout)."""
-        start = services.clock()
+        start = self._services.clock()
         try:
-            gone = await gateway.unload(body.model_key, body.instance_id, force=body.force)
+            gone = await self._gateway.unload(body.model_key, body.instance_id, force=body.force)
         except ModelNotFound:
             return JSONResponse(not_found(body.model_key, body.instance_id), 404)
-        name = services.providers[gone[0].provider].name
         return JSONResponse(
             {
                 "status": "unloaded",
                 "modelKey": gone[0].model_key,
                 "instanceId": gone[0].instance_id if len(gone) == 1 else body.instance_id,
                 "instanceIds": [each.instance_id for each in gone],
-                "totalTimeMs": round((services.clock() - start) * 1000),
-                "message": f"Model unloaded successfully via {name}",
+                "totalTimeMs": round((self._services.clock() - start) * 1000),
+                "message": f"Model unloaded successfully via {gone[0].provider}",
             }
         )
 
-    @router.post("/models/activate", responses={404: {}})
-    async def activate_model(body: ActivateBody) -> JSONResponse:
+    async def activate(self, body: ActivateBody) -> JSONResponse:
         """Make a loaded instance the active one, and change its defaults if some are given."""
         sampling = body.default_inference.sampling() if body.default_inference else None
         try:
-            key, instance_id, kept = gateway.activate(body.model_key, body.instance_id, sampling, merge=body.merge)
+            key, instance_id, kept = self._gateway.activate(
+                body.model_key, body.instance_id, sampling, merge=body.merge
+            )
         except ModelNotFound as error:
             return JSONResponse(not_found(body.model_key, body.instance_id, error.hint), 404)
         return JSONResponse(
@@ -106,21 +106,38 @@ def admin_router(services: Services) -> APIRouter:
             }
         )
 
-    @router.post("/models/refresh")
-    async def refresh_models() -> dict[str, Any]:
+    async def refresh(self) -> dict[str, Any]:
         """Read models.yaml again and ask the providers what they have."""
-        services.reload_models()
-        await services.catalog.refresh()
-        return {"status": "refreshed", "models": len(services.catalog.models()), "problems": services.catalog.problems}
+        catalog = self._services.catalog
+        self._services.reload_models()
+        await catalog.refresh()
+        return {"status": "refreshed", "models": len(catalog.models()), "problems": list(catalog.problems)}
 
-    @router.get("/models/{key:path}/logs", responses={404: {}})
-    async def model_logs(key: str, instance: str | None = None) -> dict[str, Any]:
+    async def logs(self, key: str, instance: str | None = None) -> dict[str, Any]:
         """The last lines that the engine of an instance wrote."""
-        target = services.catalog.resolve(instance or key, services.pool.ids())
+        target = self._services.catalog.resolve(instance or key, self._services.pool.ids())
         instance_id = instance or target.instance_id or target.info.key
-        return {"instanceId": instance_id, "lines": list(services.providers[target.info.provider].logs(instance_id))}
+        lines = self._services.providers[target.info.provider].logs(instance_id)
+        return {"instanceId": instance_id, "lines": list(lines)}
 
-    return router
+
+def loaded_json(result: LoadResult, *, activated: bool) -> dict[str, Any]:
+    """The answer to a load (S0-29) with what was applied."""
+    instance = result.instance
+    return {
+        "status": "loaded",
+        "modelKey": instance.model_key,
+        "instanceId": instance.instance_id,
+        "activated": activated,
+        "totalTimeMs": round(result.seconds * 1000),
+        "message": f"Model loaded successfully via {instance.provider}",
+        "loadConfig": load_config_json(instance.load_config),
+        "defaultInference": sampling_json(instance.sampling),
+        "applied": dict(result.applied),
+        "ignored": [{"key": each.key, "reason": each.reason} for each in result.ignored],
+        "reused": result.reused,
+        "sizeBytes": instance.size_bytes,
+    }
 
 
 def instance_json(instance: Instance, services: Services) -> dict[str, Any]:

@@ -40,9 +40,7 @@ class Router:
     """Path -> methods, exact first, then the few paths that end in a name."""
 
     def __init__(self, dialects: tuple[Dialect, ...]) -> None:
-        table = {
-            path: Routed(dialect, methods) for dialect in dialects for path, methods in dialect.routes().items()
-        }
+        table = {path: Routed(dialect, methods) for dialect in dialects for path, methods in dialect.routes().items()}
         self._exact = {path: routed for path, routed in table.items() if not path.endswith("/") or path == "/"}
         self._prefixes = {path: routed for path, routed in table.items() if path.endswith("/") and path != "/"}
 

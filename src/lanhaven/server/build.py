@@ -67,9 +67,9 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
 
 
 def make_providers(settings: Settings) -> dict[str, Provider]:
-    """Every registered provider; the mock only when it is asked for."""
+    """Every registered provider; with `mock`, the scripted one takes the place of those that run engines."""
     run_dir = private(settings.run_dir / str(os.getpid()))
-    names = [name for name in provider_names() if name != "mock" or settings.mock]
+    names = ("mock", "openai") if settings.mock else tuple(name for name in provider_names() if name != "mock")
     return {name: create(name, context(settings, name, run_dir)) for name in names}
 
 

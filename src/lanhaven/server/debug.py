@@ -196,7 +196,12 @@ def current_operation(services: Services) -> dict[str, Any] | None:
     record = services.metrics.oldest_pending()
     if record is None:
         return None
-    return {"type": "inference", "modelKey": record.model, "requestId": record.request_id, "startedAt": record.timestamp}
+    return {
+        "type": "inference",
+        "modelKey": record.model,
+        "requestId": record.request_id,
+        "startedAt": record.timestamp,
+    }
 
 
 def system_json(services: Services) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from typing import Any
 
 import structlog
 
-from lanhaven.events import Failure, GatewayEvent, InferenceComplete, InferenceStart, ModelLoadComplete, ModelUnloadComplete
+from lanhaven.events import (
+    Failure,
+    GatewayEvent,
+    InferenceComplete,
+    InferenceStart,
+    ModelLoadComplete,
+    ModelUnloadComplete,
+)
 
 LONGEST = 512
 FILES, FILE_BYTES = 5, 10 << 20

@@ -28,7 +28,9 @@ def free_bytes(cgroup: Path = CGROUP) -> int:
         return machine  # no cgroup v2 here
 
 
-def within_budget(budget: int | None, used: Callable[[], int], free: Callable[[], int] = free_bytes) -> Callable[[], int]:
+def within_budget(
+    budget: int | None, used: Callable[[], int], free: Callable[[], int] = free_bytes
+) -> Callable[[], int]:
     """`free`, bounded by an operator's budget for all models together. `used`: bytes that loaded models take."""
     if budget is None:
         return free

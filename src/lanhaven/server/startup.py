@@ -34,6 +34,7 @@ from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address, IfTaken
 
+
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
     """What the banner tells. seconds: from the start of `run` until requests are answered and preloads are done."""
