@@ -198,6 +198,8 @@ def _refused(status: int, body: Any, target: Target) -> NoReturn:
     tries = [str(facts["hint"])] if facts.get("hint") else []
     code = str(code) if code else None
     exit_status, advice = _judge(status, code, target)
+    if isinstance(facts.get("details"), list):
+        exit_status = Exit.USAGE
     if not isinstance(text, str):
         text = f"the server at {target.url} answered with status {status}"
     raise CliError(_with_details(text, facts), *(tries or advice), status=exit_status, code=code, reply=facts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,6 +54,19 @@ class Answer:
     first: float | None = None  # seconds to the first piece
     seconds: float = 0.0
 
+    thinking: bool = False
+
+    def show(self, piece: str, *, thought: bool) -> None:
+        """The answer goes to stdout; what a reasoning model thinks is shown dim on a terminal, and is no data."""
+        if thought:
+            output.aside(piece, end="")
+        else:
+            if self.thinking:
+                output.aside("\n")
+            output.write_now(piece)
+            self.text += piece
+        self.thinking = thought
+
     def summary(self) -> str:
         """One line of figures; "" where nothing was counted."""
         if not self.tokens or self.first is None:
@@ -74,8 +86,7 @@ def answer_once(server: Server, conversation: Conversation, text: str) -> None:
     finally:
         if answer.text and not answer.text.endswith("\n"):
             output.write_now("\n")
-    if sys.stderr.isatty() and answer.summary():
-        output.aside(answer.summary())
+    output.aside(answer.summary())
 
 
 def talk(server: Server, conversation: Conversation) -> None:
@@ -108,9 +119,9 @@ def stream_answer(server: Server, conversation: Conversation, answer: Answer) ->
             for _, data in events:
                 if data.strip() == "[DONE]":
                     return
-                for piece in _read(_chunk(data), answer):
+                for piece, thought in _read(_chunk(data), answer):
                     answer.first = answer.first if answer.first is not None else time.monotonic() - start
-                    output.write_now(piece)
+                    answer.show(piece, thought=thought)
         raise CliError("the answer broke off", "lanhaven watch", "lanhaven doctor")
     except CliError as error:
         raise _explained(error, conversation) from None
@@ -118,17 +129,19 @@ def stream_answer(server: Server, conversation: Conversation, answer: Answer) ->
         answer.seconds = time.monotonic() - start
 
 
-def _read(chunk: dict[str, Any], answer: Answer) -> Iterator[str]:
-    """The text in one chunk; notes the figures."""
+def _read(chunk: dict[str, Any], answer: Answer) -> Iterator[tuple[str, bool]]:
+    """The text in one chunk, and whether it is thinking only; notes the figures."""
     usage = chunk.get("usage")
     if isinstance(usage, dict):
         answer.tokens = int(usage.get("completion_tokens") or 0)
     for choice in chunk.get("choices") or ():
         delta = choice.get("delta") or {}
         answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str) and thought:
+            yield thought, True
         if isinstance(delta.get("content"), str) and delta["content"]:
-            answer.text += delta["content"]
-            yield delta["content"]
+            yield delta["content"], False
 
 
 def _chunk(data: str) -> dict[str, Any]:
@@ -200,9 +213,8 @@ def _explained(error: CliError, conversation: Conversation) -> CliError:
 
 
 def _prepare_line_editing() -> None:
-    """Arrow keys and history, where Python has readline."""
+    """Arrow keys and history: importing readline is what switches them on, where Python has it."""
     try:
-        import readline
+        import readline  # noqa: F401
     except ImportError:
         return
-    readline.parse_and_bind("set bracketed-paste on")

@@ -142,7 +142,7 @@ def _load_failure(server: Server, body: Mapping[str, Any], error: CliError) -> C
         case Exit.FAILED if error.reply.get("code") == "instance_conflict":
             taken = body.get("instanceId") or model
             return error.trying(f"lanhaven load {model} --as {taken}-2", f"lanhaven unload {taken}")
-        case Exit.FAILED if not error.reply.get("details") and error.code != "invalid_request":
+        case Exit.FAILED if error.code != "invalid_request":
             return CliError(error.message, *error.tries, status=Exit.MODEL, code=error.code, reply=error.reply)
         case _:
             return error
@@ -202,8 +202,10 @@ def _asked(server: Server, path: str, body: Mapping[str, Any]) -> Any:
     except CliError as error:
         if error.status is not Exit.NOT_FOUND:
             raise
-        known = [each["path"] for each in server.get("/admin/models")["downloaded"]]
-        raise not_found(str(body["modelKey"]), known).trying("lanhaven ps", "lanhaven ls") from None
+        name, known = str(body["modelKey"]), [each["path"] for each in server.get("/admin/models")["downloaded"]]
+        if name in known:
+            raise CliError(f"{name} is not in memory", "lanhaven ps", status=Exit.NOT_FOUND) from None
+        raise not_found(name, known).trying("lanhaven ps", "lanhaven ls") from None
 
 
 def _target(loaded: list[dict[str, Any]], name: str) -> dict[str, Any]:

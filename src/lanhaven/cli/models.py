@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,7 +74,7 @@ def show(
         output.document({"model": info, "instances": instances, "estimate": estimate})
         return
     output.pairs(_details(info, estimate))
-    if instances:
+    if instances and sys.stdout.isatty():
         output.message("\nin memory:")
         output.rows(INSTANCES, instances, empty="")
 
@@ -212,7 +213,6 @@ def _way_out(estimate: Row) -> str:
 
 def _watch(server: Server, *, json: bool) -> None:
     """Look again and again; ends by Ctrl-C only."""
-    import sys
     import time
 
     if json:

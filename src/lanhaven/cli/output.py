@@ -55,10 +55,12 @@ def note(text: str) -> None:
     _styled(sys.stderr, [("note: ", "yellow"), (text, "")])
 
 
-def aside(text: str) -> None:
-    """A dim line on stderr: figures, remarks."""
-    if text:
-        _styled(sys.stderr, [(text, "dim")])
+def aside(text: str, end: str = "\n") -> None:
+    """Something dim on stderr, on a terminal only: figures, thoughts."""
+    if text and sys.stderr.isatty():
+        from rich.text import Text
+
+        console(stderr=True).print(Text(printable(text), style="dim"), soft_wrap=True, end=end)
 
 
 def fail(error: CliError) -> None:

@@ -1,0 +1,137 @@
+"""`keys`, `config`, `version`, and what `--help` costs."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lanhaven import __version__
+from tests.cli.scripted import ROOT, Cli
+from tests.cli.test_failures import tries
+
+
+@pytest.mark.req("S0-89")
+def test_a_key_is_shown_once_and_only_its_beginning_after_that(alone: Cli) -> None:
+    done = alone("keys", "add", "anna")
+    secret = done.out.strip()
+    assert done.status == 0
+    assert secret.startswith("sk-lan-")
+    listed = alone("keys", "ls")
+    assert secret not in listed.out
+    (row,) = listed.rows
+    assert row[:3] == ["anna", "inference", secret[: len(row[2])]]
+    (record,) = alone("keys", "ls", "--json").json
+    assert record["scopes"] == ["inference"]
+    assert record["lastUsed"] is None
+
+
+def test_scopes(alone: Cli) -> None:
+    assert set(alone("keys", "add", "boss", "--admin", "--json").json) == {"name", "key"}
+    alone("keys", "add", "viewer", "--scope", "inference", "--scope", "debug")
+    scopes = {each["name"]: each["scopes"] for each in alone("keys", "ls", "--json").json}
+    assert scopes == {"boss": ["admin", "debug", "inference"], "viewer": ["debug", "inference"]}
+    done = alone("keys", "add", "x", "--scope", "root")
+    assert done.status == 2
+    assert tries(done)
+
+
+def test_rotate_and_rm(alone: Cli) -> None:
+    first = alone("keys", "add", "anna").out
+    second = alone("keys", "rotate", "anna").out
+    assert first != second
+    assert alone("keys", "rm", "anna").status == 0
+    assert alone("keys", "ls").rows == []
+
+
+@pytest.mark.parametrize(("words", "status"), [(("rm", "nobody"), 5), (("rotate", "nobody"), 5), (("add", "a b"), 2)])
+def test_keys_that_cannot_be(alone: Cli, words: tuple[str, ...], status: int) -> None:
+    done = alone("keys", *words)
+    assert done.status == status
+    assert tries(done)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files are POSIX's")
+def test_the_key_file_is_private(alone: Cli) -> None:
+    alone("keys", "add", "anna")
+    (file,) = alone.home.rglob("keys.json")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_config_show_tells_origins_and_masks_secrets(alone: Cli) -> None:
+    secret = "a-long-enough-secret"
+    shown = alone("config", "show", "--origin", "--json", LANHAVEN_PORT="9001", GATEWAY_API_KEY=secret).json
+    assert shown["port"] == {"value": 9001, "origin": "env LANHAVEN_PORT"}
+    assert shown["host"]["origin"] == "default"
+    assert secret not in str(shown)
+    rows = alone("config", "show", LANHAVEN_PORT="9001").rows
+    assert ["port", "9001"] in rows
+    changed = alone("config", "show", "--changed", "--origin", LANHAVEN_PORT="9001").rows
+    assert changed == [["port", "9001", "env LANHAVEN_PORT"]]
+
+
+def test_config_path(alone: Cli) -> None:
+    places = alone("config", "path", "--json").json
+    assert set(places) == {"config", "models", "data", "state", "cache", "run"}
+    assert places["models"] == {"path": str(alone.home / ".config/lanhaven/models.yaml"), "exists": False}
+    (alone.home / "models.yaml").write_text("models: []\n")
+    assert alone("config", "path", "--json").json["models"]["path"] == str(alone.home / "models.yaml")
+
+
+def write_models(home: Path, text: str) -> None:
+    (home / "models.yaml").write_text(text)
+
+
+def test_config_check(alone: Cli) -> None:
+    write_models(alone.home, "models:\n  - {id: a, provider: mock}\n")
+    assert alone("config", "check", "--json").json["models"] == 1
+    write_models(alone.home, "models:\n  - {id: a, provider: mock}\n  - {id: a, provider: mock}\n")
+    done = alone("config", "check")
+    assert done.status == 2
+    assert "models.yaml:3" in done.err
+    assert tries(done)
+
+
+def test_a_wrong_setting_is_told_with_its_origin(alone: Cli) -> None:
+    done = alone("config", "check", LANHAVEN_PORT="many")
+    assert done.status == 2
+    assert "LANHAVEN_PORT" in done.err
+    assert tries(done)
+
+
+def test_version(alone: Cli) -> None:
+    assert alone("version").out == f"lanhaven {__version__}\n"
+    assert alone("--version").out == f"lanhaven {__version__}\n"
+    assert alone("version", "--json").json["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--help",), ("-h",), ("keys",), ("config",), ("load", "--help"), ("serve", "--help")]
+)
+def test_help(alone: Cli, words: tuple[str, ...]) -> None:
+    done = alone(*words)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("Usage: lanhaven")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """A start under 150 ms is a matter of what is imported: typer alone is 80."""
+    code = "import sys; from lanhaven.cli.app import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=ROOT / "src")
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "typer" in loaded
+    assert not loaded & {
+        "rich",
+        "httpx2",
+        "pydantic",
+        "platformdirs",
+        "msgspec",
+        "psutil",
+        "asyncio",
+        "ruamel",
+        "uvicorn",
+    }
