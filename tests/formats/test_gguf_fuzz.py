@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanhaven.errors import InvalidModelFile
@@ -110,7 +110,7 @@ def test_noise_behind_the_magic(tail: bytes) -> None:
 
 @pytest.mark.req("F-169")
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 def test_scrambled_real_headers(minilm: Path, data: st.DataObject) -> None:
     size = read_header(minilm).data_offset
     with minilm.open("rb") as file:
