@@ -14,6 +14,7 @@ import asyncio
 import json
 import re
 import time
+from typing import cast
 
 import uvloop
 
@@ -80,8 +81,7 @@ class Connection(asyncio.Protocol):
         self.tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
 
     def connection_lost(self, error: Exception | None) -> None:
         for task in self.tasks:

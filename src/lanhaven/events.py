@@ -7,6 +7,7 @@ dashboard subscribe; removing one of them changes nothing else. Events carry met
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,20 +18,32 @@ from lanhaven.types.chat import Usage
 from lanhaven.types.models import LoadConfig, Sampling
 
 
+def iso(nanoseconds: int) -> str:
+    """Time since the epoch as ISO 8601 in UTC with milliseconds and Z: 2026-11-21T10:30:00.123Z."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 def utc_now() -> str:
-    """ISO 8601 in UTC with milliseconds and Z: 2026-11-21T10:30:00.123Z."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    """`iso` of now."""
+    return iso(time.time_ns())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: two are made for every request, and a frozen dataclass sets each field through a call (3 us against 1 us for
+# InferenceComplete, measured). Nobody changes one.
+@dataclass(slots=True, kw_only=True, eq=False)
 class GatewayEvent:
-    """Something that happened. `name` is the event's name on the debug stream."""
+    """Something that happened. `name` is the event's name on the debug stream, `at` nanoseconds since the epoch."""
 
     name: ClassVar[str]
-    timestamp: str = field(default_factory=utc_now)
+    at: int = field(default_factory=time.time_ns)
+
+    @property
+    def timestamp(self) -> str:
+        """When, as the debug stream shows it; formatted only if somebody looks."""
+        return iso(self.at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ModelLoadStart(GatewayEvent):
     name = "model_load_start"
     model_key: str
@@ -39,7 +52,7 @@ class ModelLoadStart(GatewayEvent):
     automatic: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ModelLoadProgress(GatewayEvent):
     """progress: 0..1, None where the engine tells stages only."""
 
@@ -50,7 +63,7 @@ class ModelLoadProgress(GatewayEvent):
     progress: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ModelLoadComplete(GatewayEvent):
     name = "model_load_complete"
     model_key: str
@@ -61,7 +74,7 @@ class ModelLoadComplete(GatewayEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ModelUnloadStart(GatewayEvent):
     """reason: "request", "evicted", "idle", "crashed", "gone", "shutdown" or "abandoned" (a load nobody waits for)."""
 
@@ -71,7 +84,7 @@ class ModelUnloadStart(GatewayEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ModelUnloadComplete(GatewayEvent):
     name = "model_unload_complete"
     model_key: str
@@ -80,7 +93,7 @@ class ModelUnloadComplete(GatewayEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class ModelActivate(GatewayEvent):
     name = "model_activate"
     model_key: str
@@ -88,7 +101,7 @@ class ModelActivate(GatewayEvent):
     sampling: Sampling
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class InferenceStart(GatewayEvent):
     name = "inference_start"
     request_id: str
@@ -99,7 +112,7 @@ class InferenceStart(GatewayEvent):
     client: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class InferenceQueued(GatewayEvent):
     """The request waits for a slot or a load; `waiting` counts it too."""
 
@@ -109,7 +122,7 @@ class InferenceQueued(GatewayEvent):
     waiting: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class InferenceComplete(GatewayEvent):
     """A request ended well. Seconds since it was accepted; `queue_seconds` until it got its instance."""
 
@@ -127,7 +140,7 @@ class InferenceComplete(GatewayEvent):
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Failure(GatewayEvent):
     """A request or an operation ended badly. operation: "inference", "model_load", "model_unload", ..."""
 

@@ -13,8 +13,6 @@ from itertools import islice
 from statistics import fmean
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
 from lanhaven.events import (
     Failure,
     GatewayEvent,
@@ -22,11 +20,12 @@ from lanhaven.events import (
     InferenceStart,
     ModelLoadComplete,
     ModelUnloadComplete,
+    iso,
 )
+from lanhaven.exposition import Registry
 from lanhaven.types.chat import Usage
 
 RING = 100
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 @dataclass(slots=True)
@@ -36,7 +35,7 @@ class Record:
     request_id: str
     path: str
     model: str | None
-    timestamp: str
+    at: int  # nanoseconds since the epoch
     status: str = "pending"
     seconds: float | None = None
     first_byte_seconds: float | None = None
@@ -49,7 +48,7 @@ class Record:
             "requestId": self.request_id,
             "status": self.status,
             "timeMs": None if self.seconds is None else round(self.seconds * 1000),
-            "timestamp": self.timestamp,
+            "timestamp": iso(self.at),
             "path": self.path,
             "model": self.model,
         }
@@ -71,62 +70,41 @@ def token_usage(usage: Usage) -> dict[str, int]:
     }
 
 
-class Prometheus:
-    """The exported series, in a registry of their own."""
+class Families:
+    """What /metrics shows."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "lanhaven_requests", "Requests that ended, by outcome.", ["model", "dialect", "code"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "lanhaven_request_seconds",
-            "Time from acceptance to the end.",
-            ["model"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.first = Histogram(
-            "lanhaven_first_byte_seconds",
-            "Time from acceptance to the first byte of the reply.",
-            ["model"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self.queue = Histogram(
-            "lanhaven_queue_seconds", "Time spent waiting for an instance.", ["model"], buckets=SECONDS,
-            registry=self.registry,
-        )  # fmt: skip
-        self.tokens = Counter("lanhaven_tokens", "Tokens.", ["model", "kind"], registry=self.registry)
-        self.inflight = Gauge("lanhaven_inflight_requests", "Requests under way.", registry=self.registry)
-        self.loads = Counter("lanhaven_model_loads", "Loads that succeeded.", ["model"], registry=self.registry)
-        self.unloads = Counter(
-            "lanhaven_model_unloads", "Unloads, by reason.", ["model", "reason"], registry=self.registry
-        )
-        self.failures = Counter(
-            "lanhaven_operation_failures", "Failed operations.", ["operation", "code"], registry=self.registry
-        )
+    def __init__(self, registry: Registry) -> None:
+        self.requests = registry.counter("lanhaven_requests", "Requests that ended.", "model", "dialect", "code")
+        self.seconds = registry.histogram("lanhaven_request_seconds", "From acceptance to the end.", "model")
+        self.first = registry.histogram("lanhaven_first_byte_seconds", "From acceptance to the first byte.", "model")
+        self.queue = registry.histogram("lanhaven_queue_seconds", "Spent waiting for an instance.", "model")
+        self.tokens = registry.counter("lanhaven_tokens", "Tokens.", "model", "kind")
+        self.loads = registry.counter("lanhaven_model_loads", "Loads that succeeded.", "model")
+        self.unloads = registry.counter("lanhaven_model_unloads", "Unloads.", "model", "reason")
+        self.failures = registry.counter("lanhaven_operation_failures", "Failed operations.", "operation", "code")
 
 
 class _Series:
-    """The children of one model's series: looking labels up costs more than counting."""
+    """The children of one model and dialect: looking labels up costs more than counting."""
 
     __slots__ = ("completion", "first", "ok", "prompt", "queue", "seconds")
 
-    def __init__(self, series: Prometheus, model: str, dialect: str) -> None:
-        self.ok = series.requests.labels(model, dialect, "ok")
-        self.seconds = series.seconds.labels(model)
-        self.first = series.first.labels(model)
-        self.queue = series.queue.labels(model)
-        self.prompt = series.tokens.labels(model, "prompt")
-        self.completion = series.tokens.labels(model, "completion")
+    def __init__(self, families: Families, model: str, dialect: str) -> None:
+        self.ok = families.requests.labels(model, dialect, "ok")
+        self.seconds = families.seconds.labels(model)
+        self.first = families.first.labels(model)
+        self.queue = families.queue.labels(model)
+        self.prompt = families.tokens.labels(model, "prompt")
+        self.completion = families.tokens.labels(model, "completion")
 
 
 class Metrics:
     """Listens to the bus. total = completed + failed + cancelled + inflight, always."""
 
     def __init__(self) -> None:
-        self.prometheus = Prometheus()
+        self._registry = Registry()
+        self._registry.gauge("lanhaven_inflight_requests", "Requests under way.", lambda: float(self.inflight))
+        self._families = Families(self._registry)
         self.completed = 0
         self.failed = 0
         self.cancelled = 0
@@ -157,16 +135,16 @@ class Metrics:
                 self._fail(event)
             case Failure():
                 self.errors += 1
-                self.prometheus.failures.labels(event.operation, event.code).inc()
+                self._families.failures.labels(event.operation, event.code).value += 1
             case ModelLoadComplete():
-                self.prometheus.loads.labels(event.model_key).inc()
+                self._families.loads.labels(event.model_key).value += 1
             case ModelUnloadComplete():
-                self.prometheus.unloads.labels(event.model_key, event.reason).inc()
+                self._families.unloads.labels(event.model_key, event.reason).value += 1
             case _:
                 pass
 
     def _start(self, event: InferenceStart) -> None:
-        record = Record(event.request_id, event.path, event.model, event.timestamp)
+        record = Record(event.request_id, event.path, event.model, event.at)
         self._open[event.request_id] = record
         self._ring.append(record)
 
@@ -178,7 +156,7 @@ class Metrics:
         record.model = event.model_key
         record.first_byte_seconds = event.first_byte_seconds
         series = self._of(event.model_key, event.dialect)
-        series.ok.inc()
+        series.ok.value += 1
         series.seconds.observe(event.seconds)
         series.first.observe(event.first_byte_seconds)
         series.queue.observe(event.queue_seconds)
@@ -187,8 +165,8 @@ class Metrics:
             self._count_tokens(event, series)
 
     def _count_tokens(self, event: InferenceComplete, series: _Series) -> None:
-        series.prompt.inc(event.usage.prompt_tokens)
-        series.completion.inc(event.usage.completion_tokens)
+        series.prompt.value += event.usage.prompt_tokens
+        series.completion.value += event.usage.completion_tokens
         self._tokens.prompt_tokens += event.usage.prompt_tokens
         self._tokens.completion_tokens += event.usage.completion_tokens
         self._tokens_seconds += event.seconds
@@ -205,13 +183,13 @@ class Metrics:
             self.errors += 1
             record.status = "failed"
             record.error = event.error
-        self.prometheus.requests.labels(event.model_key or "", event.dialect or "", event.code).inc()
+        self._families.requests.labels(event.model_key or "", event.dialect or "", event.code).value += 1
 
     def _of(self, model: str, dialect: str) -> _Series:
         key = (model, dialect)
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series(self.prometheus, model, dialect)
+            series = self._series[key] = _Series(self._families, model, dialect)
         return series
 
     def recent(self, count: int) -> list[dict[str, Any]]:
@@ -254,8 +232,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
-        self.prometheus.inflight.set(self.inflight)
-        return generate_latest(self.prometheus.registry)
+        return self._registry.text()
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

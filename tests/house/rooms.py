@@ -38,6 +38,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.importer": "importer",
         "lanhaven.gateway": "gateway",
         "lanhaven.metrics": "metrics",
+        "lanhaven.exposition": "metrics",
         "lanhaven.store": "store",
         "lanhaven.media": "media",
         "lanhaven.runfile": "runfile",

@@ -25,6 +25,7 @@ from lanhaven.events import (
     ModelLoadStart,
     ModelUnloadComplete,
     Subscription,
+    iso,
     utc_now,
 )
 from lanhaven.metrics import token_usage
@@ -115,7 +116,7 @@ def event_json(event: GatewayEvent) -> dict[str, Any]:
 
 
 def _plain(event: GatewayEvent) -> dict[str, Any]:
-    return {_camel(name): value for name, value in asdict(event).items()}
+    return {_camel(name): value for name, value in asdict(event).items() if name != "at"}
 
 
 def _load_start(event: ModelLoadStart) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def current_operation(services: Services) -> dict[str, Any] | None:
         "type": "inference",
         "modelKey": record.model,
         "requestId": record.request_id,
-        "startedAt": record.timestamp,
+        "startedAt": iso(record.at),
     }
 
 

@@ -82,16 +82,25 @@ def clean(logger: Any, method: str, fields: Fields) -> Fields:
 
 def log_events(event: GatewayEvent) -> None:
     """A listener of the bus: loads, unloads and failures, without what was asked or answered."""
-    log = structlog.get_logger()
     match event:
-        case ModelLoadComplete():
-            log.info("model_loaded", model=event.model_key, instance=event.instance_id, seconds=round(event.seconds, 2))
-        case ModelUnloadComplete():
-            log.info("model_unloaded", model=event.model_key, instance=event.instance_id, reason=event.reason)
-        case Failure() if not event.cancelled and event.status >= 500:
-            log.warning("failed", operation=event.operation, code=event.code, error=event.error,
-                        model=event.model_key, request_id=event.request_id)  # fmt: skip
         case InferenceStart() | InferenceComplete():
-            log.debug(event.name, request_id=event.request_id)
+            return  # on the path of every request: /debug/events tells them
+        case ModelLoadComplete():
+            structlog.get_logger().info(
+                "model_loaded", model=event.model_key, instance=event.instance_id, seconds=round(event.seconds, 2)
+            )
+        case ModelUnloadComplete():
+            structlog.get_logger().info(
+                "model_unloaded", model=event.model_key, instance=event.instance_id, reason=event.reason
+            )
+        case Failure() if not event.cancelled and event.status >= 500:
+            structlog.get_logger().warning(
+                "failed",
+                operation=event.operation,
+                code=event.code,
+                error=event.error,
+                model=event.model_key,
+                request_id=event.request_id,
+            )
         case _:
             pass
