@@ -35,7 +35,6 @@ from tests.formats.gguf_files import (
     gguf,
     put,
     tensor,
-    text,
 )
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file types")
@@ -304,7 +303,3 @@ def test_a_file_that_grows_is_read_as_it_was(tmp_path: Path, minilm: Path) -> No
 def test_names_may_be_strange(tmp_path: Path) -> None:
     path = put(tmp_path, gguf({"a": field(U8, 1)}), name="-rf\n\u202e💥.gguf")
     assert read_header(path).metadata == {"a": 1}
-
-
-def test_text_helper_writes_what_the_format_says() -> None:
-    assert text("ab") == b"\x02\0\0\0\0\0\0\0ab"
