@@ -236,9 +236,11 @@ class Catalog:
         return None
 
     def _not_found(self, name: str) -> ModelNotFound:
-        shown = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
-        close = near(shown, self._index.names)
-        hint = f"did you mean {' or '.join(close)}?" if close else "lanhaven ls lists the models"
+        cut = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
+        shown = cut.encode(errors="replace").decode()  # a lone surrogate could not be sent
+        names = self._index.names
+        close = {names[each]: each for each in reversed(near(shown, names))}  # the nearest name of each model
+        hint = f"did you mean {' or '.join(reversed(close.values()))}?" if close else "lanhaven ls lists the models"
         return ModelNotFound(f"Model not found: {shown}", param="model", hint=hint, retry=False)
 
 

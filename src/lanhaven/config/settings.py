@@ -186,7 +186,7 @@ class Settings(BaseModel):
     @classmethod
     def _api_key(cls, value: SecretStr | None) -> SecretStr | None:
         """A key travels in a header, so it is visible ASCII. How strong it must be depends on who can reach us."""
-        text = value.get_secret_value() if value else "x"
+        text = value.get_secret_value() if value is not None else "x"
         if not text or not all("!" <= letter <= "~" for letter in text):
             raise ValueError("must be visible ASCII without blanks, because it travels in an HTTP header")
         return value

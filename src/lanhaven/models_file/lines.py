@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
 
 from lanhaven.config.yaml_text import wrong
 from lanhaven.errors import InvalidRequest
@@ -42,7 +43,7 @@ class Lines:
         if self._models is None:
             gap = [""] if self._lines and self._lines[-1].strip() else []
             return self._joined([*self._lines, *gap, "models:", *_dashed(entries, INDENT)])
-        if not self._models.value:
+        if isinstance(self._models, ScalarNode) or not self._models.value:
             return self._filled(entries)
         last = self._entry(len(self._models.value) - 1)
         return self._joined([*self._lines[: last.end], *_dashed(entries, last.column), *self._lines[last.end :]])
@@ -69,9 +70,7 @@ class Lines:
         """The text with a top-level setting of one line, or without it."""
         new = [] if value is None else [setting(name, value)]
         if name in self._keys:
-            key, node = self._keys[name]
-            first, end = key.start_mark.line, _end(node)
-            comment = self._lines[end - 1][node.end_mark.column :].rstrip() if end - 1 == node.end_mark.line else ""
+            first, end, comment = self._setting(name)
             new = [line + comment for line in new]
         else:
             first = end = self._top()
@@ -87,11 +86,17 @@ class Lines:
 
     def _filled(self, entries: Sequence[Sequence[str]]) -> str:
         """The text with the first entries of an empty list: `models: []` or `models:`."""
-        key, node = self._keys["models"]
-        first, end = key.start_mark.line, max(_end(node), key.end_mark.line + 1)
-        comment = self._lines[end - 1][node.end_mark.column :].strip() if end - 1 == node.end_mark.line else ""
-        head = "models:" + (f"  {comment}" if comment.startswith("#") else "")
-        return self._joined([*self._lines[:first], head, *_dashed(entries, INDENT), *self._lines[end:]])
+        first, end, comment = self._setting("models")
+        return self._joined([*self._lines[:first], f"models:{comment}", *_dashed(entries, INDENT), *self._lines[end:]])
+
+    def _setting(self, name: str) -> tuple[int, int, str]:
+        """First line, end and trailing comment (with the blanks before it) of a top-level setting."""
+        key, node = self._keys[name]
+        last = key if _is_nothing(node) else node
+        rest = self._lines[last.end_mark.line][last.end_mark.column :]
+        comment = rest[rest.index("#") :] if "#" in rest else ""
+        gap = rest.partition("#")[0].lstrip(":") or " "
+        return key.start_mark.line, last.end_mark.line + 1, gap + comment if comment else ""
 
     def _entry(self, index: int) -> Span:
         """The lines of one entry, from its dash on."""
@@ -101,7 +106,29 @@ class Lines:
         first = node.start_mark.line
         while self._lines[first][: column + 1] != " " * column + "-":  # the dash may stand on a line of its own
             first -= 1
-        return Span(first, max(_end(node), first + 1), column)
+        return Span(first, max(self._end(node), first + 1), column)
+
+    def _end(self, node: Any) -> int:
+        """The line after the last one with content of a node."""
+        if _is_nothing(node):
+            return self._before_nothing(node.end_mark)
+        if isinstance(node, ScalarNode):
+            # A block scalar (| or >) ends at the start of a line after it; others end on their line.
+            block = node.style in {"|", ">"} and node.end_mark.column == 0
+            return int(node.end_mark.line) + (0 if block else 1)
+        if node.flow_style or not node.value:
+            return int(node.end_mark.line) + 1
+        last = node.value[-1]
+        return self._end(last[1] if isinstance(last, tuple) else last)
+
+    def _before_nothing(self, mark: Any) -> int:
+        """A value that is not there (`key:`) is marked where the next thing begins, beyond blank lines and comments."""
+        line = int(mark.line)
+        if line < len(self._lines) and self._lines[line][: mark.column].strip():
+            return line + 1
+        while self._lines[line - 1].lstrip()[:1] in {"", "#"}:
+            line -= 1
+        return line
 
     def _joined(self, lines: Sequence[str]) -> str:
         return "\n".join(lines).rstrip("\n") + "\n"
@@ -111,16 +138,8 @@ class Lines:
         return wrong(self._name, line, "models in brackets cannot be edited by commands", hint=hint)
 
 
-def _end(node: Any) -> int:
-    """The line after the last one with content of a node (of ruamel's node tree)."""
-    if isinstance(node.value, str):
-        # A block scalar (| or >) ends at the start of the line after it and its blank lines; others end on their line.
-        block = node.style in {"|", ">"} and node.end_mark.column == 0
-        return int(node.end_mark.line) + (0 if block else 1)
-    if node.flow_style or not node.value:
-        return int(node.end_mark.line) + 1
-    last = node.value[-1]
-    return _end(last[1] if isinstance(last, tuple) else last)
+def _is_nothing(node: Any) -> bool:
+    return isinstance(node, ScalarNode) and node.value == "" and not node.style
 
 
 def _dashed(entries: Sequence[Sequence[str]], column: int) -> list[str]:
