@@ -32,7 +32,13 @@ __all__ = ["Act", "Fault", "ScriptedModel", "ScriptedServer", "Seen"]
 
 GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})
 _COMPUTES = frozenset({*GENERATES, "/v1/embeddings", "/v1/rerank"})
-_NEEDS = {"/v1/embeddings": "embedding", "/v1/rerank": "reranker"}
+_MADE_FOR = {"/v1/embeddings": "embedding", "/v1/rerank": "reranker"}
+# llama.cpp's words
+_NEEDS = {
+    "/v1/embeddings": "embeddings. Start it with `--embeddings`",
+    "/v1/rerank": "reranking. Start it with `--reranking`",
+}
+_NO_LOGITS = "the current context does not support logits computation. skipping"
 
 
 class ScriptedServer:
@@ -134,6 +140,11 @@ class ScriptedServer:
     def base_url(self) -> str | None:
         return None if self._socket is not None else f"http://127.0.0.1:{self._port}"
 
+    @property
+    def blocked(self) -> int:
+        """Connections whose client reads too slowly."""
+        return sum(each.blocked for each in self._open)
+
     def script(self, *faults: Fault) -> None:
         """Faults for the next requests, in order; one with a `path` waits for a request to it."""
         self._faults += faults
@@ -234,9 +245,11 @@ class ScriptedServer:
         kind = self.model.kind
         match path:
             case "/v1/chat/completions" | "/v1/completions" if kind in ("embedding", "reranker"):
-                await reply.whole(500, _error(500, f"this model does not support completions, it is an {kind} model"))
-            case "/v1/embeddings" | "/v1/rerank" if kind != _NEEDS[path]:
-                await reply.whole(501, _error(501, f"this server does not support {_NEEDS[path]}s"))
+                await reply.whole(500, _error(500, _NO_LOGITS, "server_error"))
+            case "/v1/embeddings" | "/v1/rerank" if kind != _MADE_FOR[path]:
+                await reply.whole(
+                    501, _error(501, f"This server does not support {_NEEDS[path]}", "not_supported_error")
+                )
             case "/v1/chat/completions" | "/v1/completions":
                 await self._generate(reply, fault, body)
             case "/v1/embeddings":

@@ -80,6 +80,11 @@ class ScriptedConnection(asyncio.Protocol):
         """Until the client leaves."""
         await self.ended.wait()
 
+    @property
+    def blocked(self) -> bool:
+        """Whether its client reads too slowly, so that writing waits."""
+        return not self._writable.is_set()
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -107,6 +112,7 @@ class ScriptedConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable.clear()
+        self._changed(self)
 
     def resume_writing(self) -> None:
         self._writable.set()

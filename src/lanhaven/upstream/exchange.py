@@ -129,8 +129,9 @@ class Exchange:
         timers, connection = self._timers, self._connection
         if self._over or connection.done or connection.failure is not None:
             return
-        if 0 < self._deadline < now:
-            connection.fail(_slow("did not end its error reply within", ERROR_SECONDS))
+        if self._deadline:
+            if self._deadline < now:
+                connection.fail(UpstreamTimeout("The model's server did not end its error reply.", retry=False))
             return
         age = now - self._started
         if not self._streaming:
@@ -236,11 +237,11 @@ class Exchange:
         return error
 
     async def _remains(self) -> bytes:
-        """As much of the body as comes within ERROR_BYTES and ERROR_SECONDS."""
+        """As much of the body as comes within ERROR_BYTES and ERROR_SECONDS (or `idle`, if that is less)."""
         connection = self._connection
         parts: list[bytes] = []
         size = 0
-        self._deadline = monotonic() + ERROR_SECONDS
+        self._deadline = monotonic() + min(ERROR_SECONDS, self._timers.idle or ERROR_SECONDS)
         while not self._over and size < ERROR_BYTES:
             if connection.parts:
                 parts.append(connection.take())
@@ -283,7 +284,7 @@ class Exchange:
 
     def __repr__(self) -> str:
         state = "over" if self._over else "waiting" if self._connection.waiting else "open"
-        return f"Exchange({state} {self.status} {self._path} {self.upstream.model!r} {self._error or ''})"
+        return f"Exchange({state} {self.status} {self._path} {self.upstream.model!r} {self._error!r})"
 
 
 def _slow(what: str, seconds: float) -> UpstreamTimeout:

@@ -57,7 +57,7 @@ CLIENTS_FAULT = re.compile(
     r"(image|audio|video) input is not supported"
     r"|Failed to load image or audio"
     r"|(does not|not) support (chat|completions?|embeddings?|rerank)"
-    r"|Invalid input batch|no pooling|pooling type",
+    r"|does not support logits computation",
     re.IGNORECASE,
 )
 _ABOUT_MODEL = re.compile(r"model", re.IGNORECASE)
@@ -120,7 +120,8 @@ def parse(body: bytes) -> Foreign:
     if isinstance(value, str):
         return Foreign(_clean(value))
     text = body[:MESSAGE_CHARS].decode("utf-8", "replace").strip()
-    return Foreign("" if value is not None or text.startswith("<") else _clean(text))
+    structure = value is not None or text == "null" or text.startswith(("<", "{", "["))  # a page, or JSON cut short
+    return Foreign("" if structure else _clean(text))
 
 
 def _detail(value: object) -> object:

@@ -156,6 +156,7 @@ class UpstreamClient:
         self._active[exchange] = endpoint
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(self.timers.tick, self._tick)
+        begun = False
         try:
             if self._closed:  # meanwhile, during the connect
                 raise _shutdown()
@@ -165,9 +166,10 @@ class UpstreamClient:
                 reached = connection.began or monotonic() - connection.since > STALE
                 raise failure if reached or connection.used == 1 else _Stale
             await exchange.check_head()
-        except BaseException:  # cancellation too; everything is raised again
-            exchange.close()
-            raise
+            begun = True
+        finally:
+            if not begun:  # cancelled, too
+                exchange.close()
         return exchange
 
     def _release(self, exchange: Exchange, connection: Connection) -> None:
