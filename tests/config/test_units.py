@@ -65,6 +65,7 @@ def test_what_is_no_duration(written: object) -> None:
         (1, 1),
         ("32MiB", 2**25),
         ("12GB", 12 * 10**9),
+        ("5mb", 5_000_000),
         ("1.5 GiB", 3 * 2**29),
         ("1b", 1),
         ("2kib", 2048),

@@ -99,6 +99,13 @@ def test_removing_takes_the_entry_and_leaves_every_comment_around_it(path: Path)
     assert text.endswith(FILE[FILE.index("  # ---- large") :])
 
 
+def test_of_two_blank_lines_that_meet_one_goes(path: Path) -> None:
+    path.write_text("models:\n\n- {id: a, provider: b}\n\n- {id: c, provider: d}\n")
+    with edit(path) as models:
+        models.remove("a")
+    assert path.read_text() == "models:\n\n- {id: c, provider: d}\n"
+
+
 def test_removing_all_and_adding_again(path: Path) -> None:
     with edit(path) as models:
         models.remove("small")
@@ -169,6 +176,35 @@ def test_the_default_model_keeps_its_place_and_comment(path: Path) -> None:
         models.set_default_model("1.0")
     assert read(path).default_model == "1.0"
     assert path.read_text().startswith('# my models\n\ndefault_model: "1.0"\nmax_loaded_models: 3\n')
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# mine\nmodels: []\n", "# mine\ndefault_model: a\nmodels: []\n"),
+        ("# mine\n\n# the models\nmodels: []\n", "# mine\n\ndefault_model: a\n# the models\nmodels: []\n"),
+        ("# mine\n", "# mine\ndefault_model: a\n"),
+        ("default_model:   # none\n", "default_model: a   # none\n"),
+        ("default_model: >-\n  b\nmodels: []\n", "default_model: a\nmodels: []\n"),
+    ],
+)
+def test_where_the_default_model_goes(path: Path, before: str, after: str) -> None:
+    path.write_text(before)
+    with edit(path) as models:
+        models.set_default_model("a")
+    assert path.read_text() == after
+
+
+@pytest.mark.parametrize(
+    "text", [":0", "?0", "- x", "a: b", "a #b", "no", "12:30:45", "1.0", "~", "", " x", "!x", "&x", "|", "@"]
+)
+def test_text_that_yaml_could_take_for_something_else_is_quoted(path: Path, text: str) -> None:
+    with edit(path) as models:
+        models.add({"id": "x", "provider": "p", "description": text, "config": {text or "y": [text]}})
+        models.update("small", {"description": text, "config": {text or "y": {"z": text}}})
+    assert (by_id(path, "x").description, by_id(path, "x").config) == (text, {text or "y": [text]})
+    assert by_id(path, "small").config[text or "y"] == {"z": text}
+    assert not text or f'description: "{text}"' in path.read_text()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ ENGINE_PREFIXES = (
     *("LC_", "GOMP_", "OMP_", "KMP_"),
     *("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "ROCM_", "HSA_", "VK_", "GGML_", "METAL_"),
 )
-SECRET_MARKS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "PROXY")
+SECRET_MARKS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 
 # Measured on two cores with llama.cpp: the default spin count starves on a busy machine (1 to 16 tokens/s),
 # 0 is three times slower on a quiet one, 1000 is good on both. It must stand there before libgomp is loaded.

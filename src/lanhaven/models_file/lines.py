@@ -92,6 +92,8 @@ class Lines:
     def _setting(self, name: str) -> tuple[int, int, str]:
         """First line, end and trailing comment (with the blanks before it) of a top-level setting."""
         key, node = self._keys[name]
+        if isinstance(node, ScalarNode) and node.style in {"|", ">"}:
+            return key.start_mark.line, self._end(node), ""
         last = key if _is_nothing(node) else node
         rest = self._lines[last.end_mark.line][last.end_mark.column :]
         comment = rest[rest.index("#") :] if "#" in rest else ""
