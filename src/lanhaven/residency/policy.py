@@ -23,6 +23,8 @@ class Occupant:
 
     size_bytes: memory of this machine that it holds, or will hold once it is loaded; 0 = none, or unknown.
     started: False while it only holds a reservation, its engine not started yet.
+    loaded: it has been ready: its memory is taken, and missing in what is free. Until then, also while a cancelled load
+    ends, it may take more.
     waiting: requests and orders that wait for this very instance.
     """
 
@@ -38,6 +40,7 @@ class Occupant:
     last_used: float = 0.0
     expires_at: float | None = None
     started: bool = True
+    loaded: bool = True
     held: bool = False  # takes no new requests, so that it becomes idle
 
     @property
@@ -171,12 +174,16 @@ def _missing(
         counted = sum(1 for each in residents if each.automatic and (strict or each.state is not DRAINING))
         places = counted + 1 - limits.max_automatic
     if want.needed_bytes > 0 and not want.force:
-        promised = sum(
-            each.size_bytes for each in residents if each.state is LOADING and not (settled and each.started)
-        )
+        promised = sum(each.size_bytes for each in residents if _may_take(each, strict=strict, settled=settled))
         leaving = 0 if strict else sum(each.size_bytes for each in residents if each.state is DRAINING)
         need = want.needed_bytes - limits.available_bytes - leaving + promised
     return _Room(places, need)
+
+
+def _may_take(occupant: Occupant, *, strict: bool, settled: bool) -> bool:
+    if occupant.state is DRAINING:
+        return strict and not occupant.loaded
+    return occupant.state is LOADING and not (settled and occupant.started)
 
 
 def _make_room(residents: Sequence[Occupant], want: Want, limits: Limits, now: float) -> Decision:

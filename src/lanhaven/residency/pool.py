@@ -20,7 +20,7 @@ from lanhaven.residency.books import Books, coming, same_load
 from lanhaven.residency.breaker import Breakers
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.life import Life, Upshots
-from lanhaven.residency.reconcile import drifts
+from lanhaven.residency.reconcile import Drift, reconcile
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.result import LoadResult
 from lanhaven.residency.room import Deeds, Room
@@ -305,6 +305,7 @@ class Pool:
         if resident is None:
             return False
         self._dismiss(resident, reason, refusals.unloaded(instance_id), 0.0 if force else self._settings.drain_timeout)
+        self._room.give()
         if force:
             resident.empty.set()
         await resident.gone.wait()
@@ -319,7 +320,6 @@ class Pool:
             self._life.end(resident, reason, error=error, drain=drain)
         elif resident.phase is not Phase.DRAINING:
             self._life.drop(resident)
-            self._room.give()
 
     def set_sampling(self, instance_id: str, sampling: Sampling) -> None:
         """Replace the instance's own defaults. ModelNotFound."""
@@ -350,12 +350,14 @@ class Pool:
             return
         for instance_id in policy.expired(self._books.occupants(), self._clock()):
             self._life.end(self._named(instance_id), "idle")
-        for drift in await drifts(self._providers, self._books):
-            for resident in drift.gone:
-                self._life.end(resident, "gone")
-            for running in drift.unknown:
-                self._adopt(running)
+        await reconcile(self._providers, self._books, self._amend)
         self._room.give()
+
+    def _amend(self, drift: Drift) -> None:
+        for resident in drift.gone:
+            self._life.end(resident, "gone")
+        for running in drift.unknown:
+            self._adopt(running)
 
     def _adopt(self, running: Running) -> None:
         """An instance that somebody else loaded: it serves, is not counted and not evicted."""
@@ -378,6 +380,7 @@ class Pool:
         leaving = list(self._books)
         for resident in leaving:
             self._dismiss(resident, "shutdown", refusals.shutdown(), drain)
+        self._room.give()
         timer = asyncio.get_running_loop().call_later(drain, _hurry, leaving)
         try:
             for resident in leaving:

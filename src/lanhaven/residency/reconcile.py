@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lanhaven.errors import GatewayError
@@ -31,21 +31,20 @@ class _Before:
     changes: int
 
 
-async def drifts(providers: Mapping[str, Provider], books: Books) -> list[Drift]:
-    """Ask every provider at the same time; those that cannot tell, or cannot be reached, drift by nothing."""
-    return await asyncio.gather(*(_drift(name, provider, books) for name, provider in providers.items()))
+async def reconcile(providers: Mapping[str, Provider], books: Books, amend: Callable[[Drift], None]) -> None:
+    """Ask every provider at once. `amend` is called in the very turn in which books and answer were compared."""
+    await asyncio.gather(*(_ask(name, provider, books, amend) for name, provider in providers.items()))
 
 
-async def _drift(name: str, provider: Provider, books: Books) -> Drift:
+async def _ask(name: str, provider: Provider, books: Books, amend: Callable[[Drift], None]) -> None:
     before = _look(name, books)
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             running = await provider.instances()
     except (GatewayError, TimeoutError):
-        return Drift()  # unreachable is not empty
-    if running is None:
-        return Drift()
-    return compare(before.ready, books, running, settled=before.settled and _look(name, books) == before)
+        return  # unreachable is not empty
+    if running is not None:
+        amend(compare(before.ready, books, running, settled=before.settled and _look(name, books) == before))
 
 
 def compare(ready: Sequence[Resident], books: Books, running: Sequence[Running], *, settled: bool) -> Drift:

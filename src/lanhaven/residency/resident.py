@@ -308,6 +308,7 @@ class Resident:
             last_used=self.last_used,
             expires_at=self.expires_at,
             started=self.phase is not Phase.RESERVED,
+            loaded=self.loaded is not None,
             held=self.held,
         )
 

@@ -57,20 +57,23 @@ class Room:
     def _ask_all(self) -> tuple[str, ...]:
         """Returns the instances to hold in favour of the first that must wait."""
         self._rest(None)
-        first_waits = False
-        hold: tuple[str, ...] = ()
+        waits: list[policy.Wait] = []
+        queue_waits = False
         for resident in sorted(self._books.roomless, key=_turn):
-            if resident not in self._books.roomless or (first_waits and resident.phase is Phase.QUEUED):
+            if resident not in self._books.roomless:
                 continue
             now = self._clock()
             decision = self._decide(resident, now)
+            if queue_waits and resident.phase is Phase.QUEUED and not isinstance(decision, policy.Refuse):
+                resident.stage = "waiting for room (its turn)"  # nobody overtakes; what can never fit hears so at once
+                continue
             self._do(resident, decision)
             if isinstance(decision, policy.Wait):
-                if not first_waits:
+                queue_waits = queue_waits or resident.phase is Phase.QUEUED
+                if not waits:
                     self._rest(resident.since + self._settings.patience - now)
-                first_waits = True
-                hold = hold or decision.hold
-        return hold
+                waits.append(decision)
+        return next((each.hold for each in waits if each.hold), ())
 
     def _decide(self, resident: Resident, now: float) -> policy.Decision:
         want = policy.Want(
