@@ -172,7 +172,7 @@ async def test_an_exact_name_wins_over_one_in_another_case_and_two_such_mean_non
         cat.resolve("ONE", {"One": "Solo", "one": "Model"})
 
 
-@pytest.mark.req("C24", "S0-30", "S1-26", "F-129")
+@pytest.mark.req("C24", "S0-30", "S1-26", "F-130")
 @pytest.mark.parametrize(
     "name", ["llama", "smolm2", "stray", "a-model-that-is-gone", ":latest", "../etc/passwd", "x" * 10_000, "\ud800"]
 )

@@ -90,7 +90,7 @@ def test_ids_are_the_text_that_was_written(path: Path, name: str) -> None:
     assert (got.id, got.aliases) == (name, (f"{name}-x", "2.0"))
 
 
-@pytest.mark.req("F-172", "F-074")
+@pytest.mark.req("F-172")
 @pytest.mark.parametrize(
     ("lines", "line", "part"),
     [
