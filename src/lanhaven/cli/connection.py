@@ -136,7 +136,7 @@ class Server:
         import httpx2
 
         with self._translated():
-            limits = httpx2.Timeout(timeout, connect=CONNECT)
+            limits = httpx2.Timeout(timeout, connect=CONNECT if timeout is None else min(CONNECT, timeout))
             response = self._http.request(method, path, json=body, params=query or None, timeout=limits)
         answer = _body(response)
         if response.is_error:

@@ -8,12 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from lanhaven.cli import output, units
+from lanhaven.cli import completing, output, units
 from lanhaven.cli.connection import Json, Key, Server, Url, connect
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.cli.models import fit, not_found
 
-Model = Annotated[str, typer.Argument(help="A model or an alias, as `lanhaven ls` shows it.")]
+Model = Annotated[
+    str, typer.Argument(help="A model or an alias, as `lanhaven ls` shows it.", autocompletion=completing.models)
+]
+Loaded = Annotated[
+    str | None,
+    typer.Argument(help="A model (all its copies) or one instance.", autocompletion=completing.models_and_instances),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="An inference default, e.g. temperature=0.2; repeatable."),
@@ -64,7 +70,7 @@ def load(
 
 
 def unload(
-    model: Annotated[str | None, typer.Argument(help="A model (all its copies) or one instance.")] = None,
+    model: Loaded = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything in memory.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Do not wait for requests under way: end them.")] = False,
     url: Url = None,

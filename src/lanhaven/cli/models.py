@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lanhaven.cli import output, units
+from lanhaven.cli import completing, output, units
 from lanhaven.cli.connection import Json, Key, Server, Url, connect
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.cli.output import Column, Row
@@ -59,7 +59,9 @@ def ps(
 
 
 def show(
-    model: Annotated[str, typer.Argument(help="A model, an alias, or an instance.")],
+    model: Annotated[
+        str, typer.Argument(help="A model, an alias, or an instance.", autocompletion=completing.models_and_instances)
+    ],
     url: Url = None,
     key: Key = None,
     json: Json = False,

@@ -47,7 +47,7 @@ def up(
 ) -> None:
     """Start the server (alias: serve). Ctrl-C stops it, a second Ctrl-C at once."""
     from lanhaven import __version__
-    from lanhaven.cli import banner, first_run
+    from lanhaven.cli import first_run, up_banner
     from lanhaven.config import load_settings
 
     if provider not in (None, "mock"):
@@ -75,7 +75,7 @@ def up(
     new_key = _key_for_lan(settings)
 
     def ready(info: ServerInfo) -> None:
-        banner.show(info, __version__, new_key)
+        up_banner.show(info, __version__, new_key)
         if open_docs:
             _open(f"{info.url}/docs")
 
