@@ -71,6 +71,7 @@ def leave(settings: Settings) -> None:
 
 def hold_gil(settings: Settings) -> None:
     """As llama.cpp does while it loads: no other thread of this process runs."""
+    os.write(2, b"holding the GIL\n")
     ctypes.PyDLL(None).sleep(60)
 
 
@@ -83,7 +84,10 @@ def allocate(settings: Settings) -> None:
     settings["kept"] = os.urandom(settings["allocate"])
 
 
-BEHAVIOURS: tuple[Callable[[Settings], None], ...] = (ignore_term, allocate, fork, write, listen, flood, leave, hold_gil, never)
+BEHAVIOURS: tuple[Callable[[Settings], None], ...] = (
+    *(ignore_term, allocate, fork, write, listen),
+    *(flood, leave, hold_gil, never),
+)
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def test_without_the_kernels_help_the_end_of_the_pipe_is_enough(orphaned: Orphan
 @pytest.mark.req("F-009")
 def test_without_the_pipe_the_kernels_help_is_enough(orphaned: Orphan) -> None:
     """Nothing in the child can notice the end of the pipe."""
-    assert _ends(orphaned(FAKE, {"hold_gil": True}, "output goes to the log"))
+    assert _ends(orphaned(FAKE, {"hold_gil": True}, "holding the GIL"))
 
 
 @pytest.mark.req("F-009")

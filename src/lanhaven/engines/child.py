@@ -131,6 +131,8 @@ async def to_the_end(work: asyncio.Future[Any]) -> None:
             await asyncio.wait({work})
         except asyncio.CancelledError:
             cancelled = True
+    if not work.cancelled():
+        work.exception()  # has been seen: no warning
     if cancelled:
         raise asyncio.CancelledError
 

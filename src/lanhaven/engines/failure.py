@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ SIGKILL = 9  # the signal module of Windows has no such name
 NO_PROGRAM = frozenset({126, 127})  # uvloop hands what cannot be executed to the shell, which ends with these
 PROGRAM_HINT = "Check that the program exists, is executable and was built for this machine."
 MEMORY_HINT = (
-    "Most often the system was out of memory: load it with a smaller context, fewer slots or a smaller quantization."
+    "Most likely the system was out of memory: load it with a smaller context, fewer slots or a smaller quantization."
 )
 
 
@@ -29,7 +30,11 @@ def load_failed(name: str, returncode: int | None, reason: str | None) -> Gatewa
     if reason is None and returncode in NO_PROGRAM:
         return ProviderUnavailable(f"The engine of {name} cannot be started: it is no program.", hint=PROGRAM_HINT)
     said = reason or f"the engine ended with code {returncode} and gave no reason"
-    return LoadFailed(f"{name} could not be loaded: {said.rstrip('.')}.", facts={"exit_code": returncode})
+    return LoadFailed(
+        f"{name} could not be loaded: {said.rstrip('.')}.",
+        hint=MEMORY_HINT if re.search(r"\bmemory\b|failed to allocate", said) else None,
+        facts={"exit_code": returncode},
+    )
 
 
 def too_slow(name: str, seconds: float) -> LoadFailed:

@@ -28,8 +28,8 @@ _ABORT = re.compile(
 )
 # Errors that only say that there was one.
 _EMPTY = re.compile(
-    r"failed to load model(?:\b(?! from))|failed to create(?: |_)context|exiting due to|error loading model$"
-    r"|failed to initialize the context$|error loading model: .*failed to load model from"
+    r"failed to load (?:multimodal )?model(?:,? '[^']*')?$|failed to load model from|Failed to load CLIP model"
+    r"|failed to create(?: |_)context|exiting due to|error loading model$"
 )
 _QUOTED_PATH = re.compile(r"(['\"])(?:[A-Za-z]:\\|/)[^'\"]*[/\\](?=[^'\"/\\]+\1)")
 _PATH = re.compile(r"(?:[A-Za-z]:\\|/)[^\s'\":,;()]*[/\\](?=[^\s'\":,;()/\\])")

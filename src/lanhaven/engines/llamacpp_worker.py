@@ -1,4 +1,4 @@
-"""The child that runs llama.cpp: `python -m lanhaven.engines.llamacpp_worker`, or with `--devices` to name its devices.
+"""The child that runs llama.cpp: `python -m lanhaven.engines.llamacpp_worker`.
 
 It turns the settings line into parameters, constructs the server (which loads the model and answers on its socket from
 then on) and waits to be ended. llama.cpp runs here and never in the gateway: `Server()` holds the GIL for the whole
@@ -23,17 +23,15 @@ HTTP_THREADS = 32  # beyond one per slot: each waiting connection holds a thread
 
 def main() -> None:
     parent = Parent()
-    if "--devices" in sys.argv[1:]:
-        import xllamacpp
-
-        parent.say("devices", devices=_devices(xllamacpp))
-        return
     settings = parent.settings()
     try:
         import xllamacpp
     except ImportError as error:
         parent.say("failed", message=str(error))
         sys.exit(1)
+    if settings.get("only_devices"):
+        parent.say("ready", port=0, devices=_devices(xllamacpp))
+        threading.Event().wait()
     try:
         server = xllamacpp.Server(_parameters(xllamacpp, settings))
     except (RuntimeError, TypeError, ValueError) as error:  # the cause stands on standard error

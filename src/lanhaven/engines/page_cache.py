@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 BLOCK = 8 << 20
@@ -20,12 +20,12 @@ COLD = 0.05  # share of the samples outside the page cache from which reading is
 STEP = 0.01  # share of the file between two reports
 
 
-async def read_through(path: Path, room: int, on_fraction: Callable[[float], None]) -> bool:
-    """Bring `path` into the page cache; whether there was anything to do.
+async def read_through(paths: Sequence[Path], room: int, on_fraction: Callable[[float], None]) -> bool:
+    """Bring files into the page cache; whether there was anything to do.
 
-    Nothing is done if it is there already, if that cannot be known, or if it has more than `room` bytes: it would push
-    itself out again. `on_fraction` gets 0..1 in the event loop's thread. A file that cannot be read is left to the
-    engine to complain about. Cancelling stops the reading within one block.
+    Nothing is done if they are there already, if that cannot be known, or if they have more than `room` bytes: they
+    would push themselves out again. `on_fraction` gets 0..1 in the event loop's thread. A file that cannot be read is
+    left to the engine to complain about. Cancelling stops the reading within one block.
     """
     loop = asyncio.get_running_loop()
     done = loop.create_future()
@@ -36,7 +36,7 @@ async def read_through(path: Path, room: int, on_fraction: Callable[[float], Non
             done.set_result(read)
 
     def work() -> None:
-        read = _read(path, room, stop, lambda fraction: _call(loop, on_fraction, fraction))
+        read = _read(paths, room, stop, lambda fraction: _call(loop, on_fraction, fraction))
         _call(loop, settle, read)
 
     # A thread of its own: a read from a dead network disk never returns, and must not hold up the executor's end.
@@ -52,26 +52,30 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], argume
         loop.call_soon_threadsafe(function, argument)
 
 
-def _read(path: Path, room: int, stop: threading.Event, report: Callable[[float], None]) -> bool:
+def _read(paths: Sequence[Path], room: int, stop: threading.Event, report: Callable[[float], None]) -> bool:
     try:
-        with path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if not 0 < size <= room or not _cold(file.fileno(), size):
-                return False
-            block, read, told = bytearray(BLOCK), 0, 0.0
-            while not stop.is_set() and (count := file.readinto(block)):
-                read += count
-                if read / size >= told + STEP:
-                    told = min(1.0, read / size)
-                    report(told)
-            return True
+        total = sum(path.stat().st_size for path in paths)
+        if not 0 < total <= room or not any(_cold(path) for path in paths):
+            return False
+        read, told = 0, 0.0
+        block = bytearray(BLOCK)
+        for path in paths:
+            with path.open("rb", buffering=0) as file:
+                while not stop.is_set() and (count := file.readinto(block)):
+                    read += count
+                    if read / total >= told + STEP:
+                        told = min(1.0, read / total)
+                        report(told)
     except OSError:
         return False
+    return True
 
 
-def _cold(fd: int, size: int) -> bool:
+def _cold(path: Path) -> bool:
     """Whether much of the file is outside the page cache, by asking for some places without waiting for the disk."""
-    missing = sum(not _cached(fd, size * n // SAMPLES) for n in range(SAMPLES))
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        missing = sum(not _cached(file.fileno(), size * n // SAMPLES) for n in range(SAMPLES))
     return missing > COLD * SAMPLES
 
 

@@ -25,6 +25,7 @@ from lanhaven.engines.probe import Address, answers
 from lanhaven.errors import GatewayError
 
 MESSAGE_WIDTH = 1 << 20  # bytes of one protocol line
+LAST_WORDS = 30  # lines among which the reason of a crash is looked for
 STDOUT, STDERR = 1, 2
 
 
@@ -32,8 +33,8 @@ STDOUT, STDERR = 1, 2
 class Timers:
     """Seconds, and the number of probes that may fail in a row."""
 
-    load_total: float = 600.0
-    load_stall: float = 300.0  # within a load, without a log line, CPU time or a change in memory
+    load_total: float | None = 600.0  # None: somebody else bounds it
+    load_stall: float | None = 300.0  # within a load, without a log line, CPU time or a change in memory
     probe_every: float = 5.0
     probe_timeout: float = 2.0
     probe_misses: int = 3
@@ -65,7 +66,8 @@ class Plan:
 class EngineProcess:
     """A child process. `start` once, `stop` as often as you like; all in the event loop's thread.
 
-    explain: picks the reason of a failure out of the child's last log lines; None = they hold none.
+    explain: picks the reason of a failed load out of the child's last log lines; None = they hold none.
+    explain_crash: the same for the end of a child that was ready.
     on_line: each line of its log as it comes.
     on_effort: while it loads, now and then, if it was seen to work.
     on_gone: after `start` returned, once, if it ends (or hangs, and is ended) without `stop` being called.
@@ -77,6 +79,7 @@ class EngineProcess:
         *,
         timers: Timers = Timers(),
         explain: Callable[[Sequence[str]], str | None] = lambda lines: None,
+        explain_crash: Callable[[Sequence[str]], str | None] = lambda lines: None,
         on_line: Callable[[str], None] | None = None,
         on_effort: Callable[[], None] | None = None,
         on_gone: Callable[[GatewayError], None] | None = None,
@@ -84,7 +87,7 @@ class EngineProcess:
         self._plan = plan
         self._timers = timers
         self._address = plan.address
-        self._explain = explain
+        self._explain, self._explain_crash = explain, explain_crash
         self._on_line = on_line
         self._on_effort = on_effort
         self._on_gone = on_gone
@@ -175,7 +178,7 @@ class EngineProcess:
         if not message and watch.done():
             raise watch.result()
         if not message and not child.exited.is_set():
-            raise too_slow(self._plan.name, self._timers.load_total)
+            raise too_slow(self._plan.name, self._timers.load_total or 0.0)
         await self._hear_out(child, self._timers.probe_timeout)
         raise load_failed(self._plan.name, child.returncode, self._explain(self.log()) or message.get("message"))
 
@@ -217,7 +220,7 @@ class EngineProcess:
             if not self._told.is_set():
                 before, effort = effort, group.effort_of(child.pid)
                 self._saw_effort(effort != before)
-                if loop.time() - self._moved >= timers.load_stall:
+                if timers.load_stall is not None and loop.time() - self._moved >= timers.load_stall:
                     return hung(self._plan.name, f"Its load made no progress for {timers.load_stall:g} seconds.")
 
     def _saw_effort(self, seen: bool) -> None:
@@ -234,7 +237,7 @@ class EngineProcess:
         error: GatewayError
         if child.exited.is_set():
             await self._hear_out(child, 0.2)
-            error = crashed(self._plan.name, child.returncode, self._explain(self.log()[-30:]))
+            error = crashed(self._plan.name, child.returncode, self._explain_crash(self.log()[-LAST_WORDS:]))
         else:
             error = watch.result()
         ending = self._begin_stop(gently=False)
