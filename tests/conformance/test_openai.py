@@ -34,7 +34,7 @@ def test_a_chat_is_answered(openai: OpenAI) -> None:
     assert reply.created > 1_600_000_000
     choice = reply.choices[0]
     assert choice.message.role == "assistant"
-    assert "Paris" in (choice.message.content or "")
+    assert (choice.message.content or "").strip()
     assert choice.finish_reason in ("stop", "length")
     assert reply.usage is not None
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
@@ -160,9 +160,17 @@ def test_chat_logprobs(openai: OpenAI) -> None:
 
 
 def test_stop_ends_before_the_word(openai: OpenAI) -> None:
-    reply = openai.chat.completions.create(model="smollm2", messages=QUESTION, temperature=0, max_tokens=40, stop=["Paris"])
-    assert "Paris" not in (reply.choices[0].message.content or "")
-    assert reply.choices[0].finish_reason == "stop"
+    def tell(**stop: list[str]) -> tuple[str, str]:
+        reply = openai.chat.completions.create(
+            model="smollm2", messages=QUESTION, temperature=0, max_tokens=20, seed=1, extra_body=stop
+        )
+        return reply.choices[0].message.content or "", reply.choices[0].finish_reason
+
+    whole, _ = tell()
+    word = whole.split()[2]
+    cut, reason = tell(stop=[word])
+    assert cut == whole[: whole.index(word)]
+    assert reason == "stop"
 
 
 def test_a_seed_repeats_and_another_does_not(openai: OpenAI) -> None:

@@ -109,8 +109,7 @@ class Admin:
     async def refresh(self) -> dict[str, Any]:
         """Read models.yaml again and ask the providers what they have."""
         catalog = self._services.catalog
-        self._services.reload_models()
-        await catalog.refresh()
+        await self._services.reload_models()
         return {"status": "refreshed", "models": len(catalog.models()), "problems": list(catalog.problems)}
 
     async def logs(self, key: str, instance: str | None = None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from lanhaven.catalog import Catalog
@@ -31,7 +31,7 @@ class Services:
     clock: Callable[[], float]
     started: float
     available_memory: Callable[[], int]
-    reload_models: Callable[[], None]
+    reload_models: Callable[[], Awaitable[None]]  # a broken models.yaml is a GatewayError, and changes nothing
     draining: Callable[[], bool]
     subscribers: set[Subscription] = field(default_factory=set)
 

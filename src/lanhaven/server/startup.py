@@ -67,7 +67,8 @@ async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], beg
         await services.catalog.refresh()
         shutdown.on_abort(lambda: services.gateway.abort_all(SHUTDOWN))
         shutdown.on_drain(services.close_streams)
-        shutdown.on_reload(lambda: _reload(services))
+        reloads: set[asyncio.Task[None]] = set()
+        shutdown.on_reload(lambda: _keep(asyncio.create_task(_reload(services)), reloads))
         await _listen(services, shutdown, keys, on_ready, began)
     finally:
         await services.pool.aclose(0 if shutdown.aborted or shutdown.hurried else settings.drain_timeout)
@@ -178,9 +179,15 @@ def lan_url(address: Address) -> str | None:
         return replace(address, host=str(probe.getsockname()[0])).url
 
 
-def _reload(services: Services) -> None:
+async def _reload(services: Services) -> None:
     """SIGHUP: read models.yaml again; a broken one changes nothing."""
     try:
-        services.reload_models()
+        await services.reload_models()
     except GatewayError as error:
         structlog.get_logger().error("reload_failed", error=error.message)
+
+
+def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
+    """Hold a task until it is done: the loop itself holds it weakly."""
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
