@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from uvicorn._types import ASGI3Application, ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from lanhaven.server.replies import SECURITY_HEADERS, Headers, error_body, new_request_id
 
@@ -37,14 +37,57 @@ class Cycle(RequestResponseCycle):
 
     def send(self, message: ASGISendEvent) -> Coroutine[Any, Any, None]:
         """As uvicorn's; an answer that comes before the end of the body ends the connection (F-089, F-147)."""
+        if self.transport.is_closing():
+            return self._unheard()
         if not self.response_started:
             if self.more_body:
                 self.lingering, self.keep_alive = True, False
-        elif self.lingering:
+            return self._send_head(message)
+        if self.lingering:
             # The head said "connection: close". The protocol closes, not uvicorn: an immediate close with unread bytes
             # makes the kernel send a reset, which can take the answer from the client (RFC 9112, 9.6).
             self.keep_alive = True
         return super().send(message)
+
+    async def _unheard(self) -> None:
+        """The connection broke, but its loss is yet to be told. An application that writes in a loop would never let it
+        be told: writing to a broken connection waits for nothing."""
+        self.leave()
+        await asyncio.sleep(0)
+
+    async def _send_head(self, message: Any) -> None:
+        """The status line and the headers. uvicorn's way costs two regular expressions per header, 7 us per reply."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] != "http.response.start":
+            raise RuntimeError(f"the reply must begin with its head, not with {message['type']}")
+        status: int = message["status"]
+        headers = [*self.default_headers, *message.get("headers", ())]
+        lines = [STATUS_LINE[status]]
+        length, chunked, keep_alive, closing = 0, None, self.keep_alive, False
+        for name, value in headers:
+            if name == b"content-length":
+                length, chunked = int(value), False
+            elif name == b"transfer-encoding":
+                chunked = True
+            elif name == b"connection" and b"close" in value.lower():
+                keep_alive, closing = False, True
+            lines += (name, b": ", value, b"\r\n")
+        if not keep_alive and not closing:
+            lines += (b"connection", b": ", b"close", b"\r\n")
+        if chunked is None and self.scope["method"] != "HEAD" and status not in {204, 304}:
+            chunked = True
+            lines += (b"transfer-encoding", b": ", b"chunked", b"\r\n")
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        ends = 2 + (len(lines) - 2) // 4
+        if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+            raise RuntimeError("a header of the reply holds a line break")
+        self.response_started, self.waiting_for_100_continue = True, False
+        self.expected_content_length, self.chunked_encoding, self.keep_alive = length, chunked, keep_alive
+        self.transport.write(head)
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """Run the application. Whatever it raises, the client sees a whole reply or a cut one, no trace (F-185)."""

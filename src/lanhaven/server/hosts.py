@@ -16,8 +16,10 @@ class HostNames:
     """The Host allowlist. `names`: lower case, without port; IP addresses without brackets."""
 
     def __init__(self, names: Iterable[str], own: Iterable[Ip] = ()) -> None:
-        self._names = frozenset({*LOCAL, *names})
-        self._own = frozenset(own)
+        listed = frozenset({*LOCAL, *names})
+        literals = {name: parse(name) for name in listed}
+        self._names = frozenset(name for name, address in literals.items() if address is None)
+        self._own = frozenset(own) | {address for address in literals.values() if address is not None}
         self._known: dict[tuple[bytes, str], bool] = {}
 
     def __repr__(self) -> str:

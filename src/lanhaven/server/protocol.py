@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from lanhaven.server.cycle import Cycle
 from lanhaven.server.deadline import Deadline
+from lanhaven.server.flow import Flow
 from lanhaven.server.head import Refused, judge_headers, judge_line, split_target
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.replies import raw_refusal
@@ -45,6 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection. `admits` says whether an address may connect, `draining` whether the server is going down."""
 
     cycle: Cycle
+    reading: Flow  # the same as `flow`
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.in_body = False
         self.head_bytes = 0
         self.unread = 0
-        self.body_until = 0.0
+        self.body_began = 0.0  # on a clock that stands still while we do not read
         self.framing: bytes | None = None
         self.pending_refusal: Refused | None = None
         self.input_deadline = Deadline(self.loop, self._input_expired)
@@ -81,6 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or turn it away before a byte of it is read."""
         super().connection_made(transport)
+        self.flow = self.reading = Flow(transport, self.loop.time)
         over = len(self.connections) - self.limits.max_connections
         if over > self.limits.max_connections // 8 + 8:
             transport.abort()  # not even the places for those turned away are free
@@ -138,8 +141,6 @@ class HttpProtocol(HttpToolsProtocol):
             offered_at = offer.args[0]
         except httptools.HttpParserCallbackError as error:
             self._callback_failed(error)
-        except httptools.HttpParserInvalidMethodError:
-            self._refuse(Refused(501 if not self.in_head else 400, "Method not supported"))
         except httptools.HttpParserError:
             self._malformed()
         else:
@@ -159,11 +160,11 @@ class HttpProtocol(HttpToolsProtocol):
                 self.phase = Phase.HEAD
                 self.input_deadline.set(self.limits.header_timeout)
         elif self.in_body:
-            now = self.loop.time()
+            now = self.loop.time() - self.reading.held
             if self.phase is not Phase.BODY:
-                self.phase = Phase.BODY
-                self.body_until = now + self.limits.body_total
-            self.input_deadline.set(min(self.limits.body_idle, self.body_until - now))
+                self.phase, self.body_began = Phase.BODY, now
+            left = self.body_began + self.limits.body_total - now
+            self.input_deadline.set(min(self.limits.body_idle, left))
         elif self.running is not None:
             self.phase = Phase.ANSWER
             self.input_deadline.clear()
@@ -172,7 +173,6 @@ class HttpProtocol(HttpToolsProtocol):
         match self.phase:
             case Phase.BODY if self.flow.read_paused:
                 # We are the slow side: the application has not taken what is here yet.
-                self.body_until += self.limits.body_idle
                 self.input_deadline.set(self.limits.body_idle)
             case Phase.BODY:
                 self._refuse(Refused(408, "The request body did not arrive in time"))

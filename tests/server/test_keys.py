@@ -1,0 +1,333 @@
+"""The key store: what is kept, who may read it, and how soon a change is felt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from lanhaven.config import Settings
+from lanhaven.errors import InvalidRequest, NotFound
+from lanhaven.server.keys import ALL_SCOPES, KeyFileError, KeyScope, KeyStore, UnsafeBind, check_bind, weakness
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+STRONG = "k3y-0f-my-0wn-ch01ce"
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "conf" / "keys.json"
+
+
+def test_a_key_is_shown_once_and_only_its_digest_is_kept(path: Path) -> None:
+    store = KeyStore(path)
+    secret = store.add("laptop", {KeyScope.INFERENCE})
+    assert secret.startswith("sk-lan-")
+    assert len(secret) == len("sk-lan-") + 43
+    text = path.read_text()
+    assert secret not in text
+    assert hashlib.sha256(secret.encode()).hexdigest() in text
+    (key,) = store.list()
+    assert (key.name, key.scopes, key.prefix, key.source) == ("laptop", {KeyScope.INFERENCE}, secret[:11], "file")
+    assert key.created is not None
+    assert secret not in repr(key)
+    assert hashlib.sha256(secret.encode()).hexdigest() not in repr(key)
+
+
+def test_verify_knows_exactly_its_keys(path: Path) -> None:
+    store = KeyStore(path, api_key=STRONG)
+    first, second = store.add("first"), store.add("second", {KeyScope.DEBUG})
+    found = store.verify(second)
+    assert found is not None
+    assert (found.name, found.scopes) == ("second", {KeyScope.DEBUG})
+    settings_key = store.verify(STRONG)
+    assert settings_key is not None
+    assert (settings_key.name, settings_key.scopes, settings_key.source) == ("settings", ALL_SCOPES, "settings")
+    for wrong in ("", first[:-1], first + "x", first.upper(), "\ud800", b"\xff\xfe", "x" * 100_000):
+        assert store.verify(wrong) is None
+
+
+@posix_only
+@pytest.mark.req("F-174")
+def test_the_file_is_private_from_the_first_moment(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        KeyStore(path).add("one")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
+
+
+@posix_only
+@pytest.mark.req("F-174")
+def test_a_file_that_others_can_read_is_closed_and_told(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secret = KeyStore(path).add("one")
+    path.chmod(0o644)
+    assert KeyStore(path).verify(secret) is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "other users could read" in caplog.text
+
+
+@posix_only
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="giving a file away needs root")
+def test_a_file_of_another_user_is_refused(path: Path) -> None:
+    KeyStore(path).add("one")
+    os.chown(path, 12345, -1)
+    with pytest.raises(KeyFileError, match="another user"):
+        KeyStore(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 1}',
+        '{"version": 1, "keys": [{}]}',
+        '{"version": 1, "keys": [1]}',
+        '{"version": 2, "keys": []}',
+        '{"version": 1, "keys": [{"name": "a", "sha256": "00", "prefix": "", "scopes": [], "created": ""}]}',
+        '{"version": 1, "keys": [{"name": "a", "sha256": "%s", "prefix": "", "scopes": ["all"], "created": ""}]}'
+        % ("00" * 32),
+    ],
+)
+def test_a_damaged_file_keeps_the_server_from_starting(path: Path, content: str) -> None:
+    path.parent.mkdir()
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match=r"keys\.json"):
+        KeyStore(path)
+
+
+def test_names_and_scopes_are_checked(path: Path) -> None:
+    store = KeyStore(path)
+    store.add("one")
+    for bad in ("", "one", "settings", "-x", "a b", "a/b", "a\nb", "x" * 65, "ä"):
+        with pytest.raises(InvalidRequest):
+            store.add(bad)
+    with pytest.raises(InvalidRequest):
+        store.add("two", [])
+    with pytest.raises(NotFound):
+        store.revoke("two")
+    with pytest.raises(NotFound):
+        KeyStore(path.with_name("empty.json")).rotate("two")
+    assert [key.name for key in store.list()] == ["one"]
+
+
+def test_rotation_and_revocation_take_effect_at_once(path: Path) -> None:
+    store = KeyStore(path)
+    old, other = store.add("one", {KeyScope.ADMIN}), store.add("other")
+    new = store.rotate("one")
+    assert store.verify(old) is None
+    found = store.verify(new)
+    assert found is not None
+    assert (found.name, found.scopes) == ("one", {KeyScope.ADMIN})
+    store.revoke("one")
+    assert store.verify(new) is None
+    assert store.verify(other) is not None
+
+
+@pytest.mark.req("F-154")
+def test_another_process_is_heard_within_a_second(path: Path) -> None:
+    clock = Clock()
+    server, command = KeyStore(path, clock=clock), KeyStore(path)
+    assert not server.required
+    first = command.add("first")
+    clock.now += 1
+    assert server.required
+    assert server.verify(first) is not None
+    second = command.rotate("first")
+    clock.now += 1
+    assert server.verify(first) is None
+    assert server.verify(second) is not None
+
+
+def test_keys_that_are_gone_do_not_open_the_door(path: Path) -> None:
+    clock = Clock()
+    store = KeyStore(path, clock=clock)
+    secret = store.add("only")
+    store.revoke("only")
+    assert store.required
+    again = store.add("again")
+    path.unlink()
+    clock.now += 1
+    assert store.required
+    assert store.verify(again) is None
+    assert store.verify(secret) is None
+    assert not KeyStore(path).required
+
+
+@pytest.mark.req("F-172")
+def test_a_file_that_breaks_while_serving_changes_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    store = KeyStore(path, clock=clock)
+    secret = store.add("one")
+    good = path.read_bytes()
+    path.write_text("{")
+    for _ in range(5):
+        clock.now += 1
+        assert store.verify(secret) is not None
+    assert caplog.text.count("stay as they were") == 1
+    path.write_bytes(good.replace(b'"one"', b'"two"'))
+    clock.now += 1
+    found = store.verify(secret)
+    assert found is not None
+    assert found.name == "two"
+
+
+def test_a_run_token_works_but_does_not_close_the_door(path: Path) -> None:
+    store = KeyStore(path)
+    store.trust("token-of-this-run")
+    found = store.verify("token-of-this-run")
+    assert found is not None
+    assert found.scopes == ALL_SCOPES
+    assert not store.required
+    assert store.list() == ()
+    assert not path.exists()
+
+
+def test_the_time_of_last_use_is_kept_in_memory_and_flushed(path: Path) -> None:
+    clock = Clock()
+    store = KeyStore(path, clock=clock)
+    secret = store.add("one")
+    store.add("unused")
+    before = path.read_bytes()
+    store.verify(secret)
+    assert path.read_bytes() == before
+    assert [key.last_used is not None for key in store.list()] == [True, False]
+    added = KeyStore(path).add("added meanwhile".replace(" ", "-"))
+    store.flush()
+    fresh = KeyStore(path)
+    assert [key.last_used is not None for key in fresh.list()] == [True, False, False]
+    assert fresh.verify(added) is not None
+
+
+@pytest.mark.req("F-173")
+def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = KeyStore(path)
+    secret = store.add("one")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.add("two")
+    assert KeyStore(path).verify(secret) is not None
+    assert store.verify(secret) is not None
+    assert sorted(each.name for each in path.parent.iterdir()) == ["keys.json", "keys.json.lock"]
+
+
+def test_changes_at_the_same_time_are_all_kept(path: Path) -> None:
+    def add(name: str) -> None:
+        KeyStore(path).add(name)
+
+    threads = [threading.Thread(target=add, args=(f"key-{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {entry["name"] for entry in json.loads(path.read_text())["keys"]} == {f"key-{n}" for n in range(8)}
+
+
+@pytest.mark.req("F-148")
+@pytest.mark.parametrize(
+    ("key", "weak"),
+    [
+        ("change-me-please", True),
+        ("Change-Me-Please", True),
+        ("short-key-15chr", True),
+        ("a" * 40, True),
+        ("abab" * 10, True),
+        (STRONG, False),
+        ("sk-lan-" + "Zm9vYmFyYmF6cXV4" * 2, False),
+    ],
+)
+def test_keys_that_can_be_guessed_are_weak(key: str, weak: bool) -> None:
+    assert (weakness(key) is not None) is weak
+
+
+def settings(tmp_path: Path, **given: object) -> Settings:
+    return Settings.model_validate({"config_dir": str(tmp_path), **given})
+
+
+@pytest.mark.req("F-148", "S3-19")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"lan": True},
+        {"host": "192.168.1.5"},
+        {"host": "some-name.lan"},
+        {"also_listen": ["0.0.0.0:9000"]},
+        {"trusted_proxies": ["10.0.0.0/8"]},
+        {"host": "0.0.0.0", "api_key": "change-me-please"},
+        {"host": "0.0.0.0", "api_key": "too-short"},
+        {"host": "64:ff9b::808:808"},
+    ],
+    ids=str,
+)
+def test_an_exposed_server_without_a_strong_key_does_not_start(tmp_path: Path, given: dict[str, object]) -> None:
+    chosen = settings(tmp_path, **given)
+    with pytest.raises(UnsafeBind) as raised:
+        check_bind(chosen, KeyStore.from_settings(chosen))
+    assert raised.value.hint is not None
+    assert "lanhaven up --lan" in raised.value.hint
+    assert "lanhaven keys add NAME" in raised.value.hint
+
+
+@pytest.mark.req("F-148")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"host": "127.0.0.5"},
+        {"host": "::1"},
+        {"host": "localhost"},
+        {"api_key": "weak"},
+        {"host": "0.0.0.0", "api_key": STRONG},
+    ],
+    ids=str,
+)
+def test_a_server_for_this_machine_or_with_a_strong_key_starts(tmp_path: Path, given: dict[str, object]) -> None:
+    chosen = settings(tmp_path, **given)
+    check_bind(chosen, KeyStore.from_settings(chosen))
+
+
+@pytest.mark.req("F-148")
+def test_a_key_in_the_file_is_enough_but_does_not_excuse_a_weak_one(tmp_path: Path) -> None:
+    KeyStore(tmp_path / "keys.json").add("one")
+    chosen = settings(tmp_path, host="0.0.0.0")
+    check_bind(chosen, KeyStore.from_settings(chosen))
+    weak = settings(tmp_path, host="0.0.0.0", api_key="change-me-please")
+    with pytest.raises(UnsafeBind, match="sample"):
+        check_bind(weak, KeyStore.from_settings(weak))
+
+
+@pytest.mark.req("F-148")
+def test_open_to_all_starts_and_says_so_every_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chosen = settings(tmp_path, host="0.0.0.0", open_to_all=True)
+    for count in (1, 2):
+        check_bind(chosen, KeyStore.from_settings(chosen))
+        assert [record.levelno for record in caplog.records] == [logging.WARNING] * count
+    assert "OPEN TO ALL" in caplog.text
