@@ -57,7 +57,7 @@ def test_every_option_reaches_the_server(cli: Cli, server: Scripted) -> None:
     server.says("POST", LOAD, LOADED)
     options = ["--as", "b", "--context", "4096", "--gpu", "24", "--threads", "2", "--slots", "3"]
     settings = ["--set", "temperature=0.2", "--set", "max_tokens=100", "--set", "stop=END", "--set", "stop=STOP"]
-    assert cli("load", "smollm2", *options, "--ttl", "1h30m", "--no-activate", *settings).status == 0
+    assert cli("load", "smollm2", *options, "--ttl", "1h30m", "--no-activate", "--force", *settings).status == 0
     assert server.bodies(LOAD) == [
         {
             "modelKey": "smollm2",
@@ -66,6 +66,7 @@ def test_every_option_reaches_the_server(cli: Cli, server: Scripted) -> None:
             "ttlSeconds": 5400.0,
             "defaultInference": {"temperature": 0.2, "maxTokens": 100, "stopStrings": ["END", "STOP"]},
             "activate": False,
+            "force": True,
         }
     ]
 
@@ -113,7 +114,7 @@ def test_the_progress_bar_shows_stage_and_bytes(cli: Cli, server: Scripted) -> N
     server.does("POST", LOAD, load)
     with cli.terminal("load", "smollm2") as terminal:
         terminal.until("loading smollm2 · weights")
-        terminal.until("100.0/200.0 MB")
+        terminal.until("100 MB of 200 MB")
         server.reached.set()
         done = terminal.finish()
     assert done.status == 0
@@ -144,15 +145,18 @@ def test_ctrl_c_closes_the_connection_of_the_load(cli: Cli, server: Scripted, te
     assert server.left.wait(30), "the server learns of it by the closed connection"
 
 
+SIZES = {"too-small": 5_600_000_000, "enough": 9_000_000_000, "more": 12_000_000_000}
+
+
 def test_6_does_not_fit_names_the_ways_out(cli: Cli, server: Scripted) -> None:
     server.says("POST", LOAD, TOO_LARGE, 503)
     server.says("POST", "/admin/models/estimate", ESTIMATE)
-    idle = instance("other", "org/qwen3-8b", busy=0, sizeBytes=5_600_000_000)
-    server.says("GET", "/admin/models", {**MODELS, "loaded": [idle]})
+    idle = [instance(name, "org/qwen3-8b", busy=0, sizeBytes=size) for name, size in SIZES.items()]
+    server.says("GET", "/admin/models", {**MODELS, "loaded": idle})
     done = cli("load", "smollm2", "--context", "32768")
     assert done.status == 6
     assert "error: smollm2 does not fit: needs about 24.1 GB, 15.8 GB are free" in done.err
-    assert tries(done) == ["lanhaven load smollm2 --context 8192", "lanhaven unload other    (frees 5.6 GB)"]
+    assert tries(done) == ["lanhaven load smollm2 --context 8192", "lanhaven unload enough    (frees 9.0 GB)"]
 
 
 def test_6_a_busy_model_is_not_offered_for_unloading(cli: Cli, server: Scripted) -> None:

@@ -42,6 +42,7 @@ def load(
     ] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Only tell what it would take; load nothing.")] = False,
     no_activate: Annotated[bool, typer.Option("--no-activate", help="Leave the active model as it is.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Load though it does not seem to fit.")] = False,
     settings: Set = None,
     url: Url = None,
     key: Key = None,
@@ -60,6 +61,7 @@ def load(
         "ttlSeconds": units.read_seconds(ttl) if ttl else None,
         "defaultInference": units.read_sampling(settings) or None,
         "activate": not no_activate,
+        "force": force or None,
     }
     with connect(url, key) as server:
         if estimate:
@@ -155,13 +157,13 @@ def _load_failure(server: Server, body: Mapping[str, Any], error: CliError) -> C
 
 
 def _does_not_fit(server: Server, body: Mapping[str, Any], error: CliError) -> CliError:
-    """What is missing, and the ways out: a shorter context, an idle model to unload."""
+    """What is missing, and the ways out: a shorter context, unloading an idle model that is large enough."""
     model = str(body["modelKey"])
     needed, free = error.reply.get("neededBytes"), error.reply.get("availableBytes")
     text = error.message
     if isinstance(needed, int) and isinstance(free, int):
         text = f"{model} does not fit: needs about {units.size(needed)}, {units.size(free)} are free"
-    tries = [error.tries[0]] if error.reply.get("hint") else []
+    tries = []
     try:
         estimate = server.post("/admin/models/estimate", body)
         loaded = server.get("/admin/models")["loaded"]
@@ -169,11 +171,12 @@ def _does_not_fit(server: Server, body: Mapping[str, Any], error: CliError) -> C
         estimate, loaded = {}, []
     if estimate.get("suggestedContextLength"):
         tries.append(f"lanhaven load {model} --context {estimate['suggestedContextLength']}")
-    idle = [each for each in loaded if not each["busy"] and each["sizeBytes"]]
+    missing = needed - free if isinstance(needed, int) and isinstance(free, int) else 0
+    idle = [each for each in loaded if not each["busy"] and each["sizeBytes"] >= max(missing, 1)]
     if idle:
-        most = max(idle, key=lambda entry: int(entry["sizeBytes"]))
-        tries.append(f"lanhaven unload {most['identifier']}    (frees {units.size(most['sizeBytes'])})")
-    return CliError(text, *(dict.fromkeys(tries) or error.tries), status=Exit.MODEL, code=error.code, reply=error.reply)
+        least = min(idle, key=lambda entry: int(entry["sizeBytes"]))
+        tries.append(f"lanhaven unload {least['identifier']}    (frees {units.size(least['sizeBytes'])})")
+    return CliError(text, *(tries or error.tries), status=Exit.MODEL, code=error.code, reply=error.reply)
 
 
 def _report(reply: Mapping[str, Any], *, json: bool) -> None:

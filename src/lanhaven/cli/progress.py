@@ -21,12 +21,13 @@ def load_progress(server: Server, model: str, instance: str | None) -> Iterator[
         output.message(f"loading {model}")
         yield
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    amount = TextColumn("{task.fields[amount]}")  # rich's own column says "0/? bytes" where the size is not known
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
     done = threading.Event()
     with Progress(*columns, console=output.console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"loading {model}", total=None)
+        task = progress.add_task(output.printable(f"loading {model}"), total=None, amount="")
 
         def look() -> None:
             # A daemon thread: Ctrl-C reaches the main thread, which holds the connection that must close.
@@ -53,8 +54,12 @@ def _show_load(server: Server, model: str, instance: str | None, update: Callabl
         return
     stage = f" · {entry['stage']}" if entry["stage"] else ""
     size, share = entry["sizeBytes"], entry["progress"]
-    known = {"total": size, "completed": share * size} if size and share is not None else {}
-    update(description=output.printable(f"loading {entry['path']}{stage}"), **known)
+    text = output.printable(f"loading {entry['path']}{stage}")
+    if size and share is not None:
+        amount = f"{units.size(share * size)} of {units.size(size)}"
+        update(description=text, total=size, completed=share * size, amount=amount)
+    else:
+        update(description=text)
 
 
 @contextmanager
