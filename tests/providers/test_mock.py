@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from lanhaven.engines.scripted import Fault
+from lanhaven.engines.scripted import Act, Fault
 from lanhaven.errors import EngineCrashed, GatewayError, InsufficientMemory, InvalidRequest, LoadFailed
 from lanhaven.providers.base import Ignored, Loaded, ModelEntry, ProviderContext
-from lanhaven.providers.mock import MockProvider, create
+from lanhaven.providers.mock import MockConfig, MockProvider, create
 from lanhaven.types.models import LoadConfig, ModelKind
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
@@ -204,3 +204,8 @@ async def test_books(provider: MockProvider) -> None:
     assert health.ok
     assert health.detail == "scripted answers, 1 loaded"
     assert repr(provider) == "MockProvider(m)"
+
+
+@pytest.mark.parametrize("name", sorted({*Fault.__slots__, *MockConfig.__slots__, *Act}))
+def test_the_manual_names_everything(name: str) -> None:
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "mock.md").read_text(encoding="utf-8")

@@ -1,7 +1,9 @@
 """The mock provider: models without minds, for trying out clients and this server. Each instance is a scripted server.
 
     models:
-      - {id: mock, provider: mock, answer: count, tokens: 32, interval_ms: 20, load_seconds: 2}
+      - id: mock
+        provider: mock
+        config: {answer: count, tokens: 32, interval_ms: 20, load_seconds: 2}
 
 docs/mock.md is its manual. In tests:
 

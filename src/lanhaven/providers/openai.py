@@ -3,13 +3,14 @@
     models:
       - id: big
         provider: openai
-        base_url: https://llm.example/v1      # with or without /v1
-        model: llama-3.3-70b                  # its name there; not said = the id
-        api_key: sk-...
-        slots: 8                              # requests at once; not said = it bounds itself
-        context_length: 32768
-        kind: llm                             # or vlm, embedding, reranker
-        headers: {x-team: lab}
+        config:
+          base_url: https://llm.example/v1      # with or without /v1
+          model: llama-3.3-70b                  # its name there; not said = the id
+          api_key: sk-...
+          slots: 8                              # requests at once; not said = it bounds itself
+          context_length: 32768
+          kind: llm                             # or vlm, embedding, reranker
+          headers: {x-team: lab}
 
 A load sends nothing: the server may be down now and up when a request comes. A request to a server that is down is a
 503 that names the model. There is no memory of ours in it, so it costs nothing to keep it loaded.

@@ -30,6 +30,10 @@ class Want(IntEnum):
     END = 2
 
 
+# Names of the module: reaching a member through its Enum costs 0.1 us, and each chunk needs several.
+HEAD, PART, END = Want
+
+
 class Connection(asyncio.Protocol):
     """Carries one exchange at a time. `on_lost` is called once, when the socket is gone.
 
@@ -75,7 +79,7 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._want = Want.HEAD
+        self._want = HEAD
         self._paused = False
         self._busy = False  # a request was written and its reply is not complete
         self.closed = False
@@ -111,7 +115,7 @@ class Connection(asyncio.Protocol):
 
     async def wait(self, want: Want) -> None:
         """Until there is something: the head, a part of the body, or the end. A failure ends every wait."""
-        there = self.headed if want is Want.HEAD else want is Want.PART and self.parts
+        there = self.parts if want is PART else want is HEAD and self.headed
         if there or self.done or self.failure is not None:
             return
         self._want = want
@@ -182,7 +186,7 @@ class Connection(asyncio.Protocol):
         elif self._size > self._limit:
             self._full()
         if self._waiter is not None and (
-            self.done or (self.parts if self._want is Want.PART else self.headed and self._want is Want.HEAD)
+            self.done or (self.parts if self._want is PART else self.headed and self._want is HEAD)
         ):
             self._wake()
 

@@ -8,7 +8,7 @@ from time import monotonic
 from lanhaven.errors import GatewayError, InternalError, UpstreamError, UpstreamTimeout
 from lanhaven.types.chat import Outcome
 from lanhaven.types.models import Upstream
-from lanhaven.upstream.connection import BODY_LIMIT, Connection, Want
+from lanhaven.upstream.connection import BODY_LIMIT, END, HEAD, PART, Connection
 from lanhaven.upstream.foreign import from_frame, from_reply
 from lanhaven.upstream.reading import NOTHING, Unreadable, loads, note_usage, read
 from lanhaven.upstream.stream import ReplyStream
@@ -91,7 +91,7 @@ class Exchange:
         """
         connection = self._connection
         connection.start(request, streaming=self._streaming)
-        await connection.wait(Want.HEAD if self._streaming else Want.END)
+        await connection.wait(HEAD if self._streaming else END)
         if self._error is not None:
             raise self._error
         self.outcome.status = connection.status
@@ -165,7 +165,7 @@ class Exchange:
         """All bytes of the body; for an error reply, those that came."""
         self._check_open()
         connection = self._connection
-        await connection.wait(Want.END)
+        await connection.wait(END)
         if self._error is not None:
             raise self._error
         data = connection.take()
@@ -219,7 +219,7 @@ class Exchange:
             elif connection.done or connection.failure is not None:
                 block = reply.end(connection.failure)
             else:
-                await connection.wait(Want.PART)
+                await connection.wait(PART)
                 continue
             if block:
                 return block
@@ -249,7 +249,7 @@ class Exchange:
             elif connection.done or connection.failure is not None:
                 break
             else:
-                await connection.wait(Want.PART)
+                await connection.wait(PART)
         return b"".join(parts)
 
     def _refusal(self, data: bytes) -> GatewayError:

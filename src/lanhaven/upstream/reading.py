@@ -39,7 +39,8 @@ class Message(msgspec.Struct, gc=False):
     error: msgspec.Raw = NOTHING
 
 
-_decode = msgspec.json.Decoder(Message).decode
+decode = msgspec.json.Decoder(Message).decode
+REFUSED = (msgspec.DecodeError, UnicodeDecodeError)
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -54,8 +55,8 @@ def read(data: bytes | memoryview) -> Message:
     servers write NaN, and some give an index as text. Clients cope with all that, so it is no reason to end a reply.
     """
     try:
-        return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode(data)
+    except REFUSED:
         return _lenient(bytes(data))
 
 
