@@ -52,10 +52,10 @@ class Ledger:
         self.stage[name] = stage
 
     def _unused(self, name: str, reason: str) -> None:
-        """Nobody's instance is evicted, or ended by its TTL, under him."""
+        """Nobody's instance is evicted, or ended by its TTL, under him. (Who came while it was held waits on.)"""
         resident = self.pool._books.get(name)
         assert resident is not None
-        if reason in ("evicted", "idle") and (resident.leases or resident.waiting or resident.pinned):
+        if reason in ("evicted", "idle") and (resident.leases or resident.orders or resident.pinned):
             self.wrongs.append(f"{name} was {reason} while in use: {resident}")
 
 

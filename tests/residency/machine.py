@@ -33,6 +33,7 @@ BY_KEY = {each.key: each for each in MODELS}
 KEYS = st.sampled_from("abceabceabcpz")
 NAMES = st.sampled_from([None, None, None, "a", "b", "x", "y"])
 CONFIGS = {"": LoadConfig(), "short": LoadConfig(context_length=1), "ttl": LoadConfig(idle_ttl=10)}
+WAITS = st.sampled_from([0.0, 1.0, 10.0, 100.0, 100.0, float("inf")])
 PICK = st.integers(0, 40)
 
 
@@ -71,9 +72,9 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize(
         slots=st.sampled_from([None, 1, 2]),
         depth=st.integers(0, 4),
-        automatic=st.integers(1, 3),
+        automatic=st.sampled_from([1, 1, 2, 3]),
         ends=st.sampled_from([0.0, 0.5, 50.0]),
-        patience=st.sampled_from([0.0, 5.0, float("inf")]),
+        patience=st.sampled_from([0.0, 5.0, 5.0, float("inf")]),
     )
     def begin(self, slots: int | None, depth: int, automatic: int, ends: float, patience: float) -> None:
         self.provider = ScriptedProvider(slots=slots, load_seconds=None, end_seconds=ends, memory=10 * GIB, lists=True)
@@ -117,8 +118,29 @@ class PoolMachine(RuleBasedStateMachine):
             lease.release()
             request.ends.append("served")
 
-    @rule(key=KEYS, name=NAMES, wait=st.sampled_from([0.0, 1.0, 10.0, 100.0, float("inf")]))
-    def ask(self, key: str, name: str | None, wait: float) -> None:
+    @rule(key=KEYS, wait=WAITS, rests=st.booleans())
+    def ask(self, key: str, wait: float, rests: bool) -> None:
+        self._ask(key, None, wait)
+        if rests:
+            self.loop.settle()
+
+    @rule(key=KEYS, wait=WAITS)
+    def ask_and_get(self, key: str, wait: float) -> None:
+        """As most requests go: the model is there, or comes without trouble."""
+        self._ask(key, None, wait)
+        self.rest_till_all_is_loaded()
+
+    @precondition(lambda self: self.pool.instances())
+    @rule(pick=PICK, wait=WAITS)
+    def ask_by_name(self, pick: int, wait: float) -> None:
+        name = self._instance(pick)
+        self._ask(self.pool.ids()[name], name, wait)
+
+    @rule(key=KEYS, name=NAMES)
+    def ask_at_random(self, key: str, name: str) -> None:
+        self._ask(key, name, 5.0)
+
+    def _ask(self, key: str, name: str | None, wait: float) -> None:
         request = Request(self.loop.create_future())
         request.task = self.loop.begin(self._client(request, BY_KEY[key], name, wait))
         self.requests.append(request)
@@ -265,10 +287,10 @@ class PoolMachine(RuleBasedStateMachine):
     def rest(self) -> None:
         self.loop.settle()
 
-    @rule()
-    def rest_a_second(self) -> None:
+    @rule(seconds=st.sampled_from([1.0, 5.0, 11.0]))
+    def rest_a_while(self, seconds: float) -> None:
         self.loop.settle()
-        self.loop.tick(1.0)
+        self.loop.tick(seconds)
         self.loop.settle()
 
     @rule()

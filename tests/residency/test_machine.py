@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.residency.machine import PoolMachine
 
-STEPS_PER_RUN = 50
+STEPS_PER_RUN = 80
 STEPS = int(os.environ.get("LANHAVEN_TEST_STEPS", "2000"))
 
 TestPool = PoolMachine.TestCase

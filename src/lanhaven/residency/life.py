@@ -88,6 +88,7 @@ class Life:
     def crashed(self, resident: Resident, error: Exception) -> None:
         """The engine has ended by itself: break its leases now, whether it was serving or draining."""
         if resident.phase is not Phase.READY and not (resident.phase is Phase.DRAINING and resident.leases):
+            self._upshots.changed()  # it was about to end: its memory is back a little earlier
             return
         known = error if isinstance(error, GatewayError) else InternalError(f"Instance {resident.instance_id}: {error}")
         resident.error = known
@@ -97,6 +98,7 @@ class Life:
             self.end(resident, "crashed")
         resident.empty.set()
         self._upshots.emit(announce.failure("engine", resident, known))
+        self._upshots.changed()
 
     def end(self, resident: Resident, reason: str, *, error: GatewayError | None = None, drain: float = 0.0) -> None:
         """No new requests from this moment; the rest takes its time. `error`: for those still running after `drain`."""
@@ -108,7 +110,8 @@ class Life:
     async def _finish(self, resident: Resident, error: GatewayError, drain: float) -> None:
         started, failure = self._clock(), None
         try:
-            await stop_loading(resident, self._settings.unload_timeout)
+            if await stop_loading(resident, self._settings.unload_timeout):
+                self._upshots.changed()  # the memory it had taken so far is back
             await resident.drained(drain)
             resident.abort(error)
             if resident.reason != "gone":
