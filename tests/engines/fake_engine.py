@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -19,15 +20,20 @@ Settings = dict[str, Any]
 
 
 def listen(settings: Settings) -> None:
-    """Answers every connection with the status in `status`, 200 if there is none."""
+    """Answers every connection with the status in `status` (200), or once `mute_after` is over, leaves it waiting."""
     server = socket.socket(socket.AF_UNIX)
     server.bind(settings["listen"])
     server.listen()
     reply = f"HTTP/1.1 {settings.get('status', 200)} OK\r\nContent-Length: 0\r\n\r\n".encode()
 
     def serve() -> None:
-        while True:
+        waiting = []
+        for number in itertools.count():
             connection, _ = server.accept()
+            if number >= settings.get("mute_after", sys.maxsize):
+                waiting.append(connection)
+                os.write(2, b"unanswered\n")
+                continue
             with connection:
                 connection.recv(4096)
                 connection.sendall(reply)
@@ -69,6 +75,16 @@ def leave(settings: Settings) -> None:
     sys.exit(settings["leave"])
 
 
+def spin(settings: Settings) -> None:
+    """Uses the CPU, as an engine does that computes."""
+
+    def work() -> None:
+        while True:
+            pass
+
+    threading.Thread(target=work, daemon=True).start()
+
+
 def hold_gil(settings: Settings) -> None:
     """As llama.cpp does while it loads: no other thread of this process runs."""
     os.write(2, b"holding the GIL\n")
@@ -86,7 +102,7 @@ def allocate(settings: Settings) -> None:
 
 BEHAVIOURS: tuple[Callable[[Settings], None], ...] = (
     *(ignore_term, allocate, fork, write, listen),
-    *(flood, leave, hold_gil, never),
+    *(flood, leave, spin, hold_gil, never),
 )
 
 

@@ -118,6 +118,17 @@ async def test_a_stopped_child_is_found_hung_and_ended(engine: Make) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.parametrize(("spin", "probes"), [(False, 3), (True, 6)])
+async def test_a_child_at_work_may_leave_more_probes_unanswered(engine: Make, spin: bool, probes: int) -> None:
+    gone = Gone()
+    timers = replace(QUICK, probe_misses=3, probe_misses_busy=6)
+    process = engine(mute_after=1, spin=spin, timers=timers, on_gone=gone)
+    await process.start()
+    await asyncio.wait_for(gone.told.wait(), 10)
+    assert isinstance(gone.errors[0], EngineHung)
+    assert process.log().count("unanswered") == probes
+
+
 @pytest.mark.req("F-006")
 async def test_a_child_stopped_while_loading_is_found_hung(engine: Make) -> None:
     process = engine("never", status=503, on_effort=lambda: None)

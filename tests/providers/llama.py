@@ -59,8 +59,10 @@ async def ask(upstream: Upstream, path: str, body: dict[str, Any] | None = None)
     ]
     head += [f"{name}: {value}" for name, value in upstream.headers]
     writer.write("\r\n".join([*head, "Content-Type: application/json", "", ""]).encode() + data)
-    answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
+    try:
+        answer = await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
     status, _, rest = answer.partition(b"\r\n\r\n")
     return int(status.split()[1]), json.loads(rest)

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lanhaven.engines.probe import Address, answers
 from lanhaven.errors import (
     EngineCrashed,
     EngineHung,
@@ -273,7 +274,13 @@ async def test_more_waiting_requests_than_slots_do_not_look_hung(make: Make, smo
     """Each holds one of the engine's HTTP threads; the probe needs one too."""
     provider = make()
     loaded, observer = await load(provider, smollm2)
-    body = {**chat("Count"), "max_tokens": 16}
-    answers = await asyncio.gather(*(ask(loaded.upstream, "/v1/chat/completions", body) for _ in range(12)))
-    assert {status for status, _ in answers} == {200}
+    body = {**chat("Count"), "max_tokens": 64, "ignore_eos": True}
+    requests = [asyncio.ensure_future(ask(loaded.upstream, "/v1/chat/completions", body)) for _ in range(16)]
+    done, waiting = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+    assert len(waiting) > 10
+    assert await answers(Address(loaded.upstream.socket), "", 0.5)
+    assert {request.result()[0] for request in done} == {200}
+    for request in waiting:
+        request.cancel()
+    await asyncio.wait(waiting)
     assert observer.errors == []

@@ -38,6 +38,7 @@ class Timers:
     probe_every: float = 5.0
     probe_timeout: float = 2.0
     probe_misses: int = 3
+    probe_misses_busy: int = 12  # while it uses the CPU: it may have more connections than threads
     terminate: float = 10.0  # from SIGTERM to SIGKILL
     reap: float = 5.0  # from SIGKILL to giving up
 
@@ -215,10 +216,10 @@ class EngineProcess:
                 answered, misses = True, 0
             elif answered or self._told.is_set():
                 misses += 1
-            if misses >= timers.probe_misses:
+            before, effort = effort, group.effort_of(child.pid)
+            if misses >= (timers.probe_misses if effort[0] == before[0] else timers.probe_misses_busy):
                 return hung(self._plan.name, "It has stopped answering.")
             if not self._told.is_set():
-                before, effort = effort, group.effort_of(child.pid)
                 self._saw_effort(effort != before)
                 if timers.load_stall is not None and loop.time() - self._moved >= timers.load_stall:
                     return hung(self._plan.name, f"Its load made no progress for {timers.load_stall:g} seconds.")

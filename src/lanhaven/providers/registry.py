@@ -1,17 +1,25 @@
 """Which providers there are: name -> where its factory stands. Adding one of ours is one line here.
 
-Another package adds one by an entry point in the group `lanhaven.providers` that names a factory
-`create(context: ProviderContext) -> Provider`.
+Another package adds one by an entry point:
+
+    [project.entry-points."lanhaven.providers"]
+    mine = "my_package.provider:create"
+
+A factory gets a ProviderContext and returns a Provider. One that cannot be made here says why in the list of models and
+in the health report, and keeps nobody else from working.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from importlib import import_module
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from types import MappingProxyType
+from typing import cast
 
-from lanhaven.providers.base import Provider, ProviderContext
+from lanhaven.errors import GatewayError, InvalidRequest, UnsupportedFeature
+from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, Provider, ProviderContext, Running
+from lanhaven.types.models import LoadConfig, ModelInfo
 
 GROUP = "lanhaven.providers"
 
@@ -24,19 +32,72 @@ OURS: Mapping[str, str] = MappingProxyType(
 )
 
 
+def factories() -> Mapping[str, str]:
+    """Name -> "module:function": ours, then those that other packages bring. They cannot take a name of ours."""
+    plugged = {point.name: point.value for point in entry_points(group=GROUP) if point.name not in OURS}
+    return {**OURS, **plugged}
+
+
 def provider_names() -> tuple[str, ...]:
-    """Every provider that can be created: ours, then those that other packages bring."""
-    return (*OURS, *(each.name for each in entry_points(group=GROUP) if each.name not in OURS))
+    """Every provider that can be asked for."""
+    return tuple(factories())
 
 
 def create(name: str, context: ProviderContext) -> Provider:
-    """A provider. KeyError for a name that nobody registered; importing a foreign one may raise whatever it likes."""
-    factory = _ours(OURS[name]) if name in OURS else entry_points(group=GROUP)[name].load()
-    made: Provider = factory(context)
-    return made
+    """The provider of this name, or one that says why it cannot be had. InvalidRequest: there is none of this name."""
+    known = factories()
+    if name not in known:
+        raise InvalidRequest(f"There is no provider {name!r}; there are: {', '.join(known)}.", param="provider")
+    try:
+        factory = cast("Callable[[ProviderContext], Provider]", pkgutil.resolve_name(known[name]))
+        return factory(context)
+    except GatewayError as error:
+        return UnavailableProvider(name, error.message, error.hint)
+    except (ImportError, AttributeError, ValueError, OSError) as error:
+        return UnavailableProvider(name, f"Provider {name} cannot be used: {error}.", None)
 
 
-def _ours(where: str) -> Callable[[ProviderContext], Provider]:
-    module, _, attribute = where.partition(":")
-    factory: Callable[[ProviderContext], Provider] = vars(import_module(module))[attribute]
-    return factory
+class UnavailableProvider:
+    """Stands in for a provider that cannot be made: its models are listed with the reason, and cannot be loaded."""
+
+    load_fields: frozenset[str] = frozenset()
+    sampling_fields: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, reason: str, hint: str | None) -> None:
+        self.name = name
+        self._reason = reason
+        self._hint = hint
+
+    def describe(self, entry: ModelEntry) -> ModelInfo:
+        return ModelInfo(entry.id, self.name, unavailable=self._text)
+
+    async def models(self) -> Sequence[ModelInfo]:
+        return ()
+
+    async def instances(self) -> Sequence[Running] | None:
+        return ()
+
+    def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        return 0
+
+    async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
+        raise UnsupportedFeature(self._reason, hint=self._hint)
+
+    async def unload(self, instance_id: str) -> None:
+        return None
+
+    async def health(self) -> Health:
+        return Health(ok=False, kind="engine", detail=self._text)
+
+    def logs(self, instance_id: str) -> Sequence[str]:
+        return ()
+
+    async def aclose(self) -> None:
+        return None
+
+    @property
+    def _text(self) -> str:
+        return " ".join(filter(None, (self._reason, self._hint)))
+
+    def __repr__(self) -> str:
+        return f"UnavailableProvider({self.name}: {self._reason})"
