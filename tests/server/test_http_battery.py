@@ -269,6 +269,18 @@ async def test_a_malformed_request_behind_a_good_one_waits_for_its_turn() -> Non
     assert [scope["path"] for scope in app.scopes] == ["/wait"]
 
 
+@pytest.mark.req("F-103", "F-090")
+async def test_a_queued_request_with_a_malformed_body_is_never_begun() -> None:
+    app = Recorder()
+    async with running(app) as url, connected(url) as raw:
+        await raw.send(get("/wait") + get("/second") + CHUNKED + b"xyz\r\n")
+        assert await app.next_event() == ("begun", "/wait")
+        app.free.set()
+        assert [(await raw.reply()).status for _ in range(3)] == [200, 200, 400]
+        assert await raw.ended() == b""
+    assert [scope["path"] for scope in app.scopes] == ["/wait", "/second"]
+
+
 @pytest.mark.req("F-101")
 async def test_nothing_is_read_behind_a_request_that_closes() -> None:
     app = Recorder()

@@ -86,15 +86,6 @@ def test_a_file_that_others_can_read_is_closed_and_told(path: Path, caplog: pyte
     assert "other users could read" in caplog.text
 
 
-@posix_only
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="giving a file away needs root")
-def test_a_file_of_another_user_is_refused(path: Path) -> None:
-    KeyStore(path).add("one")
-    os.chown(path, 12345, -1)
-    with pytest.raises(KeyFileError, match="another user"):
-        KeyStore(path)
-
-
 @pytest.mark.parametrize(
     "content",
     [

@@ -163,7 +163,7 @@ async def test_own_and_listed_pages_may_act(tmp_path: Path, origin: str) -> None
 @pytest.mark.parametrize(
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", ""]
 )
-@pytest.mark.parametrize("path", ["/admin/models/load", "/v1/admin/x", "/debug/clear", "/api/pull"])
+@pytest.mark.parametrize("path", ["/admin/models/load", "/v1/admin/x", "/debug/clear"])
 async def test_changes_of_state_must_be_json(tmp_path: Path, path: str, kind: str | None) -> None:
     house = door(tmp_path)
     headers = [bearer(KEY), *([] if kind is None else [("Content-Type", kind)])]
@@ -172,6 +172,15 @@ async def test_changes_of_state_must_be_json(tmp_path: Path, path: str, kind: st
     assert (await house.ask(path, *headers, ("Content-Length", "3"), method="PUT")).status == 415
     assert (await house.ask(path, *headers, method="DELETE")).status == 200
     assert (await house.ask(path, *headers)).status == 200
+
+
+@pytest.mark.req("F-151")
+@pytest.mark.parametrize("path", ["/api/pull", "/api/v1/models/load"])
+async def test_other_dialects_admin_routes_take_curls_default_but_no_foreign_page(tmp_path: Path, path: str) -> None:
+    house = door(tmp_path)
+    headers = [bearer(KEY), ("Content-Type", "application/x-www-form-urlencoded")]
+    assert (await house.ask(path, *headers, method="POST")).status == 200
+    assert (await house.ask(path, *headers, ("Origin", "https://evil.example"), method="POST")).status == 403
 
 
 @pytest.mark.req("F-151")

@@ -12,7 +12,7 @@ from lanhaven.server.key_file import KeyScope
 
 REMEMBERED = 1024  # paths whose needs are cached
 
-# Prefixes, whole segments. What changes other people's models needs the admin scope in every dialect.
+# Prefixes, whole segments. What changes everybody's models needs the admin scope in every dialect.
 NEEDS: tuple[tuple[str, KeyScope], ...] = (
     ("/admin", KeyScope.ADMIN),
     ("/v1/admin", KeyScope.ADMIN),
@@ -40,11 +40,16 @@ _NAME_FOLLOWS = re.compile(rb"/models/[^/]")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """scope: what a key must be good for; None = any key. public: no key is asked for."""
+    """scope: what a key must be good for; None = any key. public: no key is asked for.
+
+    guarded: no foreign web page may change anything here. json_only: and what changes something must say it is JSON,
+    which a browser sends to another origin only after asking. In our own API alone: Ollama's manual shows curl without.
+    """
 
     scope: KeyScope | None
-    public: bool
-    guarded: bool  # changes of state here must be proven to be meant (content type, origin)
+    public: bool = False
+    guarded: bool = False
+    json_only: bool = False
 
 
 class AccessRules:
@@ -67,13 +72,13 @@ class AccessRules:
 
     def _decide(self, path: str) -> Access:
         if path in self._public:
-            return Access(None, public=True, guarded=False)
+            return Access(None, public=True)
         if path in HEALTH | PUBLIC:
-            return Access(None, public=False, guarded=False)
+            return Access(None)
         for prefix, needed in NEEDS:
             if path == prefix or path.startswith(prefix + "/"):
-                return Access(needed, public=False, guarded=needed is not KeyScope.INFERENCE)
-        return Access(KeyScope.INFERENCE, public=False, guarded=False)
+                return Access(needed, guarded=True, json_only=not prefix.startswith("/api/"))
+        return Access(KeyScope.INFERENCE)
 
 
 def refuse_tricks(raw: bytes, path: str) -> None:

@@ -110,8 +110,6 @@ def make_private(path: Path) -> None:
     if os.name != "posix":
         return
     found = path.stat()
-    if found.st_uid not in {os.geteuid(), 0}:
-        raise KeyFileError(f"The key file {path} belongs to another user.", hint=f"chown it, or delete it: {path}")
     if found.st_mode & OTHERS:
         log.warning("other users could read the key file %s: its mode is now 0600, consider new keys", path)
         try:

@@ -214,7 +214,7 @@ def check_bind(settings: Settings, keys: KeyStore) -> None:
     weak = weakness(given) if given else None
     if weak is None and keys.required:
         return
-    fault = f"GATEWAY_API_KEY {weak}" if weak else "there is no key"
+    fault = f"the key in api_key (GATEWAY_API_KEY) {weak}" if weak else "there is no key"
     if settings.open_to_all:
         log.warning(
             "OPEN TO ALL: %s, and %s. Everybody who can reach this machine can use and change it.", exposed, fault

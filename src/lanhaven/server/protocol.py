@@ -171,7 +171,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _input_expired(self) -> None:
         match self.phase:
-            case Phase.BODY if self.flow.read_paused:
+            case Phase.BODY | Phase.HEAD if self.flow.read_paused:
                 # We are the slow side: the application has not taken what is here yet.
                 self.input_deadline.set(self.limits.body_idle)
             case Phase.BODY:
@@ -354,6 +354,8 @@ class HttpProtocol(HttpToolsProtocol):
             else:
                 self._close_with(refused)
         else:
+            if self.in_body:
+                self.pipeline.popleft()  # the newest: it would wait for the rest of its body for ever
             self.phase = Phase.CLOSING
             self.pending_refusal = refused
             self.input_deadline.clear()

@@ -118,7 +118,7 @@ class Security:
         host = seen.get(b"host", b"")
         server = scope.get("server")
         if not self._hosts.allows(host, server[0] if server else ""):
-            raise Forbidden("Host not allowed", hint="add the name to GATEWAY_ALLOWED_HOSTS if it is this server's")
+            raise Forbidden("Host not allowed", hint="add the name to allowed_hosts if it is one of this server's")
         address = self._address(scope, seen)
         origin = seen.get(b"origin")
         if origin is not None and self._preflight(scope, seen, origin, extra):
@@ -129,7 +129,7 @@ class Security:
             self._judge_origin(origin, host, strict=not self._cors.any or access.guarded)
         elif access.guarded and scope.get("method") not in _SAFE:
             self._judge_origin(origin, host, strict=True)
-        if access.guarded:
+        if access.json_only:
             _judge_content_type(scope, seen)
         return False
 
@@ -140,7 +140,7 @@ class Security:
             address = client_behind(address, seen.get(b"x-forwarded-for", b""), self._proxies)
             scope["client"] = (address, 0)
         if not self._gate.admits(address):
-            raise Forbidden("Forbidden", hint="add the client's network to IP_ALLOWLIST")
+            raise Forbidden("Forbidden", hint="add the network of the client to ip_allowlist")
         return address
 
     def _preflight(self, scope: Scope, seen: dict[bytes, bytes], origin: bytes, extra: Headers) -> bool:
@@ -183,7 +183,7 @@ class Security:
     def _judge_origin(self, origin: bytes | None, host: bytes, *, strict: bool) -> None:
         """A web page of somebody else may not act through its visitor's browser (F-151)."""
         if origin is not None and strict and not is_own(origin, host) and not self._cors.lists(origin):
-            raise Forbidden("Origin not allowed", hint="add the page's origin to GATEWAY_CORS_ORIGINS")
+            raise Forbidden("Origin not allowed", hint="add the origin to cors_origins if the page is to be trusted")
 
     async def _turn_away(self, scope: Scope, send: Send, error: GatewayError, extra: Headers) -> None:
         if scope["type"] == "websocket":
