@@ -21,7 +21,8 @@ GatewayError
 │   ├── InsufficientMemory      503 insufficient_memory
 │   ├── Overloaded              503 overloaded
 │   ├── ModelUnloaded           503 model_unloaded
-│   └── ServerShutdown          503 server_shutdown
+│   ├── ServerShutdown          503 server_shutdown
+│   └── StorageFull             507 storage_full
 ├── ProviderError               an engine or an upstream is at fault
 │   ├── ProviderUnavailable     503 upstream_unreachable
 │   ├── LoadFailed              500 load_failed
@@ -208,6 +209,13 @@ class ServerShutdown(CapacityError):
     """The server is going down."""
 
     code = "server_shutdown"
+
+
+class StorageFull(CapacityError):
+    """The disk is full; the file that was to be written is as it was."""
+
+    status = 507
+    code = "storage_full"
 
 
 class ProviderError(GatewayError):

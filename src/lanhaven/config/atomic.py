@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lanhaven.errors import InternalError, Overloaded
+from lanhaven.errors import GatewayError, InternalError, Overloaded, StorageFull
 
 LOCK_WAIT = 10.0  # seconds; an edit takes far less than one
 _POLL = 0.02
@@ -19,7 +20,7 @@ _POLL = 0.02
 def write_text(path: Path, text: str) -> None:
     """Replace the file's content. A link stays a link, the mode stays; a new file is 0600, for it may hold keys.
 
-    InternalError with errno in its facts where the disk refuses; the old file is then untouched.
+    StorageFull or InternalError with errno in its facts where the disk refuses; the old file is then untouched.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -67,9 +68,10 @@ def locked(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
         os.close(handle)  # gives the lock back
 
 
-def refused(path: Path, error: OSError) -> InternalError:
+def refused(path: Path, error: OSError) -> GatewayError:
     """The error for a disk that does not take the file."""
-    return InternalError(
+    kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else InternalError
+    return kind(
         f"{path.name} could not be written: {error.strerror}",
         hint=f"make room on the disk, or check the permissions of {path.parent}",
         facts={"file": path.name, "errno": error.errno},

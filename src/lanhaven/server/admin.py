@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,7 +18,7 @@ from lanhaven.server.admin_types import (
 )
 from lanhaven.residency.pool import LoadResult
 from lanhaven.server.services import Services
-from lanhaven.types.models import Instance, ModelInfo
+from lanhaven.types.models import Instance, LoadConfig, ModelInfo
 
 
 def admin_router(services: Services) -> APIRouter:
@@ -188,16 +189,16 @@ def model_json(info: ModelInfo, default: str | None) -> dict[str, Any]:
     }
 
 
-def estimate_json(info: ModelInfo, services: Services, config: Any) -> dict[str, Any]:
-    """Needed against available bytes, and the largest power-of-two context that would fit."""
+def estimate_json(info: ModelInfo, services: Services, config: LoadConfig) -> dict[str, Any]:
+    """Needed against available bytes, and the largest power-of-two context that would fit where this one does not."""
     provider = services.providers[info.provider]
-    available = services.available_memory()
-    needed = provider.estimate(info, config)
-    most = config.context_length or info.max_context or 0
+    available, needed = services.available_memory(), provider.estimate(info, config)
     fitting = None
     if needed > available:
-        sizes = [1 << power for power in range(24, 8, -1) if 1 << power < most]
-        fitting = next((n for n in sizes if provider.estimate(info, _with_context(config, n)) <= available), None)
+        most = config.context_length or info.max_context or 0
+        smaller = (1 << power for power in range(most.bit_length(), 8, -1) if 1 << power < most)
+        fits = (size for size in smaller if provider.estimate(info, replace(config, context_length=size)) <= available)
+        fitting = next(fits, None)
     return {
         "modelKey": info.key,
         "neededBytes": needed,
@@ -207,10 +208,6 @@ def estimate_json(info: ModelInfo, services: Services, config: Any) -> dict[str,
         "slots": config.slots,
         "suggestedContextLength": fitting,
     }
-
-
-def _with_context(config: Any, length: int) -> Any:
-    return type(config)(context_length=length).over(config)
 
 
 def not_found(key: str, instance_id: str | None, hint: str | None = None) -> dict[str, Any]:
