@@ -92,8 +92,8 @@ class Cycle(RequestResponseCycle):
         asyncio.get_running_loop().call_soon(self._flush_head)
 
     def _flush_head(self) -> None:
-        """The head goes out with the first of the body, in one write: a second one costs 10 us here and wakes the client
-        twice. Should the body take its time, the head does not wait for it."""
+        """The head goes out with the first of the body, in one write: a second one costs 10 us here and wakes the
+        client twice. Should the body take its time, the head does not wait for it."""
         head, self.head = self.head, b""
         if head and not self.transport.is_closing():
             self.transport.write(head)

@@ -21,9 +21,11 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 def new_request_id() -> str:
-    """`req_<milliseconds>_<random>` (S0-x11): the one id of a request, in X-Request-Id, the log and events. No secret, so
-    it need not cost a system call."""
-    return f"req_{time.time_ns() // 1_000_000}_{random.getrandbits(40):010x}"  # noqa: S311
+    """`req_<milliseconds>_<random>` (S0-x11): the one id of a request, in X-Request-Id, the log and events.
+
+    It is no secret, so it need not cost a system call.
+    """
+    return f"req_{time.time_ns() // 1_000_000}_{random.getrandbits(40):010x}"
 
 
 def error_body(message: str) -> bytes:
