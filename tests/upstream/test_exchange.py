@@ -45,6 +45,16 @@ async def test_a_stream(line: Line) -> None:
     assert await exchange.more() == b""
 
 
+async def test_each_kind_of_reply_has_its_reader(line: Line) -> None:
+    streamed, whole = await line.send(stream=True), await line.send()
+    with pytest.raises(InternalError):
+        await streamed.body()
+    with pytest.raises(InternalError):
+        await whole.more()
+    streamed.close()
+    whole.close()
+
+
 async def test_blocks_are_whole_frames(line: Line) -> None:
     line.server.script(Fault(split=7))
     exchange = await line.send(stream=True)

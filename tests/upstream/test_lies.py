@@ -338,6 +338,7 @@ async def test_more_than_was_announced_is_an_error(line: Line) -> None:
         b"HTTP/1.1 200 OK\ncontent-length: 2\n\n{}",
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"220 mail.example ESMTP\r\n",
+        b"HTTP/1.1 200 " + b"x" * 200_000,
         b"HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
         b"\x15\x03\x01\x00\x02\x02\x28",
     ],

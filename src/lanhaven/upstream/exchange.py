@@ -164,6 +164,8 @@ class Exchange:
     async def _whole(self, limit: int) -> bytes:
         """All bytes of the body; for an error reply, those that came."""
         self._check_open()
+        if self._streaming:  # its reading pauses when nobody takes; waiting for the end would last for ever
+            raise InternalError("This reply is a stream.")
         connection = self._connection
         await connection.wait(END)
         if self._error is not None:
@@ -254,7 +256,7 @@ class Exchange:
 
     def _refusal(self, data: bytes) -> GatewayError:
         html = self.headers.get(b"content-type", b"").startswith(_HTML)
-        return from_reply(self.status, self.headers, b"" if html else data, self.upstream.model)
+        return from_reply(self.status, self.headers, b"" if html else data[:ERROR_BYTES], self.upstream.model)
 
     async def check_head(self) -> None:
         """Raise what can be told from the head: a redirect (F-042), or a success that is no event stream where one was
