@@ -10,6 +10,8 @@ terminal events as starts, no connection left open.
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -101,7 +103,7 @@ class House:
 def settings_for(home: Path, values: Mapping[str, Any], models: str) -> Settings:
     """Settings with a home of their own and nothing from the machine's environment that matters."""
     (home / "models.yaml").write_text(models)
-    places = {f"{name}_dir": home / name for name in ("config", "data", "state", "cache", "run")}
+    places = {f"{name}_dir": home / name for name in ("config", "data", "state", "cache")}
     return load_settings({"mock": True, "models_file": home / "models.yaml", **places, **values})
 
 
@@ -110,7 +112,8 @@ async def serving(
     home: Path, models: str = MODELS, *, key: str | None = None, limits: ListenerLimits | None = None, **values: Any
 ) -> AsyncIterator[House]:
     """Serve with these settings until the block ends."""
-    settings = settings_for(home, {**values, **({"api_key": key} if key else {})}, models)
+    run_dir = Path(tempfile.mkdtemp(prefix="lh-"))  # pytest's own folders are too long for the paths of sockets
+    settings = settings_for(home, {"run_dir": run_dir, **values, **({"api_key": key} if key else {})}, models)
     shutdown = Shutdown()
     services = build(settings, lambda: shutdown.draining)
     events: list[GatewayEvent] = []
@@ -141,3 +144,4 @@ async def serving(
         await services.pool.aclose(0)
         await asyncio.gather(*(provider.aclose() for provider in services.providers.values()))
         await services.client.aclose()
+        shutil.rmtree(run_dir)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lanhaven.config import atomic
-from lanhaven.errors import InternalError, Overloaded
+from lanhaven.errors import InternalError, Overloaded, StorageFull
 
 
 def names(folder: Path) -> list[str]:
@@ -45,7 +45,7 @@ def test_a_full_disk_leaves_the_old_file(nothing_said: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InternalError, match="No space left on device") as refusal:
+    with pytest.raises(StorageFull, match="No space left on device") as refusal:
         atomic.write_text(path, "new")
     assert refusal.value.facts["errno"] == errno.ENOSPC
     assert refusal.value.hint
@@ -62,7 +62,7 @@ def test_a_disk_that_is_really_full(nothing_said: Path) -> None:
     try:
         path = nothing_said / "a.yaml"
         path.write_text("old")
-        with pytest.raises(InternalError, match="No space left on device"):
+        with pytest.raises(StorageFull, match="No space left on device"):
             atomic.write_text(path, "x" * 200_000)
         assert path.read_text() == "old"
         assert names(nothing_said) == ["a.yaml"]
