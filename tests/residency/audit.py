@@ -82,7 +82,7 @@ def _one(resident: Resident, provider: ScriptedProvider) -> None:
     assert resident.slots is None or len(resident.leases) <= resident.slots
     assert not resident.leases or resident.phase in (Phase.READY, Phase.DRAINING), resident
     assert all(each.broken is None for each in resident.leases)
-    assert all(each.resident is resident for each in (*resident.waiters, *resident.parked, *resident.orders))
+    assert all(each.resident is resident for each in resident._everyone())
     assert not resident.held or resident.phase is Phase.READY
     if resident.phase is Phase.READY and resident.instance_id in provider.spawned and not provider.running:
         assert resident.instance_id in provider.engines, resident

@@ -162,7 +162,7 @@ class World:
     ) -> None:
         self.provider = provider or ScriptedProvider()
         self.events: list[GatewayEvent] = []
-        bus = EventBus()
+        self.bus = bus = EventBus()
         bus.listen(self.events.append)
         self.pool = Pool(
             {self.provider.name: self.provider},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from asyncio import events
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -33,6 +34,9 @@ class _TimePasses:
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs as any loop does, in virtual seconds; or, driven by `step`, one callback at a time, in any order."""
+
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,13 +98,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def next_timer(self) -> float | None:
         """Seconds until the next timer."""
-        live = [each._when for each in self._scheduled if not each._cancelled]
+        live = [each.when() for each in self._scheduled if not each._cancelled]
         return max(0.0, min(live) - self.now) if live else None
 
     def _due(self) -> None:
-        while self._scheduled and (self._scheduled[0]._cancelled or self._scheduled[0]._when <= self.now):
+        while self._scheduled and (self._scheduled[0]._cancelled or self._scheduled[0].when() <= self.now):
             handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False
+            handle._scheduled = False  # type: ignore[attr-defined]
             if not handle._cancelled:
                 self._ready.append(handle)
         while self._ready and self._ready[0]._cancelled:

@@ -1,0 +1,415 @@
+"""Explicit loads and unloads."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lanhaven.errors import (
+    EngineHung,
+    GatewayError,
+    InstanceConflict,
+    InternalError,
+    LoadFailed,
+    ModelNotFound,
+    ModelUnloaded,
+    ProviderUnavailable,
+    QueueTimeout,
+    UpstreamTimeout,
+)
+from lanhaven.events import Failure, ModelLoadComplete, ModelLoadProgress
+from lanhaven.residency import PoolSettings
+from lanhaven.types.models import InstanceState, LoadConfig, ModelInfo, Sampling
+from tests.residency.fakes import GIB, ScriptedProvider, World, model
+
+pytestmark = pytest.mark.anyio
+A, B = model("a"), model("b")
+
+
+async def test_a_load_tells_what_it_did(world: World) -> None:
+    info = ModelInfo("m", "scripted", load=LoadConfig(context_length=512, slots=2))
+    result = await world.pool.load(info, config=LoadConfig(slots=3), sampling=Sampling(top_k=7), activated=True)
+    assert not result.reused
+    assert result.seconds == 1.0
+    assert result.instance.instance_id == "m"
+    assert result.instance.load_config == LoadConfig(context_length=512, slots=3)
+    assert result.instance.sampling == Sampling(top_k=7)
+    assert not result.instance.automatic
+    done = next(each for each in world.events if isinstance(each, ModelLoadComplete))
+    assert (done.activated, done.automatic, done.seconds) == (True, False, 1.0)
+
+
+@pytest.mark.req("S1-27", "C29", "F-068")
+async def test_an_identifier_in_use_is_a_conflict(world: World) -> None:
+    await world.pool.load(A, instance_id="one")
+    with pytest.raises(InstanceConflict) as conflict:
+        await world.pool.load(A, instance_id="one")
+    assert conflict.value.status == 409
+    assert conflict.value.message == "Model already loaded: a (instance: one)"
+    assert world.provider.spawned == ["one"]
+
+
+@pytest.mark.req("C29")
+async def test_the_same_load_is_reused_another_is_a_new_instance(world: World) -> None:
+    first = await world.pool.load(A)
+    again = await world.pool.load(A)
+    assert (again.reused, again.instance.instance_id) == (True, first.instance.instance_id)
+    other = await world.pool.load(A, config=LoadConfig(context_length=9))
+    third = await world.pool.load(A, config=LoadConfig(context_length=10))
+    assert [each.instance.instance_id for each in (other, third)] == ["a:2", "a:3"]
+    assert (other.reused, third.reused) == (False, False)
+
+
+async def test_a_ttl_alone_is_no_other_instance(world: World) -> None:
+    await world.pool.load(A)
+    result = await world.pool.load(A, config=LoadConfig(idle_ttl=30.0))
+    assert result.reused
+    assert result.instance.expires_at == result.instance.last_used + 30.0
+
+
+@pytest.mark.req("C17")
+async def test_an_automatic_instance_that_is_ordered_becomes_explicit(world: World) -> None:
+    await world.use(A)
+    result = await world.pool.load(A, sampling=Sampling(seed=1), pinned=True)
+    assert (result.reused, result.instance.automatic, result.instance.pinned) == (True, False, True)
+    assert result.instance.sampling == Sampling(seed=1)
+    await world.use(B)
+    await world.use(model("c"))
+    assert set(world.pool.ids()) == {"a", "b", "c"}
+
+
+async def test_an_order_joins_a_load_in_progress(world: World) -> None:
+    request = asyncio.create_task(world.use(A))
+    await asyncio.sleep(0.5)
+    orders = await asyncio.gather(world.pool.load(A), world.pool.load(A, instance_id="a"))
+    assert [each.reused for each in orders] == [True, True]
+    assert await request == "a"
+    assert world.provider.spawned == ["a"]
+    with pytest.raises(InstanceConflict):
+        await world.pool.load(A, instance_id="a")
+
+
+async def test_an_identifier_that_loads_something_else_is_a_conflict(world: World) -> None:
+    loading = asyncio.create_task(world.pool.load(A, instance_id="x"))
+    await asyncio.sleep(0.5)
+    with pytest.raises(InstanceConflict):
+        await world.pool.load(A, instance_id="x", config=LoadConfig(context_length=1))
+    with pytest.raises(InstanceConflict):
+        await world.pool.load(B, instance_id="x")
+    await loading
+
+
+@pytest.mark.req("F-068", "C15", "S0-69")
+async def test_two_instances_of_one_model_are_independent(world: World) -> None:
+    for name, heat in (("creative", 1.2), ("factual", 0.1)):
+        config = LoadConfig(context_length=int(heat * 1000))
+        await world.pool.load(A, instance_id=name, config=config, sampling=Sampling(temperature=heat))
+    async with await world.lease(A, instance_id="creative") as creative:
+        assert creative.sampling.temperature == 1.2
+        assert await world.pool.unload("factual")
+        assert creative.broken is None
+        instance = world.pool.get("creative")
+        assert instance is not None
+        assert (instance.leases, instance.sampling.temperature) == (1, 1.2)
+    with pytest.raises(ModelNotFound):
+        await world.use(A, instance_id="factual")
+
+
+async def test_setting_what_is_not_there(world: World) -> None:
+    with pytest.raises(ModelNotFound):
+        world.pool.set_sampling("a", Sampling())
+    with pytest.raises(ModelNotFound):
+        world.pool.set_pinned("a", pinned=True)
+
+
+async def test_progress_is_told_but_not_every_byte(world: World) -> None:
+    world.provider.load_seconds = None
+    task = asyncio.create_task(world.use(A))
+    await asyncio.sleep(0.1)
+    watch = world.provider.engines["a"].observer
+    watch.progress("weights", 0.1)
+    watch.progress("weights", 0.1)
+    watch.progress("weights", 0.1001)
+    watch.progress("weights", 0.2)
+    watch.progress("warm-up")
+    instance = world.pool.get("a")
+    assert instance is not None
+    assert (instance.stage, instance.progress) == ("warm-up", None)
+    world.provider.finish("a")
+    await task
+    watch.progress("too late", 1.0)
+    told = [(each.stage, each.progress) for each in world.events if isinstance(each, ModelLoadProgress)]
+    assert told == [("weights", 0.1), ("weights", 0.2), ("warm-up", None)]
+
+
+async def test_an_order_waits_for_room_only_so_long(anyio_backend: object) -> None:
+    world = World(asyncio.get_running_loop().time, ScriptedProvider(memory=10 * GIB))
+    async with await world.lease(model("a", 8)):
+        with pytest.raises(QueueTimeout):
+            await world.pool.load(model("b", 8), wait=5)
+        with pytest.raises(QueueTimeout) as late:
+            await world.pool.load(model("b", 8))
+    assert late.value.facts["waited_seconds"] == PoolSettings().drain_timeout
+    assert world.provider.spawned == ["a"]
+
+
+async def test_the_time_for_room_does_not_cut_the_load(world: World) -> None:
+    world.provider.load_seconds = 100
+    assert (await world.pool.load(A, wait=1)).seconds == 100
+
+
+# Deadlines of a load.
+
+
+@pytest.mark.req("F-006")
+async def test_a_load_without_progress_is_hung(world: World) -> None:
+    world.provider.load_seconds = None
+    task = asyncio.create_task(world.pool.load(A))
+    for _ in range(2):
+        await asyncio.sleep(200)
+        world.provider.engines["a"].observer.progress("weights", 0.5)  # the same again is no progress
+    with pytest.raises(EngineHung, match="no progress for 300 s"):
+        await task
+    assert world.provider.engines == {}
+    assert asyncio.get_running_loop().time() == pytest.approx(500.5)
+
+
+async def test_a_load_that_crawls_is_too_slow(world: World) -> None:
+    world.provider.load_seconds = None
+    task = asyncio.create_task(world.pool.load(A))
+    for step in range(10):
+        await asyncio.sleep(100)
+        if "a" in world.provider.engines:
+            world.provider.engines["a"].observer.progress("weights", step / 10)
+    with pytest.raises(UpstreamTimeout, match="not loaded within 600 s"):
+        await task
+    assert world.provider.engines == {}
+
+
+async def test_a_provider_with_a_defect_fails_its_waiters(world: World) -> None:
+    world.provider.next_error.append(OSError("disk"))  # type: ignore[arg-type]
+    with pytest.raises(InternalError, match="unforeseen"):
+        await world.use(A)
+    world.provider.next_error.append(TimeoutError())  # type: ignore[arg-type]
+    with pytest.raises(InternalError):
+        await world.use(A)
+    assert world.pool.instances() == []
+
+
+# Unloading.
+
+
+@pytest.mark.req("F-064", "S1-17")
+async def test_an_unload_waits_for_running_requests(world: World) -> None:
+    lease = await world.lease(A)
+    unload = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(20)
+    assert world.provider.ended == []
+    assert lease.broken is None
+    lease.release()
+    assert await unload is True
+    assert world.provider.ended == ["a"]
+    assert world.names("model_unload_start", "model_unload_complete") == [
+        "model_unload_start a",
+        "model_unload_complete a",
+    ]
+
+
+@pytest.mark.req("F-064")
+async def test_after_the_drain_the_rest_is_cut_off(world: World) -> None:
+    told: list[GatewayError] = []
+    lease = await world.lease(A)
+    lease.on_abort = told.append
+    began = asyncio.get_running_loop().time()
+    assert await world.pool.unload("a")
+    assert asyncio.get_running_loop().time() - began == pytest.approx(30.5)
+    assert [type(each) for each in told] == [ModelUnloaded]
+    assert told[0].status == 503
+    lease.release()
+
+
+@pytest.mark.req("F-064")
+async def test_force_does_not_wait(world: World) -> None:
+    lease = await world.lease(A)
+    began = asyncio.get_running_loop().time()
+    gentle = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(1)
+    assert await world.pool.unload("a", force=True)
+    assert await gentle
+    assert asyncio.get_running_loop().time() - began == pytest.approx(1.5)
+    assert isinstance(lease.broken, ModelUnloaded)
+
+
+async def test_unloading_what_is_not_there(world: World) -> None:
+    assert await world.pool.unload("a") is False
+
+
+async def test_those_who_wait_for_a_slot_are_told_at_once(world: World) -> None:
+    world.provider.slots = 1
+    lease = await world.lease(A)
+    waiting = asyncio.create_task(world.use(A))
+    await asyncio.sleep(1)
+    unload = asyncio.create_task(world.pool.unload("a"))
+    with pytest.raises(ModelUnloaded):
+        await waiting
+    lease.release()
+    await unload
+
+
+async def test_who_comes_during_an_unload_gets_a_new_instance(world: World) -> None:
+    lease = await world.lease(A)
+    unload = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(1)
+    late = asyncio.create_task(world.use(A))
+    await asyncio.sleep(1)
+    assert not late.done()
+    lease.release()
+    assert await late == "a"
+    assert await unload
+    assert world.provider.spawned == ["a", "a"]
+
+
+@pytest.mark.req("F-067")
+async def test_unloading_a_load_stops_it_and_tells_its_waiters_once(world: World) -> None:
+    world.provider.load_seconds = None
+    waiting = [asyncio.create_task(world.use(A)) for _ in range(3)]
+    order = asyncio.create_task(world.pool.load(A))
+    await asyncio.sleep(1)
+    assert await world.pool.unload("a")
+    results = await asyncio.gather(*waiting, order, return_exceptions=True)
+    assert [type(each) for each in results] == [ModelUnloaded] * 4
+    assert len({id(each) for each in results}) == 4
+    assert world.provider.engines == {}
+    assert world.names("model_load_start", "model_load_complete", "model_unload_complete", "error") == [
+        "model_load_start a",
+        "model_unload_complete a",
+    ]
+
+
+async def test_an_unload_goes_on_when_its_caller_leaves(world: World) -> None:
+    await world.use(A)
+    unload = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(0)
+    unload.cancel()
+    await asyncio.sleep(1)
+    assert world.pool.instances() == []
+
+
+@pytest.mark.req("F-062")
+@pytest.mark.parametrize("gap", [0.0, 0.1, 0.7, 1.2])
+async def test_load_and_unload_interleaved_a_hundred_times(world: World, gap: float) -> None:
+    tasks: list[asyncio.Task[object]] = []
+    for _ in range(100):
+        tasks.append(asyncio.create_task(world.pool.load(A)))
+        await asyncio.sleep(gap)
+        tasks.append(asyncio.create_task(world.pool.unload("a")))
+        await asyncio.sleep(gap)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(each) for each in results if isinstance(each, Exception)} <= {ModelUnloaded}
+    assert world.pool.instances() == []
+    assert world.provider.engines == {}
+    assert len(world.provider.spawned) == len(world.provider.ended)
+    tasks = [asyncio.create_task(world.pool.unload("a")), asyncio.create_task(world.pool.load(A))]
+    await asyncio.gather(*tasks)
+    assert [each.state for each in world.pool.instances()] == [InstanceState.READY]
+
+
+async def test_the_last_command_wins_while_an_older_one_takes_its_time(world: World) -> None:
+    """unload, load and unload again while the first unload still drains: the load is called off."""
+    lease = await world.lease(A)
+    first = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(0)
+    load = asyncio.create_task(world.pool.load(A))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(0)
+    lease.release()
+    assert list(await asyncio.gather(first, second)) == [True, True]
+    with pytest.raises(ModelUnloaded):
+        await load
+    assert world.pool.instances() == []
+
+
+async def test_a_provider_that_cannot_unload(world: World) -> None:
+    await world.use(A)
+    world.provider.unload_error = ProviderUnavailable("not there")
+    with pytest.raises(ProviderUnavailable, match="not there"):
+        await world.pool.unload("a")
+    assert world.pool.instances() == []
+    failure = world.events[-1]
+    assert isinstance(failure, Failure)
+    assert failure.operation == "model_unload"
+    assert world.names("model_unload_complete") == []
+
+
+async def test_a_provider_that_never_unloads_does_not_wedge(world: World) -> None:
+    await world.use(A)
+    world.provider.end_seconds = 1e9
+    with pytest.raises(EngineHung, match="did not end within 30 s"):
+        await world.pool.unload("a")
+    assert world.pool.instances() == []
+    world.provider.end_seconds = 0.5
+    assert await world.use(A) == "a"
+
+
+async def test_a_provider_with_a_defect_in_unload(world: World) -> None:
+    await world.use(A)
+    world.provider.unload_error = RuntimeError("oh")
+    with pytest.raises(InternalError):
+        await world.pool.unload("a")
+    await world.use(A)
+    world.provider.unload_error = TimeoutError("oh")
+    with pytest.raises(InternalError):
+        await world.pool.unload("a")
+
+
+# Abandoned loads.
+
+
+@pytest.mark.req("F-067", "F-081")
+async def test_the_last_waiter_to_leave_stops_the_load(world: World) -> None:
+    world.provider.load_seconds = None
+    first, second = asyncio.create_task(world.use(A)), asyncio.create_task(world.use(A))
+    await asyncio.sleep(1)
+    first.cancel()
+    await asyncio.sleep(1)
+    assert "a" in world.provider.engines
+    second.cancel()
+    await asyncio.sleep(2)
+    assert world.provider.engines == {}
+    assert world.pool.instances() == []
+    assert world.names("model_unload_start") == ["model_unload_start a"]
+
+
+async def test_an_order_whose_caller_leaves_is_stopped_too(world: World) -> None:
+    world.provider.load_seconds = None
+    order = asyncio.create_task(world.pool.load(A))
+    await asyncio.sleep(1)
+    order.cancel()
+    await asyncio.sleep(1)
+    assert world.provider.engines == {}
+
+
+async def test_who_comes_while_an_abandoned_load_ends_gets_a_new_one(world: World) -> None:
+    world.provider.load_seconds = None
+    leaving = asyncio.create_task(world.use(A))
+    await asyncio.sleep(1)
+    leaving.cancel()
+    await asyncio.sleep(0.1)
+    coming = asyncio.create_task(world.use(A))
+    await asyncio.sleep(2)
+    world.provider.finish("a")
+    assert await coming == "a"
+    assert world.provider.spawned == ["a", "a"]
+
+
+async def test_a_failed_load_is_told_to_each_waiter_as_an_error_of_its_own(world: World) -> None:
+    world.provider.next_error.append(LoadFailed("bad file", hint="look"))
+    results = await asyncio.gather(*(world.use(A) for _ in range(20)), return_exceptions=True)
+    assert {(type(each), str(each), each.hint) for each in results if isinstance(each, LoadFailed)} == {
+        (LoadFailed, "bad file", "look")
+    }
+    assert len({id(each) for each in results}) == 20
+    assert world.names("error") == ["error a"]
+    assert world.pool.instances() == []
