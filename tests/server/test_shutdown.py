@@ -177,6 +177,34 @@ async def test_a_request_in_flight_may_finish_after_begin() -> None:
     await serving
 
 
+async def test_a_cancelled_server_does_not_wait_for_its_requests() -> None:
+    shutdown, app = Shutdown(), Recorder()
+    ready: asyncio.Future[tuple[Address, ...]] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve(app, [Address("127.0.0.1", 0)], on_ready=ready.set_result, shutdown=shutdown))
+    (address,) = await ready
+    async with connected(address.url) as raw:
+        await raw.send(get("/wait"))
+        assert await app.next_event() == ("begun", "/wait")
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert await app.next_event() == ("cancelled", "/wait")
+    assert shutdown.draining
+
+
+async def test_a_server_that_is_not_wanted_closes_its_port() -> None:
+    bound: list[Address] = []
+
+    def unwanted(where: tuple[Address, ...]) -> None:
+        bound.extend(where)
+        raise ValueError("not wanted")
+
+    with pytest.raises(ValueError, match="not wanted"):
+        await serve(Recorder(), [Address("127.0.0.1", 0)], on_ready=unwanted)
+    with pytest.raises(ConnectionRefusedError):
+        await ask(bound[0].url, get())
+
+
 async def test_callbacks_hear_once_in_order_and_one_that_fails_harms_no_other() -> None:
     shutdown = Shutdown()
     heard: list[str] = []

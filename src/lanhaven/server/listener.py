@@ -58,10 +58,14 @@ async def serve(
     listener = Listener(app, limits, shutdown, admits)
     with signals(shutdown, limits.shutdown_timeout):
         bound = await listener.start(listen)
-        if on_ready is not None:
-            on_ready(bound)
         try:
+            if on_ready is not None:
+                on_ready(bound)
             await shutdown.wait_begun()
+        except BaseException:
+            shutdown.begin("the listener was cancelled, or not wanted")
+            shutdown.hurry()
+            raise
         finally:
             await listener.stop()
 
