@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lanhaven.engines.interpreter import module_command
-from lanhaven.engines.llamacpp_log import STAGES, abort_reason, facts, reason, stage_of
+from lanhaven.engines.llamacpp_log import STAGES, abort_reason, facts, reason, stage_of, without_requests
 from lanhaven.engines.process import Timers
 from lanhaven.errors import GatewayError, LoadFailed
 from tests.engines.conftest import Make
@@ -179,6 +179,21 @@ def test_reasons_from_logs_that_were_not_provoked_here() -> None:
         "ggml.c:12: GGML_ASSERT(n > 0) failed"
     )
     assert abort_reason([f"{said}srv send_error: wrong request"]) is None
+
+
+@pytest.mark.req("P-20")
+def test_what_is_kept_of_a_log_of_requests() -> None:
+    head = "0.00.686.370 W srv    operator(): "
+    assert without_requests(f"{head}unauthorized") == f"{head}unauthorized"
+    assert without_requests(f'{head}got exception: {{"error": "secret"}}') == f"{head}got exception (not kept)"
+    assert (
+        without_requests(f"{head}error: Failed to parse input at pos 3: secret")
+        == f"{head}error: Failed to parse (not kept)"
+    )
+    assert without_requests("root ::= secret") is None
+    assert without_requests("parse: error parsing grammar: secret") is None
+    assert without_requests("/ggml.c:12: GGML_ASSERT(n > 0) failed") == "/ggml.c:12: GGML_ASSERT(n > 0) failed"
+    assert without_requests("  what():  [json.exception.parse_error.101] last read: 'secret'") is None
 
 
 @pytest.mark.req("P-21")

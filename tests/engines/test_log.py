@@ -67,6 +67,14 @@ def test_no_line_can_steer_a_terminal() -> None:
     assert ring.lines() == ("\ufffd[2Jgone\ufffd\tok \ufffd",)
 
 
+def test_what_is_not_admitted_is_not_kept() -> None:
+    heard: list[str] = []
+    ring = LogRing(heard.append, admit=lambda line: None if "secret" in line else line.upper())
+    ring.feed(b"a\nsecret\nb\n")
+    assert ring.lines() == ("A", "B")
+    assert heard == ["a", "secret", "b"]
+
+
 def test_listeners_hear_each_line() -> None:
     heard: list[str] = []
     splitter = LineSplitter(heard.append, 100)

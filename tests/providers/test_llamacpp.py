@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,6 +74,7 @@ async def test_a_chat_over_the_instances_socket(make: Make, smollm2: Path) -> No
     upstream = loaded.upstream
     status, reply = await ask(upstream, "/v1/chat/completions", chat("Say hello"))
     assert status == 200
+    assert "xllamacpp" not in sys.modules
     assert reply["model"] == "tiny"
     assert 1 <= reply["usage"]["completion_tokens"] <= 4
     assert not upstream.reuse_after_stream
@@ -196,6 +198,29 @@ async def test_the_estimate_is_near_what_a_load_takes(make: Make, smollm2: Path)
     provider = make()
     loaded, _ = await load(provider, smollm2)
     assert abs(provider.estimate(model(provider, smollm2), SMALL) - loaded.size_bytes) < 40_000_000
+
+
+@pytest.mark.req("P-20")
+async def test_no_prompt_and_no_key_is_logged(make: Make, smollm2: Path) -> None:
+    provider = make()
+    loaded, _ = await load(provider, smollm2)
+    word = "CANARY"
+    bodies: list[dict[str, Any]] = [
+        chat(word),
+        chat(f"{word} " * 600),  # more than the context
+        {**chat(word), "grammar": f"root ::= {word}"},
+        {**chat(word), "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": word}}}},
+        {**chat(word), "tools": [{"type": "function", "function": {"name": word, "parameters": {"type": "object"}}}]},
+        {"messages": [{"role": word, "content": [{"type": word}]}]},
+    ]
+    statuses = [(await ask(loaded.upstream, "/v1/chat/completions", body))[0] for body in bodies]
+    assert 200 in statuses
+    assert 400 in statuses
+    text = "\n".join(provider.logs("tiny"))
+    assert "new prompt" in text
+    assert word not in text
+    assert loaded.upstream.headers[0][1].removeprefix("Bearer ") not in text
+    assert loaded.upstream.headers[0][1] not in repr(loaded)
 
 
 async def test_two_instances_of_one_model(make: Make, smollm2: Path) -> None:

@@ -31,6 +31,9 @@ _EMPTY = re.compile(
     r"failed to load (?:multimodal )?model(?:,? '[^']*')?$|failed to load model from|Failed to load CLIP model"
     r"|failed to create(?: |_)context|exiting due to|error loading model$"
 )
+_LINE = re.compile(r"^\d+\.\d\d\.\d{3}\.\d{3} [A-Z] ")
+# What llama.cpp writes of a request that it refuses: schemas, grammars, patterns and answers stand in it.
+_QUOTES = re.compile(r"(?P<mark>got exception|Failed to parse|error parsing|JSON schema)\b.*")
 _QUOTED_PATH = re.compile(r"(['\"])(?:[A-Za-z]:\\|/)[^'\"]*[/\\](?=[^'\"/\\]+\1)")
 _PATH = re.compile(r"(?:[A-Za-z]:\\|/)[^\s'\":,;()]*[/\\](?=[^\s'\":,;()/\\])")
 
@@ -76,6 +79,17 @@ def abort_reason(lines: Sequence[str]) -> str | None:
     """Why a running engine ended: what native code or Python wrote last. Errors of single requests do not count."""
     last = next((line for line in reversed(lines) if _ABORT.search(line)), None)
     return _worded(last) if last is not None else None
+
+
+def without_requests(line: str) -> str | None:
+    """What may be kept of a line of an engine that takes requests: nothing that quotes one.
+
+    Lines of the log, cut where they begin to quote; of others, which grammar and schema parsers write, only the last
+    words of a program that ends, and those only without quotation marks.
+    """
+    if _LINE.match(line):
+        return _QUOTES.sub(r"\g<mark> (not kept)", line)
+    return line if _ABORT.search(line) and not re.search(r"[\"'{]", line) else None
 
 
 def _worded(text: str) -> str:

@@ -58,11 +58,22 @@ class LineSplitter:
 
 
 class LogRing:
-    """The last `lines` lines of a child's standard error, each at most `width` bytes."""
+    """The last `lines` lines of a child's standard error, each at most `width` bytes.
 
-    def __init__(self, on_line: Callable[[str], None] | None = None, *, lines: int = 1000, width: int = 1000) -> None:
+    on_line: gets each line. admit: what of a line is kept; None = nothing.
+    """
+
+    def __init__(
+        self,
+        on_line: Callable[[str], None] | None = None,
+        *,
+        admit: Callable[[str], str | None] = lambda line: line,
+        lines: int = 1000,
+        width: int = 1000,
+    ) -> None:
         self._lines: deque[str] = deque(maxlen=lines)
         self._listener = on_line
+        self._admit = admit
         self._splitter = LineSplitter(self._add, width)
 
     def feed(self, data: bytes) -> None:
@@ -81,7 +92,8 @@ class LogRing:
         return tuple(self._lines)
 
     def _add(self, line: str) -> None:
-        self._lines.append(line)
+        if (kept := self._admit(line)) is not None:
+            self._lines.append(kept)
         if self._listener is not None:
             self._listener(line)
 

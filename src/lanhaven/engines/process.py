@@ -69,6 +69,7 @@ class EngineProcess:
 
     explain: picks the reason of a failed load out of the child's last log lines; None = they hold none.
     explain_crash: the same for the end of a child that was ready.
+    admit: what is kept of a log line once it takes requests (a log must not quote them); None = nothing.
     on_line: each line of its log as it comes.
     on_effort: while it loads, now and then, if it was seen to work.
     on_gone: after `start` returned, once, if it ends (or hangs, and is ended) without `stop` being called.
@@ -81,6 +82,7 @@ class EngineProcess:
         timers: Timers = Timers(),
         explain: Callable[[Sequence[str]], str | None] = lambda lines: None,
         explain_crash: Callable[[Sequence[str]], str | None] = lambda lines: None,
+        admit: Callable[[str], str | None] = lambda line: line,
         on_line: Callable[[str], None] | None = None,
         on_effort: Callable[[], None] | None = None,
         on_gone: Callable[[GatewayError], None] | None = None,
@@ -92,7 +94,7 @@ class EngineProcess:
         self._on_line = on_line
         self._on_effort = on_effort
         self._on_gone = on_gone
-        self._log = LogRing(self._line)
+        self._log = LogRing(self._line, admit=lambda line: admit(line) if self._life is not None else line)
         self._messages = LineSplitter(self._heard, MESSAGE_WIDTH)
         self._message: dict[str, Any] | None = None
         self._told = asyncio.Event()  # a message has come

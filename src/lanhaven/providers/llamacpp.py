@@ -21,7 +21,7 @@ from lanhaven.config import engine_environment
 from lanhaven.engines.child import to_the_end
 from lanhaven.engines.cores import physical_cores
 from lanhaven.engines.interpreter import module_command, module_environment
-from lanhaven.engines.llamacpp_log import abort_reason, reason, stage_of
+from lanhaven.engines.llamacpp_log import abort_reason, reason, stage_of, without_requests
 from lanhaven.engines.page_cache import read_through
 from lanhaven.engines.probe import Address
 from lanhaven.engines.process import EngineProcess, Plan, Timers
@@ -184,7 +184,6 @@ class LlamaCpp:
     async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
         if self._version is None:
             raise UnsupportedFeature(f"{info.key} needs the engine {PACKAGE}, which is not installed.", hint=REMEDY)
-        await self._make_way(instance_id)
         try:
             options = read_options(info.config)
             files = await asyncio.to_thread(read_files, options, self._headers)
@@ -197,14 +196,11 @@ class LlamaCpp:
         await read_through(files.parts, room, lambda fraction: job.progress.stage("reading", fraction))
         return await self._run(job)
 
-    async def _make_way(self, instance_id: str) -> None:
-        """A name is free once what ended under it is gone for good."""
-        engine = self._engines.get(instance_id)
-        if engine is not None and not engine.gone:
-            raise InstanceConflict(f"Instance {instance_id} runs already.", param="instance_id")
-        await self.unload(instance_id)
-
     async def _run(self, job: _Job) -> Loaded:
+        if (former := self._engines.get(job.instance_id)) is not None and former.gone:
+            await self.unload(job.instance_id)  # its end is under way
+        if job.instance_id in self._engines:
+            raise InstanceConflict(f"Instance {job.instance_id} runs already.", param="instance_id")
         job.progress.stage("starting")
         key = secrets.token_urlsafe(24)
         process = self._process(job, key)
@@ -233,6 +229,7 @@ class LlamaCpp:
             timers=self._timers,
             explain=reason,
             explain_crash=abort_reason,
+            admit=without_requests,
             on_line=job.progress.line,
             on_effort=job.progress.effort,
             on_gone=gone,

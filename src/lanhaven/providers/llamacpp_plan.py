@@ -110,15 +110,17 @@ def describe(key: str, provider: str, files: Files, load: LoadConfig) -> ModelIn
 
 
 def effective(files: Files, config: LoadConfig, defaults: Defaults, threads: int) -> LoadConfig:
-    """`config` with what it leaves open filled in."""
-    longest = files.model.max_context or defaults.context_length
+    """`config` with what it leaves open filled in. llama.cpp would hold memory for more context than the model has
+    and then not use it: so much is not asked for."""
+    longest = files.model.max_context or max(defaults.context_length, config.context_length or 0)
     filled = LoadConfig(
         context_length=min(longest, defaults.context_length),
         slots=defaults.slots,
         cpu_threads=defaults.threads or threads,
         kv_type="f16",
     )
-    return config.over(filled)
+    full = config.over(filled)
+    return replace(full, context_length=min(longest, full.context_length or longest))
 
 
 def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> int:
