@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from lanhaven import __version__
@@ -15,7 +16,9 @@ from lanhaven.dialects.base import retry_headers
 from lanhaven.errors import GatewayError, ModelNotFound
 from lanhaven.server.admin import admin_router, native_error, not_found
 from lanhaven.server.debug import debug_router
+from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
+from lanhaven.server.openapi import document, operation_name
 from lanhaven.server.services import Services
 
 # Zod's word for pydantic's kind of failure: clients of the first gateway parse these (S0-74).
@@ -39,17 +42,34 @@ EXPECTED = {
 
 def native_app(services: Services) -> FastAPI:
     """Routes, documentation and error bodies of the native API."""
-    app = FastAPI(title="LanHaven", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(version=__version__, openapi_url=None, generate_unique_id_function=operation_name)
     for router in (admin_router(services), debug_router(services), info_router(services)):
         app.include_router(router)
+    _add_documentation(app)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     return app
 
 
+def _add_documentation(app: FastAPI) -> None:
+    """/openapi.json and /docs. Written when first asked for: it takes longer than any other page."""
+    described = cache(document)
+
+    async def openapi() -> JSONResponse:
+        return JSONResponse(described(app))
+
+    async def docs(request: Request) -> HTMLResponse:
+        text = page(described(app), str(request.base_url).rstrip("/"))
+        return HTMLResponse(text, headers={"content-security-policy": CSP})
+
+    app.add_api_route("/openapi.json", openapi, include_in_schema=False)
+    app.add_api_route("/docs", docs, include_in_schema=False)
+
+
 async def _gateway_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, GatewayError)
+    if not isinstance(error, GatewayError):
+        raise error
     headers = {name.decode(): value.decode() for name, value in retry_headers(error)}
     return JSONResponse(error_json(error), error.status, headers)
 
@@ -64,7 +84,8 @@ def error_json(error: GatewayError) -> dict[str, Any]:
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+    if not isinstance(error, RequestValidationError):
+        raise error
     return JSONResponse({"error": "Validation failed", "details": [_issue(each) for each in error.errors()]}, 400)
 
 
@@ -98,7 +119,8 @@ def _received(value: Any) -> str:
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):
+        raise error
     text = "Not found" if error.status_code == 404 else str(error.detail)
     if error.status_code >= 500:
         structlog.get_logger().error("http_error", path=request.url.path, status=error.status_code)

@@ -1,0 +1,153 @@
+"""/openapi.json and /docs: what they tell is what the server does, and the page brings everything with it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.openapi.models import OpenAPI
+
+from lanhaven.dialects import all_dialects
+from lanhaven.dialects.openai import ABSENT
+from lanhaven.dialects.openai_fields import CHECKS, check_fields
+from lanhaven.errors import InvalidRequest
+from lanhaven.server.app import Router
+from lanhaven.server.docs_page import page
+from lanhaven.server.inference_schema import SCHEMAS
+from tests.serving import House, serving
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-test-0123456789abcdef0123456789abcdef"
+REQUESTS = ("ChatRequest", "CompletionRequest", "EmbeddingRequest", "RerankRequest")
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the text of the page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def document(house: House) -> dict[str, Any]:
+    found: dict[str, Any] = (await house.http.get("/openapi.json")).json()
+    return found
+
+
+async def test_the_document_is_openapi(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        found = await document(house)
+        OpenAPI.model_validate(found)
+        names = [each["operationId"] for methods in found["paths"].values() for each in methods.values()]
+        assert len(names) == len(set(names))
+        references = set(re.findall(r"#/components/schemas/(\w+)", str(found)))
+        assert references <= set(found["components"]["schemas"])
+
+
+async def test_the_document_has_every_route_that_answers(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        found = set((await document(house))["paths"])
+        inference = {path for path in Router(all_dialects(house.services.gateway)).paths() if path.startswith("/v1/")}
+        inference -= {f"/v1{path}" for path in ABSENT}
+        assert {re.sub(r"/$", "/{id}", path) for path in inference} <= found
+
+
+async def test_the_examples_work(tmp_path: Path) -> None:
+    models = (
+        "models:\n  - {id: smollm2, provider: mock}\n"
+        "  - {id: minilm, provider: mock, config: {kind: embedding}}\n"
+        "  - {id: reranker, provider: mock, config: {kind: reranker}}\n"
+    )
+    async with serving(tmp_path, models) as house:
+        examples = [
+            (path, operation["requestBody"]["content"]["application/json"]["example"])
+            for path, methods in (await document(house))["paths"].items()
+            for operation in methods.values()
+            if "example" in operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        ]
+        assert len(examples) >= 4
+        for path, example in examples:
+            assert (await house.http.post(path, json=example)).status_code == 200, path
+
+
+async def test_the_document_promises_the_errors_that_come(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        found = await document(house)
+        assert "422" not in found["paths"]["/admin/models/load"]["post"]["responses"]
+        promised = found["paths"]["/admin/models/load"]["post"]["responses"]["400"]["content"]["application/json"]
+        schema = found["components"]["schemas"][promised["schema"]["$ref"].rpartition("/")[2]]
+        reply = (await house.http.post("/admin/models/load", json={})).json()
+        assert set(schema["properties"]) == set(schema["required"]) == set(reply)
+        assert set(found["components"]["schemas"]["Issue"]["properties"]) == set(reply["details"][0])
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_the_bounds_are_those_that_are_checked(request_name: str) -> None:
+    for name, schema in SCHEMAS[request_name]["properties"].items():
+        if name not in CHECKS or "minimum" not in schema:
+            continue
+        for good in (schema["minimum"], schema["maximum"]):
+            check_fields({name: good})
+        for bad in (schema["minimum"] - 1, schema["maximum"] + 1):
+            with pytest.raises(InvalidRequest):
+                check_fields({name: bad})
+
+
+async def test_the_page_tells_every_operation_of_the_document(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        reply = await house.http.get("/docs")
+        assert reply.headers["content-type"] == "text/html; charset=utf-8"
+        seen = Elements(reply.text)
+        told = {attributes["id"] for tag, attributes in seen.found if tag == "details"}
+        found = await document(house)
+        assert told == {each["operationId"] for methods in found["paths"].values() for each in methods.values()}
+        assert all(path in seen.text for path in found["paths"])
+        assert f"{house.url}/v1" in seen.text
+
+
+@pytest.mark.req("F-152")
+async def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        reply = await house.http.get("/docs")
+        seen = Elements(reply.text)
+        assert {tag for tag, _ in seen.found}.isdisjoint({"script", "link", "img", "iframe", "object", "base", "form"})
+        assert not [
+            name for _, attributes in seen.found for name in attributes if name.startswith("on") or name == "style"
+        ]
+        assert [attributes["href"] for tag, attributes in seen.found if tag == "a"] == ["/openapi.json"]
+        style = re.search(r"<style>(.*?)</style>", reply.text, re.DOTALL)
+        assert style is not None
+        digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert f"style-src 'sha256-{digest}'" in policy
+        assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.req("F-152")
+def test_the_page_is_made_of_text() -> None:
+    evil = "<script>alert(1)</script>"
+    operation = {"summary": evil, "description": evil, "operationId": evil, "responses": {"200": {"description": evil}}}
+    found = {"info": {"title": evil, "version": "1", "description": evil}, "paths": {f"/{evil}": {"get": operation}}}
+    assert "<script" not in page({**found, "components": {"schemas": {}}}, f"http://{evil}")
+
+
+async def test_the_page_and_the_document_want_the_key(tmp_path: Path) -> None:
+    async with serving(tmp_path, key=KEY) as house:
+        for path in ("/docs", "/openapi.json"):
+            assert (await house.http.get(path, headers={"X-API-Key": ""})).status_code == 401
+            assert (await house.http.get(path)).status_code == 200
