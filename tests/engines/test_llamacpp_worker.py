@@ -181,7 +181,7 @@ def test_reasons_from_logs_that_were_not_provoked_here() -> None:
     assert abort_reason([f"{said}srv send_error: wrong request"]) is None
 
 
-@pytest.mark.req("P-20")
+@pytest.mark.req("P20")
 def test_what_is_kept_of_a_log_of_requests() -> None:
     head = "0.00.686.370 W srv    operator(): "
     assert without_requests(f"{head}unauthorized") == f"{head}unauthorized"
@@ -196,7 +196,7 @@ def test_what_is_kept_of_a_log_of_requests() -> None:
     assert without_requests("  what():  [json.exception.parse_error.101] last read: 'secret'") is None
 
 
-@pytest.mark.req("P-21")
+@pytest.mark.req("P21")
 async def test_hostile_headers_end_in_words_and_never_in_a_hang(engine: Make, smollm2: Path, folder: Path) -> None:
     chance = random.Random(7)
     path = folder / "m.gguf"

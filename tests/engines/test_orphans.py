@@ -47,7 +47,7 @@ def orphaned(folder: Path) -> Iterator[Orphan]:
             child.kill()
 
 
-@pytest.mark.req("F-009", "P-6")
+@pytest.mark.req("F-009", "P6")
 def test_a_killed_gateway_takes_its_engine_along(orphaned: Orphan) -> None:
     assert _ends(orphaned(FAKE, {}))
 

@@ -53,7 +53,7 @@ async def test_what_the_child_writes_out_is_log_and_not_protocol(engine: Make) -
     assert "output goes to the log" in process.log()
 
 
-@pytest.mark.req("P-6", "F-007")
+@pytest.mark.req("P6", "F-007")
 async def test_a_child_that_ignores_sigterm_is_killed(engine: Make) -> None:
     process = engine("ignore_term")
     await process.start()
@@ -143,14 +143,14 @@ async def test_a_child_stopped_while_loading_is_found_hung(engine: Make) -> None
     assert process.returncode == -signal.SIGKILL or not process.alive
 
 
-@pytest.mark.req("P-5")
+@pytest.mark.req("P5")
 async def test_a_load_without_progress_ends(engine: Make) -> None:
     process = engine("never", listen=None, timers=replace(QUICK, load_stall=0.3))
     with pytest.raises(EngineHung, match=r"no progress for 0.3 seconds"):
         await process.start()
 
 
-@pytest.mark.req("P-5")
+@pytest.mark.req("P5")
 async def test_a_load_that_is_busy_for_too_long_ends(engine: Make) -> None:
     process = engine("never", timers=replace(QUICK, load_total=0.5))
     with pytest.raises(LoadFailed, match=r"longer than 0.5 seconds"):

@@ -200,7 +200,7 @@ async def test_the_estimate_is_near_what_a_load_takes(make: Make, smollm2: Path)
     assert abs(provider.estimate(model(provider, smollm2), SMALL) - loaded.size_bytes) < 40_000_000
 
 
-@pytest.mark.req("P-20")
+@pytest.mark.req("P20")
 async def test_no_prompt_and_no_key_is_logged(make: Make, smollm2: Path) -> None:
     provider = make()
     loaded, _ = await load(provider, smollm2)
@@ -252,7 +252,7 @@ async def test_unload_gives_everything_back(make: Make, smollm2: Path, run_dir: 
     assert provider.logs("never heard of") == ()
 
 
-@pytest.mark.req("F-001", "F-016", "P-7")
+@pytest.mark.req("F-001", "F-016", "P7")
 async def test_a_killed_engine_is_reported_and_loads_again(make: Make, smollm2: Path) -> None:
     provider = make()
     _, observer = await load(provider, smollm2)
@@ -279,7 +279,7 @@ async def test_a_stopped_engine_is_hung(make: Make, smollm2: Path) -> None:
         await streaming
 
 
-@pytest.mark.req("P-2")
+@pytest.mark.req("P2")
 @pytest.mark.parametrize("stage", ["starting", "loading", "allocating", "warming up"])
 async def test_a_cancelled_load_leaves_nothing(make: Make, smollm2: Path, stage: str) -> None:
     provider, observer = make(), Observer()
