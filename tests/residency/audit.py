@@ -91,8 +91,11 @@ def _one(resident: Resident, provider: ScriptedProvider) -> None:
         assert not resident.orders
 
 
-def at_rest(pool: Pool, now: float) -> None:
-    """Nothing can run: then nobody waits for something that is there. (A missed wake-up is a wedge, P5.)"""
+def at_rest(pool: Pool, now: float, *, forced: bool = False) -> None:
+    """Nothing can run: then nobody waits for something that is there. (A missed wake-up is a wedge, P5.)
+
+    forced: memory was promised twice on order; a load in progress may then take what others wait for, until the sweep.
+    """
     residents = list(pool._books)
     for resident in residents:
         if resident.has_slot:
@@ -107,15 +110,16 @@ def at_rest(pool: Pool, now: float) -> None:
             assert served == policy.Serve(chosen.instance_id)
         if resident.phase in (Phase.QUEUED, Phase.RESERVED):
             assert resident.wanted, f"nobody wants {resident}"
+    available = pool._room._available_memory()
     roomless = sorted(pool._books.roomless, key=_turn)
     stale = any(each.expired(now) for each in pool._books.occupants())  # evictable by the clock alone: the sweep comes
     waits = [each for each in roomless if each.phase is Phase.RESERVED] + [
         each for each in roomless if each.phase is Phase.QUEUED
     ][:1]
-    for resident in roomless:
-        assert not isinstance(pool._room._decide(resident, now), policy.Refuse), f"{resident} can never fit"
-    for resident in waits if not stale else ():
-        decision = pool._room._decide(resident, now)
+    for resident in roomless if not forced else ():
+        assert not isinstance(pool._room.decide(resident, now, available), policy.Refuse), f"{resident} can never fit"
+    for resident in waits if not stale and not forced else ():
+        decision = pool._room.decide(resident, now, available)
         assert isinstance(decision, policy.Wait), f"{resident} waits for room although {decision}"
     if not roomless:
         assert not any(each.held for each in residents)

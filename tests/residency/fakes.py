@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lanhaven.errors import GatewayError
@@ -47,6 +48,8 @@ class ScriptedProvider:
     wrongs: list[str] = field(default_factory=list)
     next_error: list[GatewayError] = field(default_factory=list)
     unload_error: Exception | None = None
+    estimate_error: GatewayError | None = None
+    deaf: bool = False  # its loads do not end when they are cancelled
     answering: asyncio.Future[Sequence[Running] | None] | None = None
     before_unload: Callable[[str], None] = lambda _instance_id: None
     running: list[Running] = field(default_factory=list)  # loaded by somebody else
@@ -58,6 +61,8 @@ class ScriptedProvider:
         return ()
 
     def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        if self.estimate_error is not None:
+            raise self.estimate_error
         return info.size_bytes
 
     def available(self) -> int:
@@ -78,6 +83,9 @@ class ScriptedProvider:
             else:
                 await asyncio.sleep(self.load_seconds)
         except asyncio.CancelledError:
+            while self.deaf and instance_id in self.engines:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(1)
             try:
                 await asyncio.sleep(self.end_seconds)
             finally:

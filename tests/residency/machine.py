@@ -171,7 +171,7 @@ class PoolMachine(RuleBasedStateMachine):
         except GatewayError as error:
             self.late = self.late or isinstance(error, QueueTimeout)
 
-    @rule(key=KEYS, name=NAMES, config=st.sampled_from(sorted(CONFIGS)), force=st.integers(0, 9), pinned=st.booleans())
+    @rule(key=KEYS, name=NAMES, config=st.sampled_from(sorted(CONFIGS)), force=st.integers(0, 19), pinned=st.booleans())
     def load(self, key: str, name: str | None, config: str, force: int, pinned: bool) -> None:
         forced = force == 0
         self.forced = self.forced or forced
@@ -317,7 +317,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert len(request.told) <= 1, request
             self._lease_holds(request)
         if not self.loop.pending:
-            audit.at_rest(self.pool, self.loop.now)
+            audit.at_rest(self.pool, self.loop.now, forced=self.forced)
             self._everybody_is_somewhere()
 
     def _lease_holds(self, request: Request) -> None:

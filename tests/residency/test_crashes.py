@@ -159,6 +159,18 @@ async def test_a_failed_instance_can_be_unloaded_or_loaded_anew(world: World) ->
     assert (result.reused, result.instance.state) == (False, InstanceState.READY)
 
 
+async def test_a_revival_that_cannot_even_begin_loses_nothing(world: World) -> None:
+    await world.pool.load(A)
+    world.provider.crash("a", EngineCrashed("it died"))
+    await asyncio.sleep(1)
+    world.provider.estimate_error = LoadFailed("file is gone")
+    with pytest.raises(LoadFailed):
+        await world.use(A)
+    with pytest.raises(LoadFailed):
+        await world.pool.load(A)
+    assert [each.state for each in world.pool.instances()] == [InstanceState.FAILED]
+
+
 async def test_unloading_while_a_crashed_instance_ends_keeps_it_out(world: World) -> None:
     await world.pool.load(A)
     world.provider.crash("a", EngineCrashed("it died"))

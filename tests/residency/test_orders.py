@@ -187,6 +187,15 @@ async def test_a_load_that_crawls_is_too_slow(world: World) -> None:
     assert world.provider.engines == {}
 
 
+async def test_a_provider_that_does_not_stop_when_told_is_waited_for_no_longer(world: World) -> None:
+    world.provider.load_seconds, world.provider.deaf = None, True
+    with pytest.raises(LoadFailed, match="does not answer"):
+        await world.pool.load(A)
+    await asyncio.sleep(60)
+    assert world.pool.instances() == []
+    assert world.provider.engines == {}, "unload ended what the load would not"
+
+
 async def test_a_provider_with_a_defect_fails_its_waiters(world: World) -> None:
     world.provider.next_error.append(OSError("disk"))  # type: ignore[arg-type]
     with pytest.raises(InternalError, match="unforeseen"):

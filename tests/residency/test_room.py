@@ -222,6 +222,19 @@ async def test_an_instance_elsewhere_frees_nothing_here(anyio_backend: object) -
     assert set(world.pool.ids()) == {"remote", "next"}
 
 
+async def test_used_memory_is_that_of_loaded_instances_here(anyio_backend: object) -> None:
+    world = small(memory=100, max_automatic=5)
+    world.provider.load_seconds = None
+    tasks = [asyncio.create_task(world.use(model(key, size))) for key, size in (("a", 3), ("b", 5), ("c", 7))]
+    await asyncio.sleep(1)
+    assert world.pool.used_bytes() == 0
+    world.provider.finish("a")
+    await asyncio.sleep(1)
+    assert world.pool.used_bytes() == 3 * GIB
+    for task in tasks:
+        task.cancel()
+
+
 @pytest.mark.req("C17")
 async def test_explicit_instances_are_neither_counted_nor_evicted(world: World) -> None:
     for number in range(3):

@@ -159,6 +159,9 @@ async def test_a_provider_that_cannot_be_asked_changes_nothing(dated: World) -> 
     dated.provider.answering = asyncio.get_running_loop().create_future()
     dated.provider.answering.set_exception(ProviderUnavailable("away"))
     assert await _swept(dated) == {"a"}
+    dated.provider.answering = asyncio.get_running_loop().create_future()
+    dated.provider.answering.set_exception(RuntimeError("a defect"))
+    assert await _swept(dated) == {"a"}
     dated.provider.answering = asyncio.get_running_loop().create_future()  # no answer at all
     assert await _swept(dated) == {"a"}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from lanhaven.residency import refusals
-from lanhaven.residency.policy import Occupant
+from lanhaven.residency.policy import UNBOUNDED, Occupant
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.types.models import LoadConfig
 
@@ -126,8 +126,8 @@ def _comparable(config: LoadConfig) -> dict[str, object]:
 
 
 def _most_free(resident: Resident) -> tuple[int, float, str]:
-    occupant = resident.occupant()
-    return (-occupant.free_slots, resident.last_used, resident.instance_id)
+    slots = UNBOUNDED if resident.slots is None else resident.slots
+    return (len(resident.leases) - slots, resident.last_used, resident.instance_id)
 
 
 def _soonest(resident: Resident) -> tuple[int, int, float, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lanhaven.errors import EngineHung, GatewayError, InternalError, UpstreamTimeout
-from lanhaven.providers.base import Loaded
+from lanhaven.providers.base import Loaded, Provider, Running
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.settings import PoolSettings
 
 _log = logging.getLogger(__name__)
 _FULL = 1.0
+_ANSWER_SECONDS = 10.0
 _STEP = 0.01  # smaller steps of progress are no event
 
 
@@ -111,6 +112,19 @@ async def unload(resident: Resident, timeout: float) -> GatewayError | None:
     except Exception as error:  # noqa: BLE001
         return _defect(resident, "unload", error)
     return None
+
+
+async def ask_running(name: str, provider: Provider) -> Sequence[Running] | None:
+    """What the provider says is running; None where it cannot tell now: unreachable is not empty."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await provider.instances()
+    except (GatewayError, TimeoutError):
+        return None
+    # As for load: one plug-in with a defect must not end the sweeping of all.
+    except Exception as error:  # noqa: BLE001
+        _log.error("provider %s failed to say what is running", name, exc_info=error)
+        return None
 
 
 def _stalled(resident: Resident, settings: PoolSettings) -> EngineHung:

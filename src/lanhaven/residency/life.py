@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from lanhaven.errors import GatewayError, InternalError
+from lanhaven.errors import GatewayError, InternalError, LoadFailed
 from lanhaven.events import GatewayEvent
 from lanhaven.providers.base import Loaded
 from lanhaven.residency import announce, refusals
@@ -50,7 +50,10 @@ class Life:
         resident.stage = None
         self._books.placed(resident)
         self._upshots.emit(announce.load_started(resident))
-        resident.load_task = self._task(self._load(resident), f"load {resident.instance_id}")
+        resident.load_task = task = self._task(self._load(resident), f"load {resident.instance_id}")
+        latest = self._settings.load_timeout + self._settings.unload_timeout
+        timer = asyncio.get_running_loop().call_later(latest, self._overdue, resident)
+        task.add_done_callback(lambda _task: timer.cancel())
 
     async def _load(self, resident: Resident) -> None:
         started = self._clock()
@@ -63,6 +66,15 @@ class Life:
         else:
             if resident.phase is Phase.LOADING:  # else its end is under way already, and unloads it
                 self.ready(resident, loaded, self._clock() - started)
+
+    def _overdue(self, resident: Resident) -> None:
+        """A provider that was told to stop, and does not: its waiters wait no longer for it."""
+        if resident.phase is Phase.LOADING:
+            error = LoadFailed(f"Model {resident.info.key} could not be loaded: its provider does not answer")
+            resident.error = error
+            self._breakers.failed(resident.info.key, error, self._clock())
+            self.fail_waiting(resident, error)
+            self.end(resident, "abandoned")
 
     def _progressed(self, resident: Resident) -> None:
         self._upshots.emit(announce.load_progressed(resident))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lanhaven.types.models import InstanceState
 
 LOADING, READY, DRAINING = InstanceState.LOADING, InstanceState.READY, InstanceState.DRAINING
-_UNBOUNDED = 1 << 30  # free slots of an upstream that bounds itself
+UNBOUNDED = 1 << 30  # free slots of an upstream that bounds itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Occupant:
 
     @property
     def free_slots(self) -> int:
-        return (_UNBOUNDED if self.slots is None else self.slots) - self.leases
+        return (UNBOUNDED if self.slots is None else self.slots) - self.leases
 
     def expired(self, now: float) -> bool:
         """Idle for longer than its TTL. In the very instant of expiry a request still wins."""

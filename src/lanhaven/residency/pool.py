@@ -12,14 +12,15 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
-from lanhaven.errors import GatewayError, ProviderUnavailable
+from lanhaven.errors import GatewayError
 from lanhaven.events import EventBus, InferenceQueued
 from lanhaven.providers.base import Loaded, Provider, Running
 from lanhaven.residency import policy, refusals
-from lanhaven.residency.books import Books, coming, same_load
+from lanhaven.residency.books import Books
 from lanhaven.residency.breaker import Breakers
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.life import Life, Upshots
+from lanhaven.residency.placing import Placing
 from lanhaven.residency.reconcile import Drift, reconcile
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.result import LoadResult
@@ -59,10 +60,14 @@ class Pool:
         self._books = Books()
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_window, settings.breaker_pause)
         upshots = Upshots(
-            emit=bus.emit, serve=self._serve_waiters, place=self._place, changed=lambda: self._room.give()
+            emit=bus.emit,
+            serve=lambda resident: self._placing.serve(resident),
+            place=self._place,
+            changed=lambda: self._room.give(),
         )
-        self._life = Life(self._books, self._breakers, settings, upshots, clock)
-        deeds = Deeds(start=self._life.start, end=self._life.end, refuse=self._life.failed, serve=self._serve_waiters)
+        self._life = life = Life(self._books, self._breakers, settings, upshots, clock)
+        self._placing = Placing(providers, self._books, self._breakers, settings, life, clock=clock, freed=self._freed)
+        deeds = Deeds(start=life.start, end=life.end, refuse=life.failed, serve=self._placing.serve)
         self._room = Room(self._books, settings, deeds, available_memory=available_memory, clock=clock)
         self._closing = False
 
@@ -83,6 +88,10 @@ class Pool:
     def instances(self) -> list[Instance]:
         """Snapshots of all, in the order they came."""
         return [each.instance() for each in self._books]
+
+    def used_bytes(self) -> int:
+        """Memory of this machine that loaded instances hold; those still loading are not counted."""
+        return sum(each.size_bytes for each in self._books.occupants() if each.loaded)
 
     def breakers(self) -> dict[str, str]:
         """Model key -> "open for 12 s", for the models that failed lately."""
@@ -147,7 +156,7 @@ class Pool:
         waiter.fail(refusals.queue_timeout(waiter.info.key, now - waiter.since, awaited, resident.retry_after()))
         resident.forget(waiter)
         if not loading:
-            self._stop_unwanted(resident)
+            self._placing.stop_unwanted(resident)
         self._room.give()
 
     def _leave(self, waiter: Waiter | Order) -> None:
@@ -157,71 +166,23 @@ class Pool:
             given.release()
         elif (resident := waiter.resident) is not None:
             resident.forget(waiter)
-            self._stop_unwanted(resident)
+            self._placing.stop_unwanted(resident)
             self._room.give()
 
-    def _stop_unwanted(self, resident: Resident) -> None:
-        if resident.wanted:
-            return
-        if resident in self._books.roomless:
-            self._life.drop(resident)
-        elif resident.phase is Phase.LOADING:
-            self._life.end(resident, "abandoned")
-
     def _place(self, waiter: Waiter | Order) -> None:
-        """Put it where it will be answered, or ask for a new instance for it."""
-        info = waiter.info
+        """Let it wait for the right instance; if there is a new one, or it is wanted otherwise, see about its room."""
         if self._closing:
             raise refusals.shutdown()
-        provider = self._providers.get(info.provider)
-        if provider is None:
-            raise ProviderUnavailable(f"No provider {info.provider} runs here, which model {info.key} needs")
-        if info.unavailable is not None:
-            raise ProviderUnavailable(f"Model {info.key} cannot be loaded here: {info.unavailable}")
-        if isinstance(waiter, Order):
-            self._place_order(waiter, provider)
-        else:
-            self._place_request(waiter, provider)
-        self._room.give()
-
-    def _place_request(self, waiter: Waiter, provider: Provider) -> None:
-        info = waiter.info
-        target = self._books.target(info.key, waiter.instance_id)
-        if target is None or target.phase is Phase.FAILED:
-            self._breakers.check(info.key, self._clock())
-        if target is None:
-            spec = Spec(info=info, config=info.load, automatic=True, pinned=info.pinned)
-            target = self._new(spec, provider, self._books.free_id(info.key))
-        elif target.phase is Phase.FAILED:
-            target = self._revive(target)
-        depth = self._settings.queue_depth
-        if target.waiting >= (depth if target.phase is Phase.READY else max(1, depth)):
-            raise refusals.queue_full(info.key, target.waiting, target.retry_after())
-        target.enqueue(waiter)
-        self._serve_waiters(target)
-
-    def _serve_waiters(self, resident: Resident) -> None:
-        """Give free slots to those who wait: first its own, then those at another instance who named none."""
-        while resident.has_slot:
-            waiter = resident.next_waiter()
-            if waiter is None and not resident.held:
-                waiter = self._next_elsewhere(resident)
-            if waiter is None:
-                return
-            waiter.answer.set_result(resident.grant(self._clock() - waiter.since))
-
-    def _next_elsewhere(self, resident: Resident) -> Waiter | None:
-        for other in self._books.of(resident.info.key):
-            if other is not resident and (waiter := other.next_waiter(unnamed=True)) is not None:
-                self._stop_unwanted(other)
-                return waiter
-        return None
+        before = self._books.changes
+        self._placing.place(waiter)
+        if isinstance(waiter, Order) or self._books.changes != before:
+            self._room.give()
 
     def _freed(self, resident: Resident) -> None:
         """A lease came back. On the hot path: does nothing where nobody waits."""
         if resident.phase is Phase.READY:
             if resident.waiters or self._books.crowded(resident):
-                self._serve_waiters(resident)
+                self._placing.serve(resident)
             if self._books.roomless and not resident.leases:
                 self._room.give()
         elif not resident.leases:
@@ -258,43 +219,6 @@ class Pool:
         self._place(order)
         await self._answered(order, self._settings.drain_timeout if wait is None else wait)
         return order.result(self._clock())
-
-    def _place_order(self, order: Order, provider: Provider) -> None:
-        name, spec, key = order.instance_id, order.spec, order.info.key
-        found = self._books.alike(key, spec.config) if name is None else self._books.get(name)
-        if found is not None and found.phase is Phase.FAILED:
-            self._life.drop(found, for_good=True)
-            found = None
-        if found is None:
-            self._new(spec, provider, name or self._books.free_id(key)).join(order)
-        elif found.phase is Phase.DRAINING:
-            found.join(order)  # placed anew when it is gone
-        elif name is None or (coming(found) and found.info.key == key and same_load(found, spec.config)):
-            order.reused = True
-            found.adjust(order)
-            found.join(order)
-        else:
-            raise refusals.conflict(found.info.key, found.instance_id)
-
-    def _new(self, spec: Spec, provider: Provider, instance_id: str) -> Resident:
-        resident = Resident(
-            spec,
-            provider,
-            instance_id,
-            estimate=provider.estimate(spec.info, spec.config),
-            default_ttl=self._settings.idle_ttl,
-            clock=self._clock,
-            freed=self._freed,
-        )
-        self._books.add(resident)
-        return resident
-
-    def _revive(self, failed: Resident) -> Resident:
-        """Bring an explicit instance back whose engine had crashed, as it was."""
-        self._life.drop(failed, for_good=True)
-        resident = self._new(failed.spec(), failed.provider, failed.instance_id)
-        resident.revived = True
-        return resident
 
     async def unload(self, instance_id: str, *, force: bool = False, reason: str = "request") -> bool:
         """End an instance: no new requests, then wait for the running ones (not with `force`), then it is gone.
@@ -355,17 +279,17 @@ class Pool:
 
     def _amend(self, drift: Drift) -> None:
         for resident in drift.gone:
-            self._life.end(resident, "gone")
+            self._life.end(resident, "gone", error=refusals.gone(resident.instance_id))
         for running in drift.unknown:
             self._adopt(running)
 
     def _adopt(self, running: Running) -> None:
         """An instance that somebody else loaded: it serves, is not counted and not evicted."""
         info = self._find_model(running.model_key)
-        provider = self._providers.get(info.provider) if info is not None else None
-        if info is None or provider is None or running.upstream is None or self._closing:
+        if info is None or info.provider not in self._providers or running.upstream is None or self._closing:
             return
-        resident = self._new(Spec(info=info, config=running.load_config), provider, running.instance_id)
+        resident = self._placing.make(Spec(info=info, config=running.load_config), running.instance_id)
+        self._books.add(resident)
         self._life.ready(resident, Loaded(running.upstream, running.load_config, running.size_bytes), 0.0)
 
     async def run(self, interval: float = 5.0) -> None:

@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lanhaven.errors import GatewayError
 from lanhaven.providers.base import Provider, Running
 from lanhaven.residency.books import Books
+from lanhaven.residency.engine import ask_running
 from lanhaven.residency.resident import Phase, Resident
-
-_ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,7 @@ async def reconcile(providers: Mapping[str, Provider], books: Books, amend: Call
 
 async def _ask(name: str, provider: Provider, books: Books, amend: Callable[[Drift], None]) -> None:
     before = _look(name, books)
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            running = await provider.instances()
-    except (GatewayError, TimeoutError):
-        return  # unreachable is not empty
+    running = await ask_running(name, provider)
     if running is not None:
         amend(compare(before.ready, books, running, settled=before.settled and _look(name, books) == before))
 

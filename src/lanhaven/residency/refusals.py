@@ -78,6 +78,10 @@ def unloaded(instance_id: str) -> ModelUnloaded:
     return ModelUnloaded(f"Instance {instance_id} was unloaded by an operator", retry_after=1.0)
 
 
+def gone(instance_id: str) -> ModelUnloaded:
+    return ModelUnloaded(f"Instance {instance_id} was unloaded outside of LanHaven", retry_after=1.0)
+
+
 def shutdown() -> ServerShutdown:
     return ServerShutdown("The server is shutting down", retry_after=5.0)
 

@@ -282,7 +282,9 @@ class Resident:
 
     @property
     def size_bytes(self) -> int:
-        """What the provider reports, else the estimate."""
+        """What the provider reports, else the estimate; a failed instance takes nothing."""
+        if self.phase is Phase.FAILED:
+            return 0
         return (self.loaded.size_bytes if self.loaded is not None else 0) or self.estimate
 
     @property

@@ -57,13 +57,14 @@ class Room:
     def _ask_all(self) -> tuple[str, ...]:
         """Returns the instances to hold in favour of the first that must wait."""
         self._rest(None)
+        available = self._available_memory() if self._books.roomless else 0  # reads files: once a round
         waits: list[policy.Wait] = []
         queue_waits = False
         for resident in sorted(self._books.roomless, key=_turn):
             if resident not in self._books.roomless:
                 continue
             now = self._clock()
-            decision = self._decide(resident, now)
+            decision = self.decide(resident, now, available)
             if queue_waits and resident.phase is Phase.QUEUED and not isinstance(decision, policy.Refuse):
                 resident.stage = "waiting for room (its turn)"  # nobody overtakes; what can never fit hears so at once
                 continue
@@ -75,7 +76,8 @@ class Room:
                 waits.append(decision)
         return next((each.hold for each in waits if each.hold), ())
 
-    def _decide(self, resident: Resident, now: float) -> policy.Decision:
+    def decide(self, resident: Resident, now: float, available: int) -> policy.Decision:
+        """What the policy says about it now; `available` bytes are free."""
         want = policy.Want(
             model_key=resident.info.key,
             automatic=resident.automatic,
@@ -86,7 +88,7 @@ class Room:
         )
         limits = policy.Limits(
             max_automatic=self._settings.max_automatic,
-            available_bytes=self._available_memory(),
+            available_bytes=available,
             patience=self._settings.patience,
         )
         return policy.plan(self._books.occupants(besides=resident), want, limits, now)
