@@ -14,7 +14,7 @@ import pytest
 
 from lanhaven.config import engine_environment
 from lanhaven.engines.interpreter import module_environment
-from lanhaven.engines.llamacpp_log import reason
+from lanhaven.engines.llamacpp_log import LAST_LINE, reason
 from lanhaven.engines.probe import Address
 from lanhaven.engines.process import EngineProcess, Plan, Timers
 
@@ -53,6 +53,7 @@ async def engine(folder: Path) -> AsyncIterator[Make]:
             module_environment(engine_environment({})),
             folder,
             address=address,
+            last_line=LAST_LINE if command is not None else None,
         )
         made.append(
             EngineProcess(plan, timers=timers, explain=reason, on_line=on_line, on_effort=on_effort, on_gone=on_gone)

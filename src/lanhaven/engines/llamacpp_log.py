@@ -21,6 +21,8 @@ STAGES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+LAST_LINE = "init: listening on"  # of a load
+
 _ERROR = re.compile(r"^\d+\.\d\d\.\d{3}\.\d{3} E (?P<text>.*)$")
 _PREFIX = re.compile(r"^(?:srv|slot|cmn|spec|que|res)\s+")
 _ABORT = re.compile(

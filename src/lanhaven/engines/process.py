@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from lanhaven.engines import group
-from lanhaven.engines.child import Child, spawn, to_the_end
+from lanhaven.engines.child import Child, in_time, spawn, to_the_end
 from lanhaven.engines.failure import cannot_start, crashed, hung, load_failed, too_slow, unloaded
 from lanhaven.engines.log import LineSplitter, LogRing
 from lanhaven.engines.probe import Address, answers
 from lanhaven.errors import GatewayError
 
 MESSAGE_WIDTH = 1 << 20  # bytes of one protocol line
+LOG_SECONDS = 0.5  # how long a load waits for the end of its log
 LAST_WORDS = 30  # lines among which the reason of a crash is looked for
 STDOUT, STDERR = 1, 2
 
@@ -50,6 +51,7 @@ class Plan:
     name: for messages, the model's key.
     key: the bearer key that its listener asks for; secret.
     address: where it will listen, if that is known beforehand; else its ready message names the `port`.
+    last_line: part of the last line that a load writes to its log, which comes by another pipe than the ready message.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Plan:
     folder: Path
     key: str = ""
     address: Address | None = None
+    last_line: str | None = None
 
     def __repr__(self) -> str:
         return f"Plan({self.name} {self.address})"
@@ -98,6 +101,7 @@ class EngineProcess:
         self._messages = LineSplitter(self._heard, MESSAGE_WIDTH)
         self._message: dict[str, Any] | None = None
         self._told = asyncio.Event()  # a message has come
+        self._logged = asyncio.Event()  # the last line of the load has come
         self._moved = 0.0  # when the load was last seen to get on
         self._child: Child | None = None
         self._watch: asyncio.Task[GatewayError] | None = None
@@ -177,6 +181,8 @@ class EngineProcess:
             raise unloaded(self._plan.name)
         if message.get("event") == "ready":
             self._address = self._address or Address(port=int(message["port"]))
+            if self._plan.last_line is not None:
+                await in_time(self._logged, LOG_SECONDS)
             return message
         if not message and watch.done():
             raise watch.result()
@@ -202,6 +208,8 @@ class EngineProcess:
 
     def _line(self, line: str) -> None:
         self._moved = asyncio.get_running_loop().time()
+        if self._plan.last_line is not None and self._plan.last_line in line:
+            self._logged.set()
         if self._on_line is not None:
             self._on_line(line)
 

@@ -21,7 +21,7 @@ from lanhaven.config import engine_environment
 from lanhaven.engines.child import to_the_end
 from lanhaven.engines.cores import physical_cores
 from lanhaven.engines.interpreter import module_command, module_environment
-from lanhaven.engines.llamacpp_log import abort_reason, reason, stage_of, without_requests
+from lanhaven.engines.llamacpp_log import LAST_LINE, abort_reason, reason, stage_of, without_requests
 from lanhaven.engines.page_cache import read_through
 from lanhaven.engines.probe import Address
 from lanhaven.engines.process import EngineProcess, Plan, Timers
@@ -225,7 +225,7 @@ class LlamaCpp:
             job.observer.gone(error)
 
         return EngineProcess(
-            Plan(job.key, module_command(WORKER), settings, self._environment(), self._folder, key, address),
+            Plan(job.key, module_command(WORKER), settings, self._environment(), self._folder, key, address, LAST_LINE),
             timers=self._timers,
             explain=reason,
             explain_crash=abort_reason,
