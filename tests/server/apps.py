@@ -8,6 +8,7 @@ from typing import Any
 from lanhaven.server.body import read_body
 
 BODY = b'{"ok":true}'
+LARGE = 8 << 20
 
 
 class Recorder:
@@ -40,6 +41,9 @@ class Recorder:
                 await answer(send)
             case "/stream" | "/endless" | "/silent":
                 await self._stream(path, send)
+            case "/large":
+                await send(start([(b"content-length", b"%d" % LARGE)]))
+                await send({"type": "http.response.body", "body": bytes(LARGE)})
             case "/boom":
                 raise ValueError("a secret of the inside")
             case "/mute":

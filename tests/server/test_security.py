@@ -116,6 +116,7 @@ async def test_a_key_is_taken_from_either_header(tmp_path: Path, headers: list[t
         [("X-API-Key", "x" * 60_000)],
         [("X-API-Key", "not-needed"), bearer(KEY)],
         [("X-API-Key", KEY), ("X-API-Key", "another")],
+        [("X-API-Key", "another"), ("X-API-Key", KEY)],
         [bearer(KEY), bearer("another")],
         [bearer("")],
         [("Authorization", KEY)],
