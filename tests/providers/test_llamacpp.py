@@ -195,8 +195,9 @@ async def test_over_tcp_where_there_are_no_unix_sockets(make: Make, smollm2: Pat
 
 
 async def test_the_estimate_is_near_what_a_load_takes(make: Make, smollm2: Path) -> None:
+    """With private weights: mapped ones are shared with whoever else has mapped the file, and counted in part."""
     provider = make()
-    loaded, _ = await load(provider, smollm2)
+    loaded, _ = await load(provider, smollm2, use_mmap=False)
     assert abs(provider.estimate(model(provider, smollm2), SMALL) - loaded.size_bytes) < 40_000_000
 
 
@@ -235,7 +236,7 @@ async def test_two_instances_of_one_model(make: Make, smollm2: Path) -> None:
     await provider.unload("one")
     (left,) = await provider.instances()
     assert (left.instance_id, left.model_key, left.load_config) == ("two", "tiny", two.load_config)
-    assert 50_000_000 < left.size_bytes < 400_000_000
+    assert 20_000_000 < left.size_bytes < 400_000_000
 
 
 @pytest.mark.req("F-018", "S4-22")
