@@ -94,7 +94,15 @@ class Gateway:
         force: bool = False,
     ) -> LoadResult:
         """Load a model on an operator's order; with `activate` it becomes the active one."""
-        info = self.model(name)
+        try:
+            info = self.model(name)
+        except ModelNotFound as error:  # the pool tells of all other failures, but never hears of this one
+            self.bus.emit(
+                Failure(
+                    operation="model_load", error=error.message, code=error.code, status=error.status, model_key=name
+                )
+            )
+            raise
         result = await self.pool.load(
             info,
             instance_id=instance_id,
@@ -102,6 +110,7 @@ class Gateway:
             sampling=(sampling or Sampling()).over(info.sampling),
             pinned=pinned,
             force=force,
+            activated=activate,
         )
         if result.reused and sampling is not None:
             self.pool.set_sampling(result.instance.instance_id, sampling.over(info.sampling))
