@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 from openai import OpenAI
+
+from tests.house_process import start, wait_ready
 
 KEY = "sk-test-0123456789abcdef0123456789abcdef"
 
@@ -52,35 +50,6 @@ class House:
     def openai(self, **options: object) -> OpenAI:
         settings = {"base_url": f"{self.url}/v1", "api_key": self.key, "max_retries": 0, "timeout": 120.0, **options}
         return OpenAI(**settings)  # type: ignore[arg-type]
-
-
-def start(home: Path, models: str, *flags: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """`lanhaven up` on a free port with a home of its own; the process and its run file."""
-    (home / "models.yaml").write_text(models)
-    places = {f"LANHAVEN_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lanhaven", "up", "--port", "0", "--models", str(home / "models.yaml"), *flags],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **places, **settings}, cwd=home,
-        )  # fmt: skip
-    return process, home / "state" / "server.json"
-
-
-def wait_ready(process: subprocess.Popen[bytes], run_file: Path, log: Path, seconds: float = 60) -> str:
-    """The server's address, once it answers."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"lanhaven up ended with {process.returncode}:\n{log.read_text()}")
-        if run_file.exists():
-            url: str = json.loads(run_file.read_text())["url"]
-            try:
-                if httpx2.get(f"{url}/readyz", trust_env=False).status_code == 200:
-                    return url
-            except httpx2.TransportError:
-                pass
-        time.sleep(0.05)
-    pytest.fail(f"lanhaven up was not ready in {seconds:g} s:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="session")
