@@ -91,7 +91,6 @@ def test_metrics_count_tokens(house: HouseProcess) -> None:
         "completionTokens": 6,
         "totalTokens": usage["prompt_tokens"] + 6,
     }
-    prometheus = house.http.get("/metrics").text
     lines = [line for line in house.http.get("/metrics").text.splitlines() if line.startswith("lanhaven_tokens")]
     assert [line for line in lines if SMALL in line and "completion" in line and float(line.split()[-1]) >= 6]
     assert after["currentOperation"] is None

@@ -70,9 +70,14 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
 
 def make_providers(settings: Settings) -> dict[str, Provider]:
     """Every registered provider; with `mock`, the scripted one takes the place of those that run engines."""
-    run_dir = private(settings.run_dir / str(os.getpid()))
+    run_dir = private(sockets_folder(settings))
     names = ("mock", "openai") if settings.mock else tuple(name for name in provider_names() if name != "mock")
     return {name: create(name, context(settings, name, run_dir)) for name in names}
+
+
+def sockets_folder(settings: Settings) -> Path:
+    """This process's own folder for its engines' sockets."""
+    return settings.run_dir / str(os.getpid())
 
 
 def context(settings: Settings, name: str, run_dir: Path) -> ProviderContext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from lanhaven.providers.base import Health
 from lanhaven.runfile import RunInfo, remove, write
 from lanhaven.server import listener
 from lanhaven.server.app import App, Router, refusal
-from lanhaven.server.build import build
+from lanhaven.server.build import build, sockets_folder
 from lanhaven.server.keys import KeyStore, check_bind
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.logs import configure, log_events
@@ -53,7 +54,10 @@ class ServerInfo:
 def serve_until_stopped(settings: Settings, on_ready: Callable[[ServerInfo], None]) -> int:
     """See `lanhaven.server.run`."""
     configure(settings.log_level, settings.log_format, settings.state_dir)
-    listener.run(_serve(settings, on_ready, time.monotonic()))
+    try:
+        listener.run(_serve(settings, on_ready, time.monotonic()))
+    finally:
+        shutil.rmtree(sockets_folder(settings), ignore_errors=True)
     return 0
 
 
