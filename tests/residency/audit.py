@@ -102,7 +102,10 @@ def at_rest(pool: Pool, now: float, *, forced: bool = False) -> None:
             assert not resident.waiters, f"{resident} has a free slot and waiters"
         if resident.takes:
             siblings = [each for each in pool._books.of(resident.info.key) if each is not resident]
-            assert not any(each.instance_id is None for one in siblings for each in one.waiters), (resident, siblings)
+            assert not any(each.instance_id is None for one in siblings for each in (*one.waiters, *one.parked)), (
+                resident,
+                siblings,
+            )
             want = policy.Want(model_key=resident.info.key)
             served = policy.plan(pool._books.occupants(), want, policy.Limits(max_automatic=1, available_bytes=0), now)
             chosen = pool._books.server(resident.info.key, None)

@@ -218,6 +218,7 @@ async def test_an_unload_waits_for_running_requests(world: World) -> None:
     assert lease.broken is None
     lease.release()
     assert await unload is True
+    assert asyncio.get_running_loop().time() == pytest.approx(21.5)
     assert world.provider.ended == ["a"]
     assert world.names("model_unload_start", "model_unload_complete") == [
         "model_unload_start a",
@@ -248,6 +249,21 @@ async def test_force_does_not_wait(world: World) -> None:
     assert await gentle
     assert asyncio.get_running_loop().time() - began == pytest.approx(1.5)
     assert isinstance(lease.broken, ModelUnloaded)
+
+
+async def test_another_instance_takes_those_who_wait_for_one_that_leaves(world: World) -> None:
+    world.provider.slots = 1
+    leaving = await world.lease(A)
+    unload = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(1)
+    unnamed, named = asyncio.create_task(world.use(A)), asyncio.create_task(world.use(A, instance_id="a"))
+    await asyncio.sleep(1)
+    await world.pool.load(A, instance_id="other", config=LoadConfig(context_length=1))
+    assert await unnamed == "other"
+    assert not named.done(), "the name is still somebody's"
+    leaving.release()
+    assert await named == "other", "the name is the model's own, so any instance will do"
+    await unload
 
 
 async def test_unloading_what_is_not_there(world: World) -> None:

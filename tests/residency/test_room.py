@@ -140,6 +140,23 @@ async def test_a_hold_ends_when_the_waiting_model_gives_up(world: World) -> None
     second.release()
 
 
+async def test_a_held_instance_takes_no_work_from_others(anyio_backend: object) -> None:
+    world = small(max_automatic=1)
+    world.provider.slots = 1
+    held = await world.lease(A)
+    await world.pool.load(A, config=LoadConfig(context_length=1))
+    other = await world.lease(A)
+    newcomer = asyncio.create_task(world.use(B))
+    await asyncio.sleep(11)
+    waiting = asyncio.create_task(world.use(A))
+    await asyncio.sleep(1)
+    held.release()
+    assert await newcomer == "b"
+    assert not waiting.done()
+    other.release()
+    assert await waiting == "a:2"
+
+
 async def test_the_wait_for_room_is_an_instance_that_is_loading(world: World) -> None:
     async with await world.lease(A), await world.lease(B):
         task = asyncio.create_task(world.use(C))

@@ -116,7 +116,7 @@ class Placing:
 
     def _next_elsewhere(self, resident: Resident) -> Waiter | None:
         for other in self._books.of(resident.info.key):
-            if other is not resident and (waiter := other.next_waiter(unnamed=True)) is not None:
+            if other is not resident and (waiter := other.next_unnamed()) is not None:
                 self.stop_unwanted(other)
                 return waiter
         return None

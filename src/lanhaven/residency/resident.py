@@ -256,16 +256,13 @@ class Resident:
             each.resident = None
         return everyone
 
-    def next_waiter(self, *, unnamed: bool = False) -> Waiter | None:
-        """The oldest who still waits (among those who named no instance), taken off the queue."""
-        for each in [each for each in self.waiters if not each.open]:
-            self.waiters.remove(each)  # cancelled; it still tells the pool where it waited
-        for each in self.waiters:
-            if not unnamed or each.instance_id is None:
-                self.waiters.remove(each)
-                each.resident = None
-                return each
-        return None
+    def next_waiter(self) -> Waiter | None:
+        """The oldest who still waits for this instance, taken off the queue."""
+        return _take(self.waiters, lambda _waiter: True)
+
+    def next_unnamed(self) -> Waiter | None:
+        """The oldest whom another instance may serve as well, taken off the queue."""
+        return _take(self.waiters, _unnamed) or _take(self.parked, _unnamed)
 
     def hold(self, held: bool) -> None:
         """Held, it takes no new requests, so that it becomes idle; those who came meanwhile are served afterwards."""
@@ -342,3 +339,18 @@ class Resident:
         said = (("automatic", self.automatic), ("pinned", self.pinned), ("held", self.held))
         marks = "".join(f" {mark}" for mark, true in said if true)
         return f"Resident({self.instance_id} {self.phase}{marks} leases={len(self.leases)} waiting={self.waiting})"
+
+
+def _unnamed(waiter: Waiter) -> bool:
+    return waiter.instance_id is None
+
+
+def _take(queue: deque[Waiter], fits: Callable[[Waiter], bool]) -> Waiter | None:
+    for each in [each for each in queue if not each.open]:
+        queue.remove(each)  # cancelled; it still tells the pool where it waited
+    for each in queue:
+        if fits(each):
+            queue.remove(each)
+            each.resident = None
+            return each
+    return None
