@@ -140,7 +140,7 @@ class LlamaCpp:
         self.name = context.name
         self._folder = context.run_dir
         self._defaults = read_defaults(context.options)
-        self._timers = replace(timers, terminate=self._defaults.stop_seconds)
+        self._timers = replace(timers, terminate=self._defaults.stop_seconds, **self._defaults.probes())
         self._unix_sockets = unix_sockets
         self._version = find_version()
         self._threads = physical_cores()

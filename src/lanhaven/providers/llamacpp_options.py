@@ -44,13 +44,28 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the provider uses where nobody says anything. `stop_seconds`: from SIGTERM to SIGKILL."""
+    """What the provider uses where nobody says anything. `stop_seconds`: from SIGTERM to SIGKILL.
+
+    probe_*: how often a child is asked whether it lives, for how long, and how often it may be silent (see Timers).
+    """
 
     context_length: int = 8192
     slots: int = 4
     cache_ram_mib: int = 256
     stop_seconds: float = 10.0
     threads: int | None = None
+    probe_every: float | None = None
+    probe_timeout: float | None = None
+    probe_misses: int | None = None
+
+    def probes(self) -> dict[str, Any]:
+        """Fields of Timers that were said."""
+        said = {
+            "probe_every": self.probe_every,
+            "probe_timeout": self.probe_timeout,
+            "probe_misses": self.probe_misses,
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
 def read_options(config: Mapping[str, Any]) -> Options:
@@ -125,6 +140,13 @@ def _seconds(key: str, value: Any) -> float:
     return float(value)
 
 
+def _some_seconds(key: str, value: Any) -> float:
+    """Longer than none: a clock that is asked without a pause is no clock."""
+    if _seconds(key, value) == 0:
+        raise _wrong(key, value, "more than 0 seconds")
+    return float(value)
+
+
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _wrong(key, value, "a text")
@@ -176,5 +198,8 @@ _PROVIDER_READERS: Mapping[str, tuple[str, Reader]] = MappingProxyType(
         "prompt_cache_mib": ("cache_ram_mib", _integer(0)),
         "engine_stop": ("stop_seconds", _seconds),
         "threads": ("threads", _integer(1)),
+        "probe_every": ("probe_every", _some_seconds),
+        "probe_timeout": ("probe_timeout", _some_seconds),
+        "probe_misses": ("probe_misses", _integer(1)),
     }
 )
