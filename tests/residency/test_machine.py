@@ -1,4 +1,4 @@
-"""Ten thousand steps of everything at once (LANHAVEN_TEST_STEPS=10000; fewer by default)."""
+"""Ten thousand steps of everything at once; LANHAVEN_TEST_STEPS sets another number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from tests.residency.machine import PoolMachine
 
 STEPS_PER_RUN = 80
-STEPS = int(os.environ.get("LANHAVEN_TEST_STEPS", "2000"))
+STEPS = int(os.environ.get("LANHAVEN_TEST_STEPS", "10000"))
 
 TestPool = PoolMachine.TestCase
 TestPool.settings = settings(

@@ -205,7 +205,7 @@ class Pool:
     ) -> LoadResult:
         """Load on order. InstanceConflict if `instance_id` exists; without one, an instance loaded alike is reused.
 
-        wait: seconds it may wait for room (default: the drain timeout). force: memory is not looked at. activated: said
+        wait: seconds it may wait for room (default: `room_wait`). force: memory is not looked at. activated: said
         in the event. When the last who waits for a load is cancelled, the load is stopped.
         """
         if automatic:
@@ -217,7 +217,7 @@ class Pool:
         )
         order = Order(spec=spec, instance_id=instance_id, activated=activated, since=self._clock())
         self._place(order)
-        await self._answered(order, self._settings.drain_timeout if wait is None else wait)
+        await self._answered(order, self._settings.room_wait if wait is None else wait)
         return order.result(self._clock())
 
     async def unload(self, instance_id: str, *, force: bool = False, reason: str = "request") -> bool:

@@ -12,7 +12,8 @@ class PoolSettings:
     max_automatic: how many instances loaded because a request asked may be in memory at once, those loading counted.
     queue_depth: how many requests may wait for one instance (for a slot, or until it is loaded).
     idle_ttl: seconds without a request that end an automatic instance, if its load config is silent; 0 = never.
-    drain_timeout: how long an unload waits for running requests; also how long an explicit load waits for room.
+    drain_timeout: how long an unload waits for running requests.
+    room_wait: how long an explicit load waits for room, where its caller does not say.
     load_timeout, load_stall: longest load, and longest time within it without any progress.
     unload_timeout: how long a provider may take to end an instance before the books are closed over it.
     patience: how long a load waits for busy instances before these are held (take no new requests) in its favour.
@@ -23,6 +24,7 @@ class PoolSettings:
     queue_depth: int = 64
     idle_ttl: float = 0.0
     drain_timeout: float = 30.0
+    room_wait: float = 60.0
     load_timeout: float = 600.0
     load_stall: float = 300.0
     unload_timeout: float = 30.0
