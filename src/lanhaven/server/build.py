@@ -18,7 +18,7 @@ from lanhaven.providers.base import Provider, ProviderContext
 from lanhaven.providers.registry import create, provider_names
 from lanhaven.residency.pool import Pool
 from lanhaven.residency.settings import PoolSettings
-from lanhaven.server.memory import within_budget
+from lanhaven.server.memory import held_bytes, within_budget
 from lanhaven.server.services import Services
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
@@ -33,7 +33,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     path = models_path(settings)
     models = read(path)
     catalog = Catalog(models.entries, providers, default_model=models.default_model)
-    free = within_budget(settings.memory_budget, lambda: sum(each.size_bytes for each in pool.instances()))
+    free = within_budget(settings.memory_budget, lambda: held_bytes(pool.instances()))
     pool = Pool(
         providers=providers,
         bus=bus,

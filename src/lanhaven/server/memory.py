@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
+
+from lanhaven.types.models import Instance, InstanceState
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -26,6 +28,15 @@ def free_bytes(cgroup: Path = CGROUP) -> int:
         return min(machine, max(0, int(limit) - used + int(stat.get("inactive_file", "0"))))
     except (OSError, ValueError):
         return machine  # no cgroup v2 here
+
+
+def held_bytes(instances: Iterable[Instance]) -> int:
+    """Bytes that loaded instances hold.
+
+    What still loads, or waits for room, is not among them: the plan counts what it was promised, and would count twice.
+    """
+    held = (InstanceState.READY, InstanceState.DRAINING)
+    return sum(each.size_bytes for each in instances if each.state in held)
 
 
 def within_budget(
