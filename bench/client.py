@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -57,7 +58,9 @@ class Result:
         return 1e6 * self.cpu / max(1, self.chunks)
 
 
-def request_bytes(url: str, *, key: str, model: str, stream: bool, user: str | None = None, max_tokens: int = 64) -> bytes:
+def request_bytes(
+    url: str, *, key: str, model: str, stream: bool, user: str | None = None, max_tokens: int = 64
+) -> bytes:
     """A whole chat request."""
     parts = urlsplit(url)
     payload: dict[str, object] = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "temperature": 0}
@@ -130,16 +133,16 @@ async def closed_loop(url: str, request: bytes, *, count: int, clients: int, pid
     return result
 
 
-async def open_loop(url: str, request: bytes, *, rate: float, seconds: float, pids: tuple[int, ...]) -> dict[int, Result]:
+async def open_loop(
+    url: str, request: bytes, *, rate: float, seconds: float, pids: tuple[int, ...]
+) -> dict[int, Result]:
     """Requests at a fixed rate, whatever the answers do: a Result per status. A lost connection counts as status 0."""
     results: dict[int, Result] = {}
 
     async def one(start: float) -> None:
         client, code = Client(url), 0
-        try:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             code = await client.send(request)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
         client.close()
         results.setdefault(code, Result()).latencies.append(time.perf_counter() - start)
 

@@ -37,7 +37,8 @@ def models(path: Path, second: Path | None = None) -> str:
     """models.yaml with SmolLM2, and a second copy of it under another name."""
     entries = [("smol", path)] + ([("other", second)] if second else [])
     listed = "".join(
-        f"  - id: {name}\n    provider: llama_cpp\n    enabled: true\n    config: {{model_path: {json.dumps(str(file))}}}\n"
+        f"  - id: {name}\n    provider: llama_cpp\n    enabled: true\n"
+        f"    config: {{model_path: {json.dumps(str(file))}}}\n"
         for name, file in entries
     )
     return f"default_model: smol\nmax_loaded_models: 1\nmodels:\n{listed}"
@@ -89,7 +90,9 @@ def engine(bench: Bench) -> None:
     """Four streams through LanHaven against the same engine asked directly, in turns; a swap against a bare load."""
     model = packed("smollm2")
     copy = bench.folder / "other.gguf"
-    copy.hardlink_to(model) if copy.parent.stat().st_dev == model.stat().st_dev else copy.write_bytes(model.read_bytes())
+    copy.hardlink_to(model) if copy.parent.stat().st_dev == model.stat().st_dev else copy.write_bytes(
+        model.read_bytes()
+    )
     with ExitStack() as stack:
         port = free_port()
         bare = subprocess.Popen(
@@ -107,8 +110,12 @@ def engine(bench: Bench) -> None:
             rates["direct"].append(uvloop.run(tokens_per_second(direct_url, "none", 4)))
             rates["LanHaven"].append(uvloop.run(tokens_per_second(peer.url, KEY, 4)))
         ours, theirs = max(rates["LanHaven"]), max(rates["direct"])
-        bench.add("SmolLM2, 4 streams, tokens/s against the engine asked directly",
-                  f"{ours:.0f} of {theirs:.0f} ({ours / theirs:.3f})", "at least 0.97", ours / theirs >= 0.97)  # fmt: skip
+        bench.add(
+            "SmolLM2, 4 streams, tokens/s against the engine asked directly",
+            f"{ours:.0f} of {theirs:.0f} ({ours / theirs:.3f})",
+            "at least 0.97",
+            ours / theirs >= 0.97,
+        )
         swap(bench, peer)
 
 
@@ -132,7 +139,9 @@ def swap(bench: Bench, peer: Peer) -> None:
 
 def ask(peer: Peer, model: str) -> None:
     """One token."""
-    call(peer, "/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
+    call(
+        peer, "/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    )
 
 
 def unload_all(peer: Peer) -> None:

@@ -1,4 +1,5 @@
-"""The programs that are measured, each as real processes on loopback: LanHaven, nginx, LiteLLM, and the scripted upstream."""
+"""The programs that are measured, each as real processes on loopback: LanHaven, nginx, LiteLLM, and the scripted
+upstream."""
 
 from __future__ import annotations
 
@@ -115,7 +116,12 @@ def litellm(folder: Path, upstream_port: int, python: Path | None) -> Iterator[P
     model = {"model_name": "bench", "litellm_params": params}
     config.write_text(json.dumps({"model_list": [model], "litellm_settings": {"telemetry": False}}))
     command = [str(python.parent / "litellm"), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    quiet = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False"}
+    quiet = {
+        "LITELLM_MASTER_KEY": KEY,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_TELEMETRY": "False",
+    }
     with started(command, folder / "litellm.log", **quiet) as process:
         wait_for(f"http://127.0.0.1:{port}/health/liveliness", process, 120)
         yield Peer("LiteLLM", f"http://127.0.0.1:{port}/v1/chat/completions", (process.pid,))

@@ -1,9 +1,10 @@
-"""Measures LanHaven beside nginx and LiteLLM, one after the other on the same upstream in one run, and prints the table.
+"""Measures LanHaven beside nginx and LiteLLM, one after the other on the same upstream in one run, and prints the
+table.
 
     scripts/bench [--quick] [--only overhead,streams,overload,many,engine,process] [--litellm PYTHON] [--write]
 
-CPU is that of the proxy's processes. Each proxy is measured in turns, twice, and the better turn counts: noise only ever
-adds. `--write` puts the table into docs/performance.md.
+CPU is that of the proxy's processes. Each proxy is measured in turns, twice, and the better turn counts: noise only
+ever adds. `--write` puts the table into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -170,7 +171,8 @@ PARTS: dict[str, Callable[[Bench], None]] = {
 def table(rows: list[Row]) -> str:
     """Markdown, with the date and the machine."""
     memory = psutil.virtual_memory().total / 2**30
-    machine = f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+    machine = f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores, {memory:.0f} GiB"
+    machine += f", Python {platform.python_version()}"
     head = f"{datetime.now(UTC):%Y-%m-%d}, {machine}.\n\n| what | measured | goal | met |\n| --- | --- | --- | --- |\n"
     marks = {True: "yes", False: "**no**", None: ""}
     return head + "".join(f"| {row.what} | {row.figure} | {row.goal} | {marks[row.met]} |\n" for row in rows)
@@ -186,7 +188,9 @@ def write(rows: list[Row]) -> None:
 def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the load: for a look, not for figures to quote")
+    parser.add_argument(
+        "--quick", action="store_true", help="a fifth of the load: for a look, not for figures to quote"
+    )
     parser.add_argument("--only", default=",".join(PARTS), help="parts, by comma")
     parser.add_argument("--litellm", type=Path, default=None, help="python of an environment that has litellm[proxy]")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")

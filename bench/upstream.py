@@ -2,7 +2,8 @@
 
     python -m bench.upstream PORT [--tokens 64] [--interval-ms 0] [--slots N --service-ms 50]
 
-POST with "stream":true gets TOKENS chunks, a final one and [DONE]; else one JSON body; GET a model list. With an interval
+POST with "stream":true gets TOKENS chunks, a final one and [DONE]; else one JSON body; GET a model list. With an
+interval
 each chunk carries its number, the request's `user` field and the monotonic time it was sent, so that a client can tell
 lost, mixed and delayed tokens. With --slots at most N requests are worked on at once (SERVICE-MS each), the rest wait.
 """

@@ -24,10 +24,10 @@ from lanhaven.config import Settings, load_settings
 from lanhaven.dialects import all_dialects
 from lanhaven.engines.scripted import Seen
 from lanhaven.events import Failure, GatewayEvent, InferenceComplete, InferenceStart
+from lanhaven.keys.store import KeyStore
 from lanhaven.providers.mock import MockProvider
 from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.build import build
-from lanhaven.server.keys import KeyStore
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.listener import running
 from lanhaven.server.native import native_app
@@ -79,7 +79,7 @@ class House:
     async def until(self, condition: Any, seconds: float = 10) -> None:
         """Wait until `condition()` holds; it is looked at whenever something happened."""
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - conditions look at many things that have no event in common
                 await asyncio.sleep(0.002)
 
     async def chat(self, text: str = "hello", **fields: Any) -> httpx2.Response:

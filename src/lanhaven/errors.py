@@ -32,8 +32,8 @@ GatewayError
 │   └── UpstreamTimeout         504 upstream_timeout
 └── InternalError               500 internal_error: a defect of LanHaven itself
 
-Raisers know nothing of HTTP bodies: they give facts (a sentence, the field, numbers, the next step); each dialect encodes
-an error its own way. `status` and `code` are hints for those encoders, stable and documented in docs/errors.md.
+Raisers know nothing of HTTP bodies: they give facts (a sentence, the field, numbers, the next step); each dialect
+encodes an error its own way. `status` and `code` are hints for those encoders, stable and documented in docs/errors.md.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class InvalidRequest(ClientError):
 
 
 class InvalidModelFile(ClientError):
-    """A model file that is damaged, hostile, of another format, or not a regular file: facts hold reason, one fixed word."""
+    """A model file that is damaged, hostile, of another format, or not a regular file: facts hold reason, one fixed
+    word."""
 
     code = "invalid_model_file"
 

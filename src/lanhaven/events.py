@@ -1,7 +1,7 @@
 """What happened: the events, and the bus that carries them to whoever listens.
 
-Events are emitted in two places only, `residency/pool.py` and `gateway.py`. Metrics, the debug stream, the store and the
-dashboard subscribe; removing one of them changes nothing else. Events carry metadata, never prompts, answers or keys.
+Events are emitted in two places only, `residency/pool.py` and `gateway.py`. Metrics, the debug stream, the store and
+the dashboard subscribe; removing one changes nothing else. Events carry metadata, never prompts, answers or keys.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def utc_now() -> str:
     return iso(time.time_ns())
 
 
-# Not frozen: two are made for every request, and a frozen dataclass sets each field through a call (3 us against 1 us for
-# InferenceComplete, measured). Nobody changes one.
+# Not frozen: two are made for every request, and a frozen dataclass sets each field through a call (3 us against 1 us
+# for InferenceComplete, measured). Nobody changes one.
 @dataclass(slots=True, kw_only=True, eq=False)
 class GatewayEvent:
     """Something that happened. `name` is the event's name on the debug stream, `at` nanoseconds since the epoch."""

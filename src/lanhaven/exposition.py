@@ -1,8 +1,8 @@
 """Counters and histograms as Prometheus scrapes them.
 
-prometheus-client's own Histogram walks its buckets in Python under a lock for each observation, a tenth of what a request
-costs here (measured). These count by bisection in the one event loop there is, and become its metric families when somebody
-scrapes.
+prometheus-client's own Histogram walks its buckets in Python under a lock for each observation, a tenth of what a
+request costs here (measured). These count by bisection in the one event loop there is, and become its metric families
+when somebody scrapes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Family(Generic[Child]):
 
     def __init__(self, make: Callable[[], Child], name: str, help_text: str, *labels: str) -> None:
         self.name, self.help, self.label_names = name, help_text, labels
-        self._make = make
+        self._make: Callable[[], Child] = make
         self.children: dict[tuple[str, ...], Child] = {}
 
     def labels(self, *values: str) -> Child:

@@ -215,7 +215,9 @@ class Metrics:
             "p95ResponseTimeMs": round(_quantile(times, 0.95), 2),
             "inflightRequests": self.inflight,
             "cancelledRequests": self.cancelled,
-            "avgTokensPerSec": round(tokens.completion_tokens / self._tokens_seconds, 2) if self._tokens_seconds else 0.0,
+            "avgTokensPerSec": round(tokens.completion_tokens / self._tokens_seconds, 2)
+            if self._tokens_seconds
+            else 0.0,
             "totalTokensProcessed": tokens.total_tokens,
             "requestsWithTokenData": self._with_tokens,
             "tokenStats": {

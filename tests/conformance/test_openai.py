@@ -19,7 +19,10 @@ from tests.conformance.conftest import House
 QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
 PERSON = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 99},
+    },
     "required": ["name", "age"],
     "additionalProperties": False,
 }
@@ -57,7 +60,9 @@ def test_every_name_of_a_model_reaches_it(openai: OpenAI, name: str) -> None:
 
 @pytest.mark.req("S0-42", "S4-18")
 def test_a_stream_has_openais_shape(openai: OpenAI) -> None:
-    chunks = list(openai.chat.completions.create(model="smollm2", messages=QUESTION, temperature=0, max_tokens=16, stream=True))
+    chunks = list(
+        openai.chat.completions.create(model="smollm2", messages=QUESTION, temperature=0, max_tokens=16, stream=True)
+    )
     first = chunks[0]
     assert first.object == "chat.completion.chunk"
     assert first.choices[0].delta.role == "assistant"
@@ -251,7 +256,9 @@ def test_embeddings_as_lists_and_as_base64_agree(openai: OpenAI, http: httpx2.Cl
     assert floats.data[0].object == "embedding"
     assert floats.usage.prompt_tokens == floats.usage.total_tokens > 0
     vector = floats.data[0].embedding
-    raw = http.post("/v1/embeddings", json={"model": "minilm", "input": "The sea is calm.", "encoding_format": "base64"})
+    raw = http.post(
+        "/v1/embeddings", json={"model": "minilm", "input": "The sea is calm.", "encoding_format": "base64"}
+    )
     packed = base64.b64decode(raw.json()["data"][0]["embedding"])
     assert struct.unpack(f"<{len(packed) // 4}f", packed) == pytest.approx(vector, abs=1e-6)
     default = openai.embeddings.create(model="minilm", input="The sea is calm.")
@@ -293,7 +300,10 @@ class TestErrors:
     """Every class of error that the SDK knows, and what it then does."""
 
     def test_wrong_key(self, house: House) -> None:
-        with house.openai(api_key="sk-wrong-0000000000000000") as client, pytest.raises(sdk.AuthenticationError) as caught:
+        with (
+            house.openai(api_key="sk-wrong-0000000000000000") as client,
+            pytest.raises(sdk.AuthenticationError) as caught,
+        ):
             client.models.list()
         assert caught.value.code == "invalid_api_key"
 

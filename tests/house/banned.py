@@ -17,11 +17,10 @@ BROAD_HANDLERS: Mapping[str, str] = MappingProxyType(
         "src/lanhaven/runfile.py": "removes the half-written note, then raises again",
         "src/lanhaven/server/app.py": "the last resort: a defect is logged and answered without its insides",
         "src/lanhaven/server/cycle.py": "the last resort: whatever the application raises, the client sees no trace",
-        "src/lanhaven/server/key_file.py": "removes the half-written file, then raises again",
+        "src/lanhaven/keys/key_file.py": "removes the half-written file, then raises again",
         "src/lanhaven/server/listener.py": "closes the sockets opened so far, then raises again",
         "src/lanhaven/server/shutdown.py": "one broken callback must not keep the others from hearing of the end",
         "src/lanhaven/server/sockets.py": "closes the socket, then raises again",
-        "src/lanhaven/upstream/pool.py": "closes the exchange that failed or was cancelled, then raises again",
     }
 )
 

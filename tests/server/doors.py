@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from lanhaven.server.keys import KeyStore
+from lanhaven.keys.store import KeyStore
 from lanhaven.server.security import Security, SecurityPolicy
 from tests.server.apps import answer
 from tests.server.raw import Reply

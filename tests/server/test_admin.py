@@ -64,7 +64,9 @@ FULL = {
 }
 
 
-@pytest.mark.req("S0-10", "S0-12", "S0-13", "S0-20", "S0-21", "S0-22", "S0-23", "S0-24", "S0-25", "S0-26", "S0-27", "S0-44")
+@pytest.mark.req(
+    "S0-10", "S0-12", "S0-13", "S0-20", "S0-21", "S0-22", "S0-23", "S0-24", "S0-25", "S0-26", "S0-27", "S0-44"
+)
 async def test_the_full_load_keeps_its_defaults_and_injects_them(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         body = (await house.http.post("/admin/models/load", json=FULL)).json()
@@ -141,7 +143,9 @@ async def test_loading_again_without_an_identifier_gives_what_is_there_or_a_seco
 async def test_unloading(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         await house.http.post("/admin/models/load", json={"modelKey": "alpha", "instanceId": "primary"})
-        body = (await house.http.post("/admin/models/unload", json={"modelKey": "alpha", "instanceId": "primary"})).json()
+        body = (
+            await house.http.post("/admin/models/unload", json={"modelKey": "alpha", "instanceId": "primary"})
+        ).json()
         assert (body["status"], body["modelKey"], body["instanceId"]) == ("unloaded", "alpha", "primary")
         assert isinstance(body["totalTimeMs"], int)
         assert body["message"].startswith("Model unloaded successfully via ")
@@ -193,7 +197,9 @@ async def test_activate_replaces_or_merges_defaults(tmp_path: Path) -> None:
             "topK": 7,
         }
         replace = {"modelKey": "alpha", "defaultInference": {"maxTokens": 5}}
-        assert (await house.http.post("/admin/models/activate", json=replace)).json()["defaultInference"] == {"maxTokens": 5}
+        assert (await house.http.post("/admin/models/activate", json=replace)).json()["defaultInference"] == {
+            "maxTokens": 5
+        }
 
 
 @pytest.mark.req("F-069")
@@ -246,7 +252,13 @@ async def test_a_missing_field_reads_as_it_always_did(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         reply = await house.http.post("/admin/models/load", json={})
         assert reply.json()["details"] == [
-            {"code": "invalid_type", "expected": "string", "received": "undefined", "path": ["modelKey"], "message": "Required"}
+            {
+                "code": "invalid_type",
+                "expected": "string",
+                "received": "undefined",
+                "path": ["modelKey"],
+                "message": "Required",
+            }
         ]
 
 

@@ -54,7 +54,9 @@ async def watching(house: House) -> AsyncIterator[Reader]:
         yield reader
 
 
-@pytest.mark.req("S0-48", "S0-49", "S0-50", "S0-51", "S0-52", "S0-53", "S0-54", "S0-58", "S1-28", "S1-29", "S1-30", "S0-x8")
+@pytest.mark.req(
+    "S0-48", "S0-49", "S0-50", "S0-51", "S0-52", "S0-53", "S0-54", "S0-58", "S1-28", "S1-29", "S1-30", "S0-x8"
+)
 async def test_the_life_of_a_model_is_seen(tmp_path: Path) -> None:
     async with serving(tmp_path) as house, watching(house) as reader:
         load = {"modelKey": "alpha", "instanceId": "primary", "loadConfig": {"contextLength": 8192}}
@@ -169,7 +171,8 @@ async def test_metrics(tmp_path: Path) -> None:
 
 @pytest.mark.req("C6", "S0-65")
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "0s"), (59, "59s"), (3600.5, "1h"), (3605, "1h 5s"), (90061, "1d 1h 1m 1s"), (86400, "1d")]
+    ("seconds", "text"),
+    [(0.2, "0s"), (59, "59s"), (3600.5, "1h"), (3605, "1h 5s"), (90061, "1d 1h 1m 1s"), (86400, "1d")],
 )
 def test_uptime_is_written_without_zero_units(seconds: float, text: str) -> None:
     assert format_uptime(seconds) == text

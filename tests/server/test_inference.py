@@ -1,12 +1,10 @@
-"""Requests through the whole server: what passes, what is filled in, what happens when things break or people leave."""
+"""Requests through the whole server: what passes, what is filled in, what a broken upstream looks like."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,47 +15,11 @@ from lanhaven.events import (
     InferenceComplete,
     InferenceQueued,
     InferenceStart,
-    ModelLoadComplete,
-    ModelLoadStart,
-    ModelUnloadComplete,
 )
-from tests.serving import House, serving
+from tests.server.clients import frames, words
+from tests.serving import serving
 
 pytestmark = pytest.mark.anyio
-
-ASK = [{"role": "user", "content": "one two three four five six"}]
-
-
-def frames(text: str) -> list[str]:
-    return [line[6:] for line in text.splitlines() if line.startswith("data: ")]
-
-
-def words(text: str) -> str:
-    """The content of a stream, frame by frame."""
-    parts = [json.loads(frame) for frame in frames(text) if frame != "[DONE]"]
-    return "".join(choice["delta"].get("content") or "" for part in parts for choice in part.get("choices", ()))
-
-
-class Socket:
-    """A client on a raw socket, which can leave whenever it likes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def ask(cls, house: House, *, partial: bool = False, **fields: Any) -> Socket:
-        url = urlsplit(house.url)
-        body = json.dumps({"messages": ASK, **fields}).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
-        socket = cls(*await asyncio.open_connection(url.hostname, url.port))
-        socket.writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body))
-        socket.writer.write(body[: len(body) // 2] if partial else body)
-        await socket.writer.drain()
-        return socket
-
-    async def leave(self) -> None:
-        self.writer.close()
-        await self.writer.wait_closed()
 
 
 async def test_an_answer_passes_byte_for_byte(tmp_path: Path) -> None:
@@ -214,281 +176,6 @@ async def test_a_load_that_fails_after_comments_is_an_error_frame(tmp_path: Path
         assert json.loads(frames(reply.text)[-1])["error"]["code"] == "load_failed"
 
 
-@pytest.mark.req("F-061", "P3", "S4-17")
-async def test_fifty_requests_for_a_cold_model_load_it_once(tmp_path: Path) -> None:
-    async with serving(tmp_path) as house:
-        with house.mock.held("alpha"):
-            waiting = [asyncio.create_task(house.chat(f"request {number}")) for number in range(50)]
-            await house.until(lambda: len(house.named(InferenceQueued)) == 50)
-        replies = await asyncio.gather(*waiting)
-        assert {reply.status_code for reply in replies} == {200}
-        assert house.mock.loads["alpha"] == 1
-        for number, reply in enumerate(replies):
-            assert reply.json()["choices"][0]["message"]["content"].split()[-1] == str(number)
-
-
-@pytest.mark.req("F-003", "F-066")
-async def test_a_failed_load_fails_everyone_who_waits_with_the_same_words(tmp_path: Path) -> None:
-    async with serving(tmp_path) as house:
-        house.mock.fail_loads("alpha", LoadFailed("alpha could not be loaded: it is broken."))
-        with house.mock.held("alpha"):
-            waiting = [asyncio.create_task(house.chat()) for _ in range(20)]
-            other = asyncio.create_task(house.chat(model="beta"))
-            await house.until(lambda: len(house.named(InferenceQueued)) >= 20)
-        replies = await asyncio.gather(*waiting)
-        assert {reply.status_code for reply in replies} == {500}
-        assert len({reply.json()["error"]["message"] for reply in replies}) == 1
-        assert house.mock.loads["alpha"] == 1
-        assert (await other).status_code == 200
-
-
-@pytest.mark.req("F-063", "C17", "S4-10", "S4-22", "S4-24")
-async def test_the_third_model_waits_for_an_idle_one_and_no_stream_is_cut(tmp_path: Path) -> None:
-    async with serving(tmp_path) as house:
-        await house.chat(model="alpha")
-        await house.chat(model="beta")
-        for name in ("alpha", "beta"):
-            house.mock.server(name).script(Fault(answer="count", tokens=20, interval=0.02))
-        busy = [asyncio.create_task(house.chat(model=name, stream=True)) for name in ("alpha", "beta")]
-        await house.until(lambda: all(each.leases for each in house.services.pool.instances()))
-        third = await house.chat(model="gamma")
-        assert third.status_code == 200
-        for reply in await asyncio.gather(*busy):
-            assert words(reply.text).split() == [f"tok{number}" for number in range(20)]
-        evicted = [each for each in house.named(ModelUnloadComplete) if each.reason == "evicted"]
-        assert len(evicted) == 1
-        assert len(house.services.pool.instances()) == 2
-
-
-@pytest.mark.req("F-063", "P8")
-async def test_a_full_queue_refuses_at_once_and_a_long_wait_gives_up(tmp_path: Path) -> None:
-    models = "default_model: one\nmodels:\n  - {id: one, provider: mock, enabled: true, config: {slots: 1}}\n"
-    async with serving(tmp_path, models, queue_depth=1, queue_wait=0.1) as house:
-        await house.chat()
-        house.mock.server("one").script(Fault(do=Act.STALL, at=0))
-        stalled = await Socket.ask(house, stream=True)
-        await house.until(lambda: house.services.pool.instances()[0].leases == 1)
-        second = asyncio.create_task(house.chat())
-        await house.until(lambda: house.services.pool.instances()[0].waiting == 1)
-        third = await house.chat()
-        assert third.status_code == 429
-        assert third.json()["error"]["code"] == "queue_full"
-        assert int(third.headers["retry-after"]) >= 1
-        late = await second
-        assert late.status_code == 503
-        assert late.json()["error"]["code"] == "queue_timeout"
-        await stalled.leave()
-
-
-class TestLeaving:
-    """The client leaves: the upstream is let go within a second, in every phase (F-081)."""
-
-    @pytest.mark.req("F-081", "P2", "S1-41")
-    @pytest.mark.parametrize("stream", [True, False])
-    @pytest.mark.parametrize("at", [-1, 2])
-    async def test_while_the_engine_works(self, tmp_path: Path, stream: bool, at: int) -> None:
-        async with serving(tmp_path) as house:
-            await house.chat()
-            server = house.mock.server("alpha")
-            server.script(Fault(do=Act.STALL, at=at))
-            client = await Socket.ask(house, stream=stream)
-            await server.until(lambda: len(server.requests) == 2)
-            await client.leave()
-            await server.until(lambda: server.disconnects == 1)
-            await house.until(lambda: house.services.gateway.inflight == 0)
-            (failure,) = house.named(Failure)
-            assert (failure.cancelled, failure.status, failure.code) == (True, 499, "client_closed")
-            assert house.services.metrics.cancelled == 1
-
-    @pytest.mark.req("F-081")
-    async def test_in_the_middle_of_its_stream(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            await house.chat()
-            server = house.mock.server("alpha")
-            server.script(Fault(answer="count", tokens=10_000, interval=0.005))
-            client = await Socket.ask(house, stream=True, max_tokens=10_000)
-            await client.reader.readuntil(b"tok3")
-            await client.leave()
-            await server.until(lambda: server.disconnects == 1)
-
-    @pytest.mark.req("F-081", "F-067")
-    @pytest.mark.parametrize("stream", [True, False])
-    async def test_while_the_model_loads(self, tmp_path: Path, stream: bool) -> None:
-        async with serving(tmp_path) as house:
-            with house.mock.held("alpha"):
-                client = await Socket.ask(house, stream=stream)
-                await house.until(lambda: house.named(ModelLoadStart))
-                await client.leave()
-                await house.until(lambda: not house.services.pool.instances())
-            assert house.named(ModelLoadComplete) == []
-
-    @pytest.mark.req("F-067")
-    async def test_while_others_wait_for_the_same_load(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            with house.mock.held("alpha"):
-                leaving = await Socket.ask(house)
-                staying = asyncio.create_task(house.chat())
-                await house.until(lambda: len(house.named(InferenceQueued)) == 2)
-                await leaving.leave()
-                await house.until(lambda: house.named(Failure))
-            assert (await staying).status_code == 200
-            assert house.mock.loads["alpha"] == 1
-
-    @pytest.mark.req("F-081")
-    async def test_in_the_queue(self, tmp_path: Path) -> None:
-        models = "default_model: one\nmodels:\n  - {id: one, provider: mock, enabled: true, config: {slots: 1}}\n"
-        async with serving(tmp_path, models) as house:
-            await house.chat()
-            server = house.mock.server("one")
-            server.script(Fault(do=Act.STALL, at=0))
-            first = await Socket.ask(house, stream=True)
-            await house.until(lambda: house.services.pool.instances()[0].leases == 1)
-            queued = await Socket.ask(house)
-            await house.until(lambda: house.services.pool.instances()[0].waiting == 1)
-            await queued.leave()
-            await house.until(lambda: house.services.pool.instances()[0].waiting == 0)
-            assert len(server.requests) == 2, "the queued one never reached the engine"
-            await first.leave()
-
-    @pytest.mark.req("F-081")
-    async def test_while_its_body_is_on_its_way(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            client = await Socket.ask(house, partial=True)
-            await client.leave()
-            assert (await house.chat()).status_code == 200
-            assert len(house.named(InferenceStart)) == 1, "it was never accepted"
-
-    @pytest.mark.req("F-082")
-    async def test_half_closing_counts_as_leaving(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            await house.chat()
-            server = house.mock.server("alpha")
-            server.script(Fault(do=Act.STALL, at=1))
-            client = await Socket.ask(house, stream=True)
-            await server.until(lambda: len(server.requests) == 2)
-            client.writer.write_eof()
-            await server.until(lambda: server.disconnects == 1)
-            await client.leave()
-
-    @pytest.mark.req("F-091")
-    async def test_three_hundred_times_leaves_nothing_behind(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            await house.chat()
-            server = house.mock.server("alpha")
-            for _ in range(300):
-                server.script(Fault(answer="count", tokens=1000, interval=0.01))
-                client = await Socket.ask(house, stream=True, max_tokens=1000)
-                await client.reader.readuntil(b"tok0")
-                await client.leave()
-            await house.until(lambda: house.services.gateway.inflight == 0)
-            await server.until(lambda: server.open <= 8)
-            assert house.services.client.active == 0
-            assert house.services.metrics.cancelled == 300
-
-
-class TestCrashing:
-    """The engine ends under its requests."""
-
-    @pytest.mark.req("F-001", "P7")
-    async def test_in_mid_stream(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            await house.chat()
-            await house.chat(model="beta")
-            house.mock.server("alpha").script(Fault(do=Act.CRASH, at=3, interval=0.02))
-            reply = await house.chat("one two three four five six", model="alpha", stream=True)
-            seen = frames(reply.text)
-            assert json.loads(seen[-1])["error"]["code"] == "engine_crashed"
-            assert words("\n".join(f"data: {frame}" for frame in seen[:-1])).split() == ["one", "two", "three"]
-            assert [each.model_key for each in house.services.pool.instances()] == ["beta"]
-            assert (await house.chat(model="alpha")).status_code == 200
-            assert house.mock.loads["alpha"] == 2
-
-    @pytest.mark.req("F-002")
-    async def test_before_the_answer(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            await house.chat()
-            house.mock.server("alpha").script(Fault(do=Act.CRASH, at=-1))
-            reply = await house.chat()
-            assert reply.status_code == 502
-            assert reply.json()["error"]["code"] == "engine_crashed"
-            assert reply.headers["x-should-retry"] == "true"
-
-    async def test_between_requests_nobody_notices(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            await house.chat()
-            house.mock.crash("alpha")
-            assert (await house.chat()).status_code == 200
-            assert house.mock.loads["alpha"] == 2
-
-    @pytest.mark.req("F-004", "P13")
-    async def test_again_and_again_stops_trying(self, tmp_path: Path) -> None:
-        async with serving(tmp_path) as house:
-            house.mock.fail_loads("alpha", LoadFailed("alpha could not be loaded: broken."))
-            for _ in range(3):
-                assert (await house.chat()).status_code == 500
-            refused = await house.chat()
-            assert refused.status_code == 503
-            assert int(refused.headers["retry-after"]) > 1
-            assert house.mock.loads["alpha"] == 3
-
-
-@pytest.mark.req("F-064", "P4")
-async def test_unload_waits_for_the_stream(tmp_path: Path) -> None:
-    async with serving(tmp_path) as house:
-        await house.chat()
-        house.mock.server("alpha").script(Fault(answer="count", tokens=10, interval=0.02))
-        stream = asyncio.create_task(house.chat(stream=True))
-        await house.until(lambda: house.services.pool.instances()[0].leases == 1)
-        gone = await house.http.post("/admin/models/unload", json={"modelKey": "alpha"})
-        assert gone.status_code == 200
-        assert words((await stream).text).split()[-1] == "tok9"
-
-
-@pytest.mark.req("F-064")
-@pytest.mark.parametrize("force", [True, False])
-async def test_unload_that_does_not_wait_ends_the_stream_with_its_reason(tmp_path: Path, force: bool) -> None:
-    async with serving(tmp_path, drain_timeout=0.2) as house:
-        await house.chat()
-        house.mock.server("alpha").script(Fault(do=Act.STALL, at=2))
-        stream = asyncio.create_task(house.chat("one two three four", stream=True))
-        await house.until(lambda: house.services.pool.instances()[0].leases == 1)
-        await house.http.post("/admin/models/unload", json={"modelKey": "alpha", "force": force})
-        assert json.loads(frames((await stream).text)[-1])["error"]["code"] == "model_unloaded"
-        assert house.services.pool.instances() == []
-
-
-@pytest.mark.req("F-181", "P11")
-async def test_going_down_lets_streams_finish_and_takes_nothing_new(tmp_path: Path) -> None:
-    async with serving(tmp_path) as house:
-        await house.chat()
-        house.mock.server("alpha").script(Fault(answer="count", tokens=10, interval=0.02))
-        stream = asyncio.create_task(house.chat(stream=True))
-        await house.until(lambda: house.services.pool.instances()[0].leases == 1)
-        house.shutdown.begin("test")
-        assert words((await stream).text).split()[-1] == "tok9"
-
-
-@pytest.mark.req("F-181", "P11")
-async def test_what_cannot_finish_is_told_why(tmp_path: Path) -> None:
-    from lanhaven.gateway import SHUTDOWN
-
-    async with serving(tmp_path) as house:
-        await house.chat()
-        house.mock.server("alpha").script(Fault(do=Act.STALL, at=1), Fault(do=Act.STALL, at=-1))
-        stream = asyncio.create_task(house.chat("one two three", stream=True))
-        await house.until(lambda: house.services.pool.instances()[0].leases == 1)
-        whole = asyncio.create_task(house.chat())
-        await house.until(lambda: house.services.pool.instances()[0].leases == 2)
-        with house.mock.held("beta"):
-            loading = asyncio.create_task(house.chat(model="beta"))
-            await house.until(lambda: house.named(InferenceQueued)[-1].model_key == "beta")
-            house.services.gateway.abort_all(SHUTDOWN)
-            assert json.loads(frames((await stream).text)[-1])["error"]["code"] == "server_shutdown"
-            for reply in (await whole, await loading):
-                assert reply.status_code == 503
-                assert reply.json()["error"]["code"] == "server_shutdown"
-
-
 @pytest.mark.req("F-046")
 @pytest.mark.parametrize("usage", [{}, {"prompt_tokens": -5, "completion_tokens": 2**63}])
 async def test_nonsense_in_usage_spoils_no_metric(tmp_path: Path, usage: dict[str, int]) -> None:
@@ -530,7 +217,9 @@ async def test_no_engine_ever_sees_a_remote_image(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         for url in ("http://127.0.0.1:1/x.png", "https://example.org/x.png", "file:///etc/passwd", "FTP://x"):
             part = {"type": "image_url", "image_url": {"url": url}}
-            reply = await house.http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": [part]}]})
+            reply = await house.http.post(
+                "/v1/chat/completions", json={"messages": [{"role": "user", "content": [part]}]}
+            )
             assert reply.status_code == 400
         assert house.named(InferenceStart) == []
 
@@ -551,7 +240,9 @@ async def test_prompts_answers_and_keys_are_in_no_event_metric_or_error(tmp_path
         await house.chat("canary-prompt", user="canary-user")
         house.mock.server("alpha").script(Fault(do=Act.ERROR, at=0))
         await house.chat("canary-prompt", stream=True)
-        pages = [await house.http.get(path) for path in ("/debug/status", "/debug/metrics", "/debug/events", "/metrics")]
+        pages = [
+            await house.http.get(path) for path in ("/debug/status", "/debug/metrics", "/debug/events", "/metrics")
+        ]
         told = "".join(page.text for page in pages) + "".join(map(repr, house.events))
         assert "canary" not in told
 
@@ -577,5 +268,3 @@ async def test_a_model_that_cannot_run_says_why(tmp_path: Path) -> None:
         reply = await house.chat(model="lost")
         assert reply.status_code == 503
         assert "nonsense" in reply.json()["error"]["message"]
-
-

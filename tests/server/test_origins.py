@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lanhaven.keys.store import KeyScope, KeyStore
 from lanhaven.server.hosts import HostNames
-from lanhaven.server.keys import KeyScope, KeyStore
 from lanhaven.server.listener import running
 from lanhaven.server.security import Security, SecurityPolicy
 from tests.server.apps import Recorder

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from lanhaven.errors import GatewayError
+from lanhaven.keys.store import KeyScope, KeyStore, digest_of
 from lanhaven.server.addresses import (
     Gate,
 )
 from lanhaven.server.attempts import TooManyAttempts, WrongKeys
-from lanhaven.server.keys import KeyScope, KeyStore, digest_of
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.listener import running
 from lanhaven.server.security import Security, SecurityPolicy

@@ -75,7 +75,8 @@ def model_files(file: ModelsFile) -> Iterator[Check]:
 
 def keys(settings: Settings) -> Iterator[Check]:
     """Whether strangers could come in."""
-    from lanhaven.server.keys import KeyStore, UnsafeBind, check_bind
+    from lanhaven.keys.exposure import UnsafeBind, check_bind
+    from lanhaven.keys.store import KeyStore
 
     listening = ", ".join(f"{host}:{number}" for host, number in settings.listeners())
     try:

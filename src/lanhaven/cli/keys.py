@@ -12,7 +12,7 @@ from lanhaven.cli.failure import CliError, Exit
 from lanhaven.cli.output import Column
 
 if TYPE_CHECKING:
-    from lanhaven.server.keys import KeyStore
+    from lanhaven.keys.store import KeyStore
 
 Name = Annotated[str, typer.Argument(help="Name of the key: a person, a machine or an app.")]
 
@@ -42,7 +42,7 @@ def add(
     json: Json = False,
 ) -> None:
     """Make a key. It is written to stdout, this once."""
-    from lanhaven.server.keys import ALL_SCOPES, KeyScope
+    from lanhaven.keys.store import ALL_SCOPES, KeyScope
 
     known = {each.value: each for each in KeyScope}
     wrong = [each for each in scope or () if each not in known]
@@ -100,6 +100,6 @@ def _tell(name: str, secret: str, *, json: bool) -> None:
 
 def _store() -> KeyStore:
     from lanhaven.config import load_settings
-    from lanhaven.server.keys import KeyStore
+    from lanhaven.keys.store import KeyStore
 
     return KeyStore.from_settings(load_settings())

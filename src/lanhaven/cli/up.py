@@ -84,7 +84,7 @@ def up(
 
 def _key_for_lan(settings: Settings) -> str | None:
     """`--lan` without any key: make one. Whoever opened the server to all wanted none."""
-    from lanhaven.server.keys import KeyStore
+    from lanhaven.keys.store import KeyStore
 
     if not settings.lan or settings.open_to_all:
         return None

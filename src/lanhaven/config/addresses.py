@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
@@ -102,6 +102,14 @@ def base_url(text: str) -> str:
         raise ValueError("an address must not hold a user name or password: put the key into the provider's api_key")
     _ = parts.port  # ValueError where it is out of range
     return text.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def is_loopback_host(name: str) -> bool:
+    """Whether listening on this address or name serves this machine only. What is not plainly loopback is not."""
+    try:
+        return bool(ip_address(name.partition("%")[0]).is_loopback)
+    except ValueError:
+        return name.lower() == "localhost"
 
 
 def _reason(entry: str, error: ValueError) -> str:

@@ -1,7 +1,7 @@
 """What all dialects share: the client's side of one call, and `respond`, the one place that streams, ends and fails.
 
-The client leaving needs no watcher here: the listener cancels the task that runs the call when its connection is lost, in
-every phase, and the `finally` blocks on the way out close the upstream and give the instance back.
+The client leaving needs no watcher here: the listener cancels the task that runs the call when its connection is
+lost, in every phase, and the `finally` blocks on the way out close the upstream and give the instance back.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Call:
     def expect_stream(self) -> None:
         """From now on a silence of `interval` seconds is filled with keep-alive frames.
 
-        The first one also sends the status line: a client that waits long for a load must not think us dead (and proxies
-        cut idle connections after 60 s). Until then a failure is still a plain error reply.
+        The first one also sends the status line: a client that waits long for a load must not think us dead (and
+        proxies cut idle connections after 60 s). Until then a failure is still a plain error reply.
         """
         loop = asyncio.get_running_loop()
         self._last = loop.time()

@@ -168,4 +168,3 @@ async def relay_converted(call: Call, inference: Inference, exchange: Exchange) 
 async def relay_embeddings(shape: Embeddings, call: Call, inference: Inference, exchange: Exchange) -> None:
     """Embeddings cut to the asked dimensions."""
     await call.reply(200, shape.apply(await exchange.body()))
-

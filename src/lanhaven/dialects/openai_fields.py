@@ -19,8 +19,8 @@ MAX_STRING = 8 << 20
 # Routing, credentials, files and slots of an engine are not a client's business (F-128).
 FORBIDDEN = frozenset(
     {
-        "api_base", "base_url", "url", "headers", "extra_body", "extra_headers", "prompt_embeds", "lora", "lora_adapters",
-        "slot_id", "id_slot", "chat_template", "slot_save_path", "media_path", "n_keep_alive",
+        "api_base", "base_url", "url", "headers", "extra_body", "extra_headers", "prompt_embeds", "lora",
+        "lora_adapters", "slot_id", "id_slot", "chat_template", "slot_save_path", "media_path", "n_keep_alive",
     }
 )  # fmt: skip
 
@@ -148,7 +148,8 @@ def _check_parts(parts: list[Any], index: int) -> None:
 
 
 def _check_source(source: Any, param: str) -> None:
-    """An engine would fetch a URL itself, from inside the LAN, and open file:// paths: only data URIs reach it (F-161)."""
+    """An engine would fetch a URL itself, from inside the LAN, and open file:// paths: only data URIs reach it
+    (F-161)."""
     url = source.get("url") if isinstance(source, dict) else source
     if isinstance(url, str) and not url.startswith("data:"):
         raise InvalidRequest("Remote images are disabled: send the image as a data: URI.", param=param, retry=False)

@@ -1,4 +1,5 @@
-"""The replies that an upstream words differently from OpenAI, put right: embeddings' dimensions, completions' logprobs."""
+"""The replies that an upstream words differently from OpenAI, put right: embeddings' dimensions, completions'
+logprobs."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ from lanhaven.types.models import Sampling
 
 STARTER = """\
 # The models that this server offers. docs/configuration.md explains every field; models.example.yaml shows them.
-# `lanhaven import PATH` adds entries. Edits by commands and by the dashboard keep your comments.
+# Commands that change this file (`lanhaven get`) keep your comments.
 #
 # - id: my-model                       the name that clients use
-#   provider: llama_cpp                llama_cpp, mlx, lmstudio, openai, ollama, command, mock
+#   provider: llama_cpp                llama_cpp (GGUF files), openai (other servers), mock
 #   config:
 #     model_path: ~/models/my-model.gguf
 

@@ -23,7 +23,7 @@ class ModelEntry:
     preload: bool = False
     load: LoadConfig = LoadConfig()
     sampling: Sampling = Sampling()
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)  # may hold a key
 
 
 @dataclass(frozen=True, slots=True)

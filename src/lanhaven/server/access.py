@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
-from lanhaven.server.key_file import KeyScope
+from lanhaven.keys.key_file import KeyScope
 
 REMEMBERED = 1024  # paths whose needs are cached
 

@@ -99,12 +99,6 @@ def reach(address: Ip) -> Reach:
     return next(kind for kind, networks in _REACHES if _within(true, networks))
 
 
-def is_loopback_host(host: str) -> bool:
-    """Whether listening on `host` (an address or a name) serves this machine only."""
-    address = parse(host)
-    return reach(address) is Reach.LOOPBACK if address is not None else host.lower() == "localhost"
-
-
 def interfaces() -> tuple[Interface, ...]:
     """The addresses of this machine with their prefixes, as they are now."""
     import psutil

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from lanhaven.errors import GatewayError, ModelNotFound
+from lanhaven.residency.pool import LoadResult
 from lanhaven.server.admin_types import (
     ActivateBody,
     LoadBody,
@@ -16,7 +17,6 @@ from lanhaven.server.admin_types import (
     load_config_json,
     sampling_json,
 )
-from lanhaven.residency.pool import LoadResult
 from lanhaven.server.services import Services
 from lanhaven.types.models import Instance, LoadConfig, ModelInfo
 

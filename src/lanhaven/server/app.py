@@ -128,7 +128,7 @@ class App:
             await self._native(scope, replay(body, receive), tracked)
         except GatewayError as error:
             await refuse(tracked, error)
-        except Exception:  # the last resort, as above
+        except Exception:  # noqa: BLE001 - the last resort, as above
             structlog.get_logger().exception("unhandled", request_id=request_id, path=scope["path"])
             if not started:
                 await refuse(tracked, InternalError(f"Internal error; the log knows more under {request_id}."))

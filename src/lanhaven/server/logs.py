@@ -33,7 +33,8 @@ Fields = MutableMapping[str, Any]
 
 
 def configure(level: str, form: str, state_dir: Path | None = None) -> None:
-    """Set logging up for the process. `form`: auto, json, text. With `state_dir`, logs/server.log is written as well."""
+    """Set logging up for the process. `form`: auto, json, text. With `state_dir`, logs/server.log is written as
+    well."""
     number = logging.getLevelNamesMapping()[level.upper()]
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if state_dir is not None:

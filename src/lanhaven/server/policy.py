@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from lanhaven.keys.exposure import exposure
 from lanhaven.server.addresses import Ip, Network, interfaces, networks_of
 from lanhaven.server.hosts import machine_names
-from lanhaven.server.keys import exposure
 
 if TYPE_CHECKING:
     from lanhaven.config import Settings

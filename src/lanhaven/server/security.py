@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from lanhaven.errors import Forbidden, GatewayError, InvalidRequest, Unauthorized, UnsupportedMediaType
+from lanhaven.keys.store import KeyInfo, KeyStore, digest_of
 from lanhaven.server.access import Access, AccessRules
 from lanhaven.server.addresses import Gate
 from lanhaven.server.attempts import WrongKeys
 from lanhaven.server.cors import Cors, is_own
 from lanhaven.server.hosts import HostNames
-from lanhaven.server.keys import KeyInfo, KeyStore, digest_of
 from lanhaven.server.policy import SecurityPolicy
 from lanhaven.server.proxies import client_behind
 from lanhaven.server.replies import SECURITY_HEADERS, Headers, error_body, new_request_id

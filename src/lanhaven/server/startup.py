@@ -20,13 +20,14 @@ from lanhaven.dialects import all_dialects
 from lanhaven.errors import GatewayError
 from lanhaven.events import utc_now
 from lanhaven.gateway import SHUTDOWN
+from lanhaven.keys.exposure import check_bind
+from lanhaven.keys.store import KeyStore
 from lanhaven.models_file import models_path
 from lanhaven.providers.base import Health
 from lanhaven.runfile import RunInfo, remove, write
 from lanhaven.server import listener
 from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.build import build, sockets_folder
-from lanhaven.server.keys import KeyStore, check_bind
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.logs import configure, log_events
 from lanhaven.server.native import native_app
@@ -173,7 +174,7 @@ def addresses(settings: Settings) -> list[Address]:
 
 def lan_url(address: Address) -> str | None:
     """How other machines reach a server that listens on every interface; None if it does not."""
-    if address.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+    if address.host not in ("0.0.0.0", "::"):
         return None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

@@ -96,15 +96,16 @@ class ModelInfo:
     sampling: Sampling = Sampling()  # this model's sampling profile
     pinned: bool = False
     preload: bool = False
-    config: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False)  # the provider's own settings from models.yaml
+    # The provider's own settings from models.yaml; they may hold a key, so nobody prints them.
+    config: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """Where an instance takes requests. It speaks OpenAI over HTTP/1.1.
 
-    Exactly one of `base_url` ("http://host:port" or "https://...", with an optional path prefix such as "/v1" NOT included)
-    and `socket` (path of a unix socket) is set. `prefix` is prepended to paths like "/v1/chat/completions".
+    Exactly one of `base_url` ("http://host:port" or "https://...", with an optional path prefix such as "/v1" NOT
+    included) and `socket` (path of a unix socket) is set. `prefix` is prepended to paths like "/v1/chat/completions".
     """
 
     model: str  # the model name to send
@@ -122,7 +123,8 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A loaded (or loading) copy of a model: a snapshot for lists and replies. Times are seconds on the monotonic clock."""
+    """A loaded (or loading) copy of a model: a snapshot for lists and replies. Times are seconds on the monotonic
+    clock."""
 
     instance_id: str
     model_key: str

@@ -14,16 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanhaven.errors import GatewayError, InvalidRequest, NotFound
-from lanhaven.events import utc_now
-from lanhaven.server import key_file
-from lanhaven.server.addresses import is_loopback_host
-from lanhaven.server.key_file import ALL_SCOPES, KeyFileError, KeyInfo, KeyScope
+from lanhaven.errors import InvalidRequest, NotFound
+from lanhaven.keys import key_file
+from lanhaven.keys.key_file import ALL_SCOPES, KeyFileError, KeyInfo, KeyScope
 
 if TYPE_CHECKING:
     from lanhaven.config import Settings
 
-__all__ = ["ALL_SCOPES", "KeyFileError", "KeyInfo", "KeyScope", "KeyStore", "UnsafeBind", "check_bind", "weakness"]
+__all__ = ["ALL_SCOPES", "KeyFileError", "KeyInfo", "KeyScope", "KeyStore", "weakness"]
 
 log = logging.getLogger("lanhaven.keys")
 
@@ -38,12 +36,6 @@ SAMPLES = frozenset(
 SHORTEST_STRONG = 16
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
-
-
-class UnsafeBind(GatewayError):
-    """The server would be reachable by others without a strong key. Exit status 78; `hint` is the remedy."""
-
-    code = "unsafe_bind"
 
 
 class KeyStore:
@@ -205,43 +197,13 @@ def weakness(key: str) -> str | None:
     return "repeats too few characters" if len(set(key)) < 6 else None
 
 
-def check_bind(settings: Settings, keys: KeyStore) -> None:
-    """UnsafeBind if others than this machine could come in without a strong key (F-148); with open_to_all a warning."""
-    exposed = exposure(settings)
-    if exposed is None:
-        return
-    given = settings.api_key.get_secret_value() if settings.api_key else None
-    weak = weakness(given) if given else None
-    if weak is None and keys.required:
-        return
-    fault = f"the key in api_key (GATEWAY_API_KEY) {weak}" if weak else "there is no key"
-    if settings.open_to_all:
-        log.warning(
-            "OPEN TO ALL: %s, and %s. Everybody who can reach this machine can use and change it.", exposed, fault
-        )
-        return
-    raise UnsafeBind(
-        f"Refusing to start: {exposed}, but {fault}.",
-        hint="run `lanhaven up --lan`, which makes a key, or `lanhaven keys add NAME` first; "
-        "or listen on 127.0.0.1 only; open_to_all serves everybody without a key",
-    )
-
-
-def exposure(settings: Settings) -> str | None:
-    """How others than this machine can reach the server; None if they cannot."""
-    hosts = [host for host, _ in settings.listeners() if not is_loopback_host(host)]
-    if hosts:
-        return f"the server would listen on {', '.join(hosts)}"
-    return "trusted_proxies lets a proxy bring in others" if settings.trusted_proxies else None
-
-
 def _stamp(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _make(name: str, scopes: frozenset[KeyScope]) -> tuple[str, KeyInfo]:
     secret = MARK + secrets.token_urlsafe(32)
-    return secret, KeyInfo(name, scopes, digest_of(secret), prefix=secret[:SHOWN], created=utc_now())
+    return secret, KeyInfo(name, scopes, digest_of(secret), prefix=secret[:SHOWN], created=_stamp(datetime.now(UTC)))
 
 
 def _named(keys: tuple[KeyInfo, ...], name: str) -> KeyInfo:

@@ -14,7 +14,8 @@ import pytest
 
 from lanhaven.config import Settings
 from lanhaven.errors import InvalidRequest, NotFound
-from lanhaven.server.keys import ALL_SCOPES, KeyFileError, KeyScope, KeyStore, UnsafeBind, check_bind, weakness
+from lanhaven.keys.exposure import UnsafeBind, check_bind
+from lanhaven.keys.store import ALL_SCOPES, KeyFileError, KeyScope, KeyStore, weakness
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 STRONG = "k3y-0f-my-0wn-ch01ce"

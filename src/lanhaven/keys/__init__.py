@@ -1,0 +1,1 @@
+"""Named keys, kept as digests in one file that only its owner can read."""
