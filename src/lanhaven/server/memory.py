@@ -33,8 +33,7 @@ def free_bytes(cgroup: Path = CGROUP) -> int:
 def held_bytes(instances: Iterable[Instance]) -> int:
     """Bytes that loaded instances hold.
 
-    What still loads, or waits for room, is not among them: the plan for room counts what it was promised, and would count
-    it twice.
+    What still loads, or waits for room, is not among them: the plan for room counts it, and would count it twice.
     """
     held = (InstanceState.READY, InstanceState.DRAINING)
     return sum(each.size_bytes for each in instances if each.state in held)
