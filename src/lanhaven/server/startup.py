@@ -36,6 +36,8 @@ from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address, IfTaken
 
+UNFIT_TOLD = 10  # models that cannot run, in the banner
+
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
@@ -126,7 +128,7 @@ async def _announce(
     services: Services, where: tuple[Address, ...], on_ready: Callable[[ServerInfo], None], began: float
 ) -> None:
     """Load what is to be loaded at the start, then tell that the server is ready."""
-    problems = [*services.catalog.problems, *await preload(services)]
+    problems = [*services.catalog.problems, *unfit(services), *await preload(services)]
     settings = services.settings
     main = where[0]
     moved = settings.port if settings.port not in (0, main.port) else None
@@ -143,6 +145,14 @@ async def _announce(
             moved_from_port=moved,
         )
     )
+
+
+def unfit(services: Services) -> list[str]:
+    """The models that cannot run, each with its reason; of many the first ones."""
+    models = [each for each in services.catalog.models() if each.unavailable is not None]
+    told = [f"{each.key} cannot run: {each.unavailable}" for each in models[:UNFIT_TOLD]]
+    more = len(models) - len(told)
+    return [*told, f"{more} more cannot run: lanhaven ls"] if more else told
 
 
 async def preload(services: Services) -> list[str]:
