@@ -101,7 +101,7 @@ class Placing:
         if provider is None:
             raise ProviderUnavailable(f"No provider {info.provider} runs here, which model {info.key} needs")
         if info.unavailable is not None:
-            raise ProviderUnavailable(f"Model {info.key} cannot be loaded here: {info.unavailable}")
+            raise ProviderUnavailable(f"Model {info.key} cannot be loaded here: {info.unavailable}", retry=False)
         return provider
 
     def serve(self, resident: Resident) -> None:
