@@ -1,0 +1,185 @@
+"""Every code block of README.md and docs/ is run; those that are not are listed here with their reasons.
+
+Shell and console blocks run against a real server with real models, started as a user starts it; Python blocks as
+programs; YAML blocks are read by what reads them. Each document has a server and a home of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lanhaven.errors import InvalidRequest
+from tests.docs.blocks import Block, all_blocks, blocks_in
+from tests.docs.house import Home
+from tests.docs.shell import NEVER, Kind, commands, kind
+from tests.docs.yaml_blocks import check_yaml
+
+BLOCKS = all_blocks()
+RUN = [block for block in BLOCKS if block.reason is None]
+PROGRAMS = ("bash", "curl", "jq")
+
+# Blocks that no test runs: document -> reasons. A new one is added here on purpose or not at all.
+NOT_RUN: dict[str, list[str]] = {
+    "docs/cli.md": ["how a failure looks; it needs a model of 24 GB"],
+    "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
+    "docs/security.md": ["a piece of the configuration of nginx"],
+}
+
+
+# Documents whose server has scripted models.
+FLAGS = {"docs/mock.md": ("--provider", "mock")}
+LIVE = [block for block in RUN if block.language in ("sh", "console", "python")]
+
+
+class Homes:
+    """A home with a running server for the document that is read now."""
+
+    def __init__(self, folder: Path, models: dict[str, Path]) -> None:
+        self._folder, self._models = folder, models
+        self._open: dict[str, Home] = {}
+        self._closing = ExitStack()
+
+    def of(self, document: str) -> Home:
+        if document not in self._open:
+            self.close()
+            place = self._folder / str(len(list(self._folder.iterdir())))
+            place.mkdir()
+            home = Home(place, self._models).furnish()
+            self._closing.enter_context(home.serving(*FLAGS.get(document, ())))
+            self._open[document] = home
+        return self._open[document]
+
+    def close(self) -> None:
+        self._closing.close()
+        self._open.clear()
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, minilm: Path) -> Iterator[Homes]:
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"THE CODE BLOCKS OF THE DOCUMENTATION ARE NOT TESTED: {', '.join(missing)} not installed")
+    homes = Homes(tmp_path_factory.mktemp("d"), {"smollm2": smollm2, "minilm": minilm})
+    try:
+        yield homes
+    finally:
+        homes.close()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("block", LIVE, ids=str)
+def test_blocks_do_what_they_say(homes: Homes, block: Block) -> None:
+    home = homes.of(block.document)
+    home.shell(block.before)
+    match block.language:
+        case "sh":
+            home.shell(block.text)
+        case "console":
+            home.shell("".join(line[2:] for line in block.text.splitlines(keepends=True) if line.startswith("$ ")))
+        case _:
+            written = home.python(block.text)
+            assert written.strip() or "print(" not in block.text
+
+
+@pytest.mark.parametrize("block", [each for each in RUN if each.language in ("yaml", "json")], ids=str)
+def test_files_that_are_shown_are_taken(block: Block, tmp_path: Path, smollm2: Path) -> None:
+    if block.language == "json":
+        json.loads(block.text)
+    else:
+        check_yaml(block.text, Home(tmp_path, {"smollm2": smollm2}).furnish().path)
+
+
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    known = {"sh", "console", "python", "yaml", "json", "text"}
+    assert [str(block) for block in RUN if block.language not in known] == []
+
+
+def test_no_command_hides_in_a_block_of_text() -> None:
+    starts = ("lanhaven ", "./lanhaven", "curl ", "$ ", "pip ", "import ")
+    texts = [block for block in RUN if block.language == "text"]
+    assert [str(block) for block in texts if any(line.startswith(starts) for line in block.text.splitlines())] == []
+
+
+def test_what_is_not_run_is_known() -> None:
+    found: dict[str, list[str]] = {}
+    for block in BLOCKS:
+        if block.reason is not None:
+            found.setdefault(block.document, []).append(block.reason)
+    assert found == NOT_RUN
+
+
+def test_the_commands_that_are_not_run_stand_in_the_readme_only() -> None:
+    shell = [block for block in RUN if block.language in ("sh", "console")]
+    left_out = [(block.document, each) for block in shell for each in commands(block.text) if kind(each) is Kind.NEVER]
+    assert [document for document, _ in left_out] == ["README.md"] * len(NEVER)
+
+
+# The runner itself
+
+
+SAMPLE = """\
+```sh
+lanhaven ps     # a comment
+curl http://127.0.0.1:8002/x -d '{
+  "a": 1
+}'
+```
+
+<!-- not run: it needs
+a second machine -->
+<!-- before: lanhaven ls -->
+```yaml
+a: 1
+```
+"""
+
+
+def test_blocks_are_found_with_their_place_and_reason() -> None:
+    shell, yaml = blocks_in(SAMPLE, "x.md")
+    assert (str(shell), shell.reason) == ("x.md:1 sh", None)
+    assert (str(yaml), yaml.reason, yaml.before) == ("x.md:11 yaml", "it needs a second machine", "lanhaven ls")
+    assert [each.splitlines()[0] for each in commands(shell.text)] == [
+        "lanhaven ps     # a comment",
+        "curl http://127.0.0.1:8002/x -d '{",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("lanhaven ls | cut -f1", Kind.PLAIN),
+        ("id=$(lanhaven load smollm2)", Kind.PLAIN),
+        ("lanhaven up --lan", Kind.STARTING),
+        ("lanhaven watch --json | jq .", Kind.LASTING),
+        ("lanhaven ps --watch", Kind.LASTING),
+        ("lanhaven ps", Kind.PLAIN),
+        ("curl -N http://x/debug/stream", Kind.LASTING),
+        ("curl http://x/a-N", Kind.PLAIN),
+        ('lanhaven chat smollm2 -s "Be brief."', Kind.TALK),
+        ("lanhaven chat     # a talk", Kind.TALK),
+        ('lanhaven chat "Why is it so?"', Kind.PLAIN),
+        ("lanhaven chat smollm2 why", Kind.PLAIN),
+        ("lanhaven chat -p why", Kind.PLAIN),
+        ('cat x | lanhaven chat smollm2 "sum up"', Kind.PLAIN),
+        ("scripts/test        # all", Kind.NEVER),
+    ],
+)
+def test_kinds_of_commands(command: str, expected: Kind) -> None:
+    assert kind(command) is expected
+
+
+def test_a_block_that_ends_within_a_command_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="ends within"):
+        commands("echo 'x\n")
+
+
+@pytest.mark.parametrize("text", ["models:\n  - {id: a, provider: mock, config: {nonsense: 1}}\n", "prot: 1\n"])
+def test_yaml_that_nothing_takes_is_a_mistake(text: str, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, InvalidRequest), match=r"nonsense|neither"):
+        check_yaml(text, tmp_path)
