@@ -61,15 +61,23 @@ def test_requests_are_told_with_what_they_used(house: HouseProcess) -> None:
     assert len(ends) == len(set(ends))
 
 
-@pytest.mark.req("S0-57", "S0-30", "C8")
+@pytest.mark.req("S0-57", "S0-30", "C8", "C29")
 def test_a_failed_order_is_told(house: HouseProcess) -> None:
+    house.load(SMALL, instanceId="mine")
     with house.events() as events:
         reply = house.http.post("/admin/models/load", json={"modelKey": "invalid-model"})
-        told = events.until("error", operation="model_load")
+        unknown = events.until("error", modelKey="invalid-model")
+        taken = house.http.post(
+            "/admin/models/load", json={"modelKey": SMALL, "instanceId": "mine", "loadConfig": {"contextLength": 300}}
+        )
+        conflict = events.until("error", modelKey=SMALL)
     assert reply.status_code == 404
     assert reply.json()["error"] == "Model not found: invalid-model"
-    assert told["modelKey"] == "invalid-model"
-    assert "Model not found" in told["error"]
+    assert "Model not found" in unknown["error"]
+    assert taken.status_code == 409
+    assert conflict["status"] == 409
+    assert "mine" in conflict["error"]
+    assert unknown["operation"] == conflict["operation"] == "model_load"
 
 
 @pytest.mark.req("S0-61", "S0-63", "S0-x6", "S0-x7", "S0-59")

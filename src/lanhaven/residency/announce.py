@@ -12,6 +12,7 @@ from lanhaven.events import (
     ModelUnloadStart,
 )
 from lanhaven.residency.resident import Resident
+from lanhaven.types.models import ModelInfo
 
 
 def load_started(resident: Resident) -> ModelLoadStart:
@@ -51,6 +52,11 @@ def unload_completed(resident: Resident, seconds: float) -> ModelUnloadComplete:
     return ModelUnloadComplete(
         model_key=resident.info.key, instance_id=resident.instance_id, reason=resident.reason, seconds=seconds
     )
+
+
+def refused(operation: str, info: ModelInfo, error: GatewayError) -> Failure:
+    """An order that never got as far as an instance: the one it named, if it is there, goes on."""
+    return Failure(operation=operation, error=error.message, code=error.code, status=error.status, model_key=info.key)
 
 
 def failure(operation: str, resident: Resident, error: GatewayError, seconds: float = 0.0) -> Failure:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from lanhaven.errors import GatewayError
 from lanhaven.events import EventBus, InferenceQueued
 from lanhaven.providers.base import Loaded, Provider, Running
-from lanhaven.residency import policy, refusals
+from lanhaven.residency import announce, policy, refusals
 from lanhaven.residency.books import Books
 from lanhaven.residency.breaker import Breakers
 from lanhaven.residency.lease import Lease
@@ -216,7 +216,11 @@ class Pool:
             info=info, config=config.over(info.load), sampling=sampling, automatic=automatic, pinned=pinned, force=force
         )
         order = Order(spec=spec, instance_id=instance_id, activated=activated, since=self._clock())
-        self._place(order)
+        try:
+            self._place(order)
+        except GatewayError as error:
+            self._bus.emit(announce.refused("model_load", info, error))
+            raise
         await self._answered(order, self._settings.room_wait if wait is None else wait)
         return order.result(self._clock())
 
