@@ -227,6 +227,7 @@ class Terminal:
         self._descriptor = descriptor
         self._seen = ""
         self._position = 0
+        self._interrupted = False
 
     def until(self, text: str) -> str:
         """Everything up to now, once `text` has come after what the last call waited for."""
@@ -240,6 +241,7 @@ class Terminal:
         os.write(self._descriptor, text.encode())
 
     def interrupt(self) -> None:
+        self._interrupted = True
         self.process.send_signal(signal.SIGINT)
 
     def interrupt_until(self, text: str) -> None:
@@ -250,6 +252,10 @@ class Terminal:
                 self._read()
 
     def finish(self) -> Result:
+        """Until it has ended. A Ctrl-C is repeated where nothing follows: one that comes between Python's last look for
+        signals and its waiting in the system is not noticed before the next (CPython handles signals between bytecodes)."""
+        while self._interrupted and not select.select([self._descriptor], [], [], 1.0)[0]:
+            self.process.send_signal(signal.SIGINT)
         while self._read():
             pass
         return Result(self.process.wait(PATIENCE), self._seen.replace("\r\n", "\n"), "")

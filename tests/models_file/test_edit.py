@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanhaven.config import atomic
-from lanhaven.errors import InternalError, InvalidRequest, ModelNotFound
+from lanhaven.errors import InvalidRequest, ModelNotFound, StorageFull
 from lanhaven.models_file import Editor, create, edit, read
 from lanhaven.providers.base import ModelEntry
 from lanhaven.types.models import Sampling
@@ -237,7 +237,7 @@ def test_a_failing_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InternalError, match="No space left"), edit(path) as models:
+    with pytest.raises(StorageFull, match="No space left"), edit(path) as models:
         models.remove("small")
     assert path.read_text() == FILE
 
