@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
 from typing import Any
@@ -20,7 +19,6 @@ from lanhaven.events import (
     InferenceStart,
     ModelLoadComplete,
     ModelUnloadComplete,
-    iso,
 )
 from lanhaven.exposition import Registry
 from lanhaven.types.chat import Usage
@@ -28,36 +26,57 @@ from lanhaven.types.chat import Usage
 RING = 100
 
 
-@dataclass(slots=True)
 class Record:
-    """One request as the ring remembers it. status: pending, completed, failed or cancelled."""
+    """One request as the ring remembers it: the event that began it and the one that ended it."""
 
-    request_id: str
-    path: str
-    model: str | None
-    at: int  # nanoseconds since the epoch
-    status: str = "pending"
-    seconds: float | None = None
-    first_byte_seconds: float | None = None
-    usage: Usage | None = None
-    error: str | None = None
+    __slots__ = ("end", "start")
+
+    def __init__(self, start: InferenceStart) -> None:
+        self.start = start
+        self.end: InferenceComplete | Failure | None = None
+
+    @property
+    def status(self) -> str:
+        """pending, completed, failed or cancelled."""
+        match self.end:
+            case None:
+                return "pending"
+            case InferenceComplete():
+                return "completed"
+            case Failure(cancelled=cancelled):
+                return "cancelled" if cancelled else "failed"
+
+    @property
+    def model(self) -> str | None:
+        """The key of the model that answered; until then the name that was asked for."""
+        return self.end.model_key if isinstance(self.end, InferenceComplete) else self.start.model
+
+    @property
+    def request_id(self) -> str:
+        return self.start.request_id
+
+    @property
+    def at(self) -> int:
+        """When it was accepted: nanoseconds since the epoch."""
+        return self.start.at
 
     def as_json(self) -> dict[str, Any]:
         """S0-59: requestId, status, timeMs, timestamp, and what else is known."""
+        end = self.end
         body: dict[str, Any] = {
             "requestId": self.request_id,
             "status": self.status,
-            "timeMs": None if self.seconds is None else round(self.seconds * 1000),
-            "timestamp": iso(self.at),
-            "path": self.path,
+            "timeMs": None if end is None else round(end.seconds * 1000),
+            "timestamp": self.start.timestamp,
+            "path": self.start.path,
             "model": self.model,
         }
-        if self.first_byte_seconds is not None:
-            body["timeToFirstByteMs"] = round(self.first_byte_seconds * 1000)
-        if self.usage is not None:
-            body["tokenUsage"] = token_usage(self.usage)
-        if self.error is not None:
-            body["error"] = self.error
+        if isinstance(end, InferenceComplete):
+            body["timeToFirstByteMs"] = round(end.first_byte_seconds * 1000)
+            if end.usage.total_tokens:
+                body["tokenUsage"] = token_usage(end.usage)
+        elif end is not None and not end.cancelled:
+            body["error"] = end.error
         return body
 
 
@@ -144,24 +163,18 @@ class Metrics:
                 pass
 
     def _start(self, event: InferenceStart) -> None:
-        record = Record(event.request_id, event.path, event.model, event.at)
-        self._open[event.request_id] = record
+        record = self._open[event.request_id] = Record(event)
         self._ring.append(record)
 
     def _complete(self, event: InferenceComplete) -> None:
         self.completed += 1
-        record = self._open.pop(event.request_id)
-        record.status = "completed"
-        record.seconds = event.seconds
-        record.model = event.model_key
-        record.first_byte_seconds = event.first_byte_seconds
+        self._open.pop(event.request_id).end = event
         series = self._of(event.model_key, event.dialect)
         series.ok.value += 1
         series.seconds.observe(event.seconds)
         series.first.observe(event.first_byte_seconds)
         series.queue.observe(event.queue_seconds)
         if event.usage.total_tokens:
-            record.usage = event.usage
             self._count_tokens(event, series)
 
     def _count_tokens(self, event: InferenceComplete, series: _Series) -> None:
@@ -173,16 +186,12 @@ class Metrics:
         self._with_tokens += 1
 
     def _fail(self, event: Failure) -> None:
-        record = self._open.pop(event.request_id or "")
-        record.seconds = event.seconds
+        self._open.pop(event.request_id or "").end = event
         if event.cancelled:
             self.cancelled += 1
-            record.status = "cancelled"
         else:
             self.failed += 1
             self.errors += 1
-            record.status = "failed"
-            record.error = event.error
         self._families.requests.labels(event.model_key or "", event.dialect or "", event.code).value += 1
 
     def _of(self, model: str, dialect: str) -> _Series:
@@ -198,7 +207,7 @@ class Metrics:
 
     def performance(self) -> dict[str, Any]:
         """S0-63 and S0-x7: counts, percent, milliseconds."""
-        times = sorted(each.seconds * 1000 for each in self._ring if each.status == "completed" and each.seconds)
+        times = sorted(each.end.seconds * 1000 for each in self._ring if isinstance(each.end, InferenceComplete))
         ended = self.total - self.inflight
         tokens = self._tokens
         mean = self._with_tokens or 1
@@ -207,7 +216,7 @@ class Metrics:
             "totalErrors": self.errors,
             "errorRate": round(100 * self.errors / ended, 2) if ended else 0.0,
             "recentRequestCount": len(self._ring),
-            "completedRequestCount": sum(each.status == "completed" for each in self._ring),
+            "completedRequestCount": len(times),
             "avgResponseTimeMs": round(fmean(times), 2) if times else 0.0,
             "minResponseTimeMs": round(times[0], 2) if times else 0.0,
             "maxResponseTimeMs": round(times[-1], 2) if times else 0.0,
