@@ -19,6 +19,7 @@ from lanhaven.providers.registry import create, provider_names
 from lanhaven.residency.pool import Pool
 from lanhaven.residency.settings import PoolSettings
 from lanhaven.server.memory import held_bytes, within_budget
+from lanhaven.server.operations import Operations
 from lanhaven.server.services import Services
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
@@ -29,6 +30,8 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     bus = EventBus()
     metrics = Metrics()
     bus.listen(metrics.listen)
+    operations = Operations()
+    bus.listen(operations.listen)
     providers = make_providers(settings)
     path = models_path(settings)
     models = read(path)
@@ -60,6 +63,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         bus=bus,
         gateway=gateway,
         metrics=metrics,
+        operations=operations,
         clock=clock,
         started=clock(),
         available_memory=free,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Any
@@ -54,6 +55,7 @@ def debug_router(services: Services) -> APIRouter:
             "totalRequests": metrics.total,
             "totalErrors": metrics.errors,
             "draining": services.draining(),
+            "leftAlone": services.pool.breakers(),
         } | ({"status": STATUS[operation["type"]]} if operation else {})
 
     @router.get("/metrics")
@@ -192,17 +194,20 @@ def current_operation(services: Services) -> dict[str, Any] | None:
     for instance in services.pool.instances():
         if instance.state in (InstanceState.LOADING, InstanceState.DRAINING):
             kind = "model_load" if instance.state is InstanceState.LOADING else "model_unload"
-            return {"type": kind, "modelKey": instance.model_key, "instanceId": instance.instance_id,
-                    "progress": instance.progress, "stage": instance.stage}  # fmt: skip
+            about = {"type": kind, "modelKey": instance.model_key, "instanceId": instance.instance_id,
+                     "progress": instance.progress, "stage": instance.stage}  # fmt: skip
+            return about | since(services.operations.began(instance.instance_id))
     record = services.metrics.oldest_pending()
     if record is None:
         return None
-    return {
-        "type": "inference",
-        "modelKey": record.model,
-        "requestId": record.request_id,
-        "startedAt": iso(record.at),
-    }
+    return {"type": "inference", "modelKey": record.model, "requestId": record.request_id} | since(record.at)
+
+
+def since(began: int | None) -> dict[str, Any]:
+    """When, and how long ago by the wall clock: only shown, nothing is decided by it."""
+    if began is None:
+        return {"startedAt": None, "elapsedMs": None}
+    return {"startedAt": iso(began), "elapsedMs": max(0, time.time_ns() - began) // 10**6}
 
 
 def system_json(services: Services) -> dict[str, Any]:

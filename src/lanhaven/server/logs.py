@@ -9,11 +9,12 @@ import logging
 import logging.handlers
 import re
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 from lanhaven.events import (
     Failure,
@@ -27,36 +28,48 @@ from lanhaven.events import (
 LONGEST = 512
 FILES, FILE_BYTES = 5, 10 << 20
 SECRET = re.compile(r"(?i)\b(sk-[a-z0-9_-]{8,}|bearer\s+\S+|basic\s+\S+)")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x1b]")
+CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a line of the log is a line
 
 Fields = MutableMapping[str, Any]
 
 
 def configure(level: str, form: str, state_dir: Path | None = None) -> None:
-    """Set logging up for the process. `form`: auto, json, text. With `state_dir`, logs/server.log is written as
-    well."""
+    """Set logging up for the process. `form` of stderr: auto, json, text. With `state_dir`, logs/server.log as well.
+
+    What libraries log by way of the standard library is cleaned and written in the same form.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers[0].setFormatter(_formatter(_renderer(form)))
     if state_dir is not None:
         handlers.append(_file(state_dir / "logs"))
-    logging.basicConfig(level=number, format="%(message)s", handlers=handlers, force=True)
+    logging.basicConfig(level=number, handlers=handlers, force=True)
     for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
         logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
     structlog.configure(
-        processors=[
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            clean,
-            _renderer(form),
-        ],
+        processors=[*_chain(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
 
 
-def _renderer(form: str) -> Callable[[Any, str, Fields], str | bytes]:
+def _chain() -> tuple[Processor, ...]:
+    """What is done to each entry, whoever made it."""
+    return (
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        clean,
+    )
+
+
+def _formatter(renderer: Processor) -> logging.Formatter:
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_chain(), processors=last)
+
+
+def _renderer(form: str) -> Processor:
     if form == "text" or (form == "auto" and sys.stderr.isatty()):
         return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     return structlog.processors.JSONRenderer()
@@ -65,10 +78,14 @@ def _renderer(form: str) -> Callable[[Any, str, Fields], str | bytes]:
 def _file(folder: Path) -> logging.Handler:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return logging.handlers.RotatingFileHandler(folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES - 1)
+        handler = logging.handlers.RotatingFileHandler(
+            folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8"
+        )
     except OSError as error:
         logging.getLogger(__name__).warning("no log file: %s", error)
         return logging.NullHandler()
+    handler.setFormatter(_formatter(structlog.processors.JSONRenderer()))
+    return handler
 
 
 def clean(logger: Any, method: str, fields: Fields) -> Fields:
@@ -81,11 +98,37 @@ def clean(logger: Any, method: str, fields: Fields) -> Fields:
     return fields
 
 
+def log_requests(event: GatewayEvent) -> None:
+    """A listener of the bus for the level debug (S1-43): when requests come and how long they take."""
+    match event:
+        case InferenceStart():
+            structlog.get_logger().debug(
+                "request", request_id=event.request_id, path=event.path, model=event.model, client=event.client
+            )
+        case InferenceComplete():
+            structlog.get_logger().debug(
+                "answered",
+                request_id=event.request_id,
+                model=event.model_key,
+                instance=event.instance_id,
+                streamed=event.streamed,
+                queue_ms=round(event.queue_seconds * 1000),
+                first_byte_ms=round(event.first_byte_seconds * 1000),
+                total_ms=round(event.seconds * 1000),
+            )
+        case Failure() if event.request_id is not None:
+            structlog.get_logger().debug(
+                "not_answered", request_id=event.request_id, code=event.code, total_ms=round(event.seconds * 1000)
+            )
+        case _:
+            pass
+
+
 def log_events(event: GatewayEvent) -> None:
     """A listener of the bus: loads, unloads and failures, without what was asked or answered."""
     match event:
         case InferenceStart() | InferenceComplete():
-            return  # on the path of every request: /debug/events tells them
+            return  # on the path of every request: /debug/events tells them, and the level debug
         case ModelLoadComplete():
             structlog.get_logger().info(
                 "model_loaded", model=event.model_key, instance=event.instance_id, seconds=round(event.seconds, 2)

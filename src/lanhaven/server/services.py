@@ -13,6 +13,7 @@ from lanhaven.gateway import Gateway
 from lanhaven.metrics import Metrics
 from lanhaven.providers.base import Health, Provider
 from lanhaven.residency.pool import Pool
+from lanhaven.server.operations import Operations
 from lanhaven.upstream.pool import UpstreamClient
 
 
@@ -28,6 +29,7 @@ class Services:
     bus: EventBus
     gateway: Gateway
     metrics: Metrics
+    operations: Operations
     clock: Callable[[], float]
     started: float
     available_memory: Callable[[], int]

@@ -29,7 +29,7 @@ from lanhaven.server import listener
 from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.build import build, sockets_folder
 from lanhaven.server.limits import ListenerLimits
-from lanhaven.server.logs import configure, log_events
+from lanhaven.server.logs import configure, log_events, log_requests
 from lanhaven.server.native import native_app
 from lanhaven.server.security import Security, SecurityPolicy
 from lanhaven.server.services import Services
@@ -68,6 +68,8 @@ async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], beg
     shutdown = Shutdown()
     services = build(settings, lambda: shutdown.draining)
     services.bus.listen(log_events)
+    if settings.log_level == "debug":
+        services.bus.listen(log_requests)
     try:
         keys = KeyStore.from_settings(settings)
         check_bind(settings, keys)
