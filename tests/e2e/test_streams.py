@@ -19,7 +19,7 @@ PROMPTS = (
 
 @pytest.mark.req("F-049", "F-090", "P1")
 def test_four_streams_say_what_each_says_alone(house: HouseProcess) -> None:
-    house.load(SMALL, loadConfig={"slots": 4}, defaultInference={"temperature": 0, "maxTokens": 24})
+    house.load(SMALL, loadConfig={"slots": 4}, defaultInference={"temperature": 0, "maxTokens": 16})
 
     def ask(prompt: str) -> str:
         with house.stream(prompt, cache_prompt=False) as stream:
