@@ -262,7 +262,7 @@ def settings(tmp_path: Path, **given: object) -> Settings:
     return Settings.model_validate({"config_dir": str(tmp_path), **given})
 
 
-@pytest.mark.req("F-148", "S3-19")
+@pytest.mark.req("F-148", "P16", "S3-19")
 @pytest.mark.parametrize(
     "given",
     [

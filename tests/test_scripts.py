@@ -246,6 +246,7 @@ def test_the_lock_of_a_developer_has_the_versions_of_the_server() -> None:
     assert _pins("requirements.lock").items() <= _pins("requirements-dev.lock").items()
 
 
+@pytest.mark.req("P28")
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_locked_package_has_hashes_and_no_address(name: str) -> None:
     text = (ROOT / name).read_text()

@@ -68,6 +68,7 @@ async def load(provider: LlamaCpp, path: Path, config: LoadConfig = SMALL, **set
     return await provider.load(model(provider, path, **settings), "tiny", config, observer), observer
 
 
+@pytest.mark.req("F-157")
 async def test_a_chat_over_the_instances_socket(make: Make, smollm2: Path) -> None:
     provider = make()
     loaded, observer = await load(provider, smollm2)
@@ -187,6 +188,7 @@ async def test_a_chat_template_of_the_entry_replaces_the_models(make: Make, smol
     assert reply["prompt"] == "<user>hi"
 
 
+@pytest.mark.req("F-157")
 async def test_over_tcp_where_there_are_no_unix_sockets(make: Make, smollm2: Path) -> None:
     loaded, _ = await load(make(unix_sockets=False), smollm2)
     assert loaded.upstream.socket is None

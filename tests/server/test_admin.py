@@ -309,7 +309,7 @@ async def test_refresh_reads_models_yaml_again(tmp_path: Path) -> None:
         assert "delta" in keys
 
 
-@pytest.mark.req("F-172")
+@pytest.mark.req("F-172", "P23")
 async def test_a_broken_models_yaml_changes_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         (tmp_path / "models.yaml").write_text("models: [{id: x, provider: mock, nonsense: 1}]\n")

@@ -44,6 +44,7 @@ async def test_addresses_are_for_callers_with_a_key(tmp_path: Path) -> None:
         assert "address" not in open_body.text
 
 
+@pytest.mark.req("P25")
 async def test_probes(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         assert (await house.http.get("/livez")).json() == {"status": "ok"}

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 # ---- under which name
 
 
-@pytest.mark.req("F-105", "F-149")
+@pytest.mark.req("F-105", "F-149", "P17")
 @pytest.mark.parametrize("path", ["/health", "/v1/models", "/debug/stream", "/favicon.ico", "/nothing"])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 # ---- keys
 
 
-@pytest.mark.req("S0-03", "S0-04", "S0-72", "F-141")
+@pytest.mark.req("S0-03", "S0-04", "S0-72", "F-141", "P15")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize(
     "path",

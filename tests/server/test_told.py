@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -89,6 +91,23 @@ def test_the_level_debug_tells_when_requests_come_and_how_long_they_take(tmp_pat
     assert 0 <= answered["queue_ms"] <= answered["first_byte_ms"] <= answered["total_ms"]
     assert lines["not_answered"]["code"] == "model_not_found"
     assert "canary" not in text
+
+
+@pytest.mark.req("P22")
+def test_the_log_file_is_bounded(tmp_path: Path) -> None:
+    program = """
+import logging, pathlib, sys, structlog
+from lanhaven.server import logs
+logs.configure("info", "json", pathlib.Path(sys.argv[1]))
+logging.getLogger().handlers[1].maxBytes = 2000
+for number in range(1000):
+    structlog.get_logger().info("event", number=number)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=True)
+    assert done.stderr.count(b"\n") == 1000
+    files = sorted((tmp_path / "logs").iterdir())
+    assert [each.name for each in files] == ["server.log", *(f"server.log.{number}" for number in range(1, 5))]
+    assert all(each.stat().st_size <= 2000 for each in files)
 
 
 @pytest.mark.req("S1-43")
