@@ -307,7 +307,7 @@ class PoolMachine(RuleBasedStateMachine):
         if self.loop.now == 0.0 and not self.requests and not self.orders:
             return
         audit.always(self.pool, self.provider, self.settings.max_automatic, forced=self.forced)
-        assert self.ledger.wrongs == []
+        assert self.ledger.wrongs == [], self.ledger.wrongs
         assert self.loop.failures == []
         for resident in self.pool._books:
             depth = self.settings.queue_depth
@@ -367,5 +367,5 @@ class PoolMachine(RuleBasedStateMachine):
         assert asyncio.all_tasks(self.loop) == set()
         assert all(len(each.ends) == 1 for each in self.requests if each.task and not each.task.cancelled())
         assert set(self.ledger.stage.values()) <= {"nothing"}
-        assert self.ledger.wrongs == []
+        assert self.ledger.wrongs == [], self.ledger.wrongs
         assert self.loop.failures == []

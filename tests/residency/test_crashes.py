@@ -171,6 +171,20 @@ async def test_a_revival_that_cannot_even_begin_loses_nothing(world: World) -> N
     assert [each.state for each in world.pool.instances()] == [InstanceState.FAILED]
 
 
+async def test_a_failed_instance_is_not_revived_while_another_serves(world: World) -> None:
+    world.provider.slots = 1
+    for number, name in enumerate(("one", "two")):
+        await world.pool.load(A, instance_id=name, config=LoadConfig(context_length=number))
+    world.provider.crash("one", EngineCrashed("it died"))
+    await asyncio.sleep(1)
+    lease = await world.lease(A)
+    waiting = asyncio.create_task(world.use(A))
+    await asyncio.sleep(1)
+    lease.release()
+    assert await waiting == "two"
+    assert world.provider.spawned == ["one", "two"]
+
+
 async def test_unloading_while_a_crashed_instance_ends_keeps_it_out(world: World) -> None:
     await world.pool.load(A)
     world.provider.crash("a", EngineCrashed("it died"))
@@ -230,6 +244,15 @@ async def test_engines_that_crash_soon_after_loading_count(world: World) -> None
         await world.use(A)
         world.provider.crash("a", EngineCrashed("it died"))
         await asyncio.sleep(1)
+    with pytest.raises(ProviderUnavailable):
+        await world.use(A)
+
+
+async def test_one_failed_trial_opens_the_breaker_again(world: World) -> None:
+    for pause in (1, 58, 31):
+        await _fail(world, EngineCrashed("it died"))
+        await asyncio.sleep(pause)
+    await _fail(world, EngineCrashed("again"))  # only the second failure within a minute, but on probation
     with pytest.raises(ProviderUnavailable):
         await world.use(A)
 

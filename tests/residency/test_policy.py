@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanhaven.residency.policy import (
@@ -27,6 +27,7 @@ from lanhaven.residency.policy import (
 )
 
 NOW = 100.0
+OFTEN = settings(max_examples=400)
 SMALL = st.integers(0, 3)
 
 
@@ -76,6 +77,7 @@ limits = st.builds(
 )
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_who_serves_has_a_free_slot_and_is_what_was_asked_for(here: list[Occupant], want: Want, limit: Limits) -> None:
     decision = plan(here, want, limit, NOW)
@@ -90,6 +92,7 @@ def test_who_serves_has_a_free_slot_and_is_what_was_asked_for(here: list[Occupan
     assert server.free_slots > 0
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_nothing_is_loaded_where_something_serves_or_is_coming(here: list[Occupant], want: Want, limit: Limits) -> None:
     same = [
@@ -103,6 +106,7 @@ def test_nothing_is_loaded_where_something_serves_or_is_coming(here: list[Occupa
         assert isinstance(plan(here, want, limit, NOW), Serve | Wait)
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_only_idle_evictable_ones_are_evicted(here: list[Occupant], want: Want, limit: Limits) -> None:
     decision = plan(here, want, limit, NOW)
@@ -114,6 +118,7 @@ def test_only_idle_evictable_ones_are_evicted(here: list[Occupant], want: Want, 
         assert victim.automatic or victim.expired(NOW)
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_only_evictable_ones_are_held(here: list[Occupant], want: Want, limit: Limits) -> None:
     decision = plan(here, want, limit, NOW)
@@ -123,6 +128,7 @@ def test_only_evictable_ones_are_held(here: list[Occupant], want: Want, limit: L
         assert _of(here, name).state is READY
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_nobody_is_evicted_without_need(here: list[Occupant], want: Want, limit: Limits) -> None:
     decision = plan(here, want, limit, NOW)
@@ -135,6 +141,7 @@ def test_nobody_is_evicted_without_need(here: list[Occupant], want: Want, limit:
         assert again not in (Load(), Wait("unload"))
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_once_the_victims_are_gone_the_load_starts(here: list[Occupant], want: Want, limit: Limits) -> None:
     decision = plan(here, want, limit, NOW)
@@ -146,6 +153,7 @@ def test_once_the_victims_are_gone_the_load_starts(here: list[Occupant], want: W
         assert _fits(left, want, more)
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_what_starts_now_fits_now(here: list[Occupant], want: Want, limit: Limits) -> None:
     """Places and memory hold at the moment an engine starts, whatever leaves, loads or has room promised."""
@@ -158,6 +166,7 @@ def test_what_starts_now_fits_now(here: list[Occupant], want: Want, limit: Limit
         assert want.needed_bytes + promised <= limit.available_bytes
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_refused_is_what_can_never_fit(here: list[Occupant], want: Want, limit: Limits) -> None:
     decision = plan(here, want, limit, NOW)
@@ -168,6 +177,7 @@ def test_refused_is_what_can_never_fit(here: list[Occupant], want: Want, limit: 
         assert set(decision.kept) <= {each.instance_id for each in kept}
 
 
+@OFTEN
 @given(occupants(), wants, limits)
 def test_who_waits_waits_for_something_that_happens(here: list[Occupant], want: Want, limit: Limits) -> None:
     """A wait without anything in motion would be a wedge."""
@@ -175,12 +185,14 @@ def test_who_waits_waits_for_something_that_happens(here: list[Occupant], want: 
         assert any(each.busy or each.held or each.state is not READY for each in here)
 
 
+@OFTEN
 @given(st.permutations(range(4)), wants, limits)
 def test_the_order_of_the_books_does_not_matter(order: list[int], want: Want, limit: Limits) -> None:
     here = [Occupant(instance_id=f"i{n}", model_key="m", size_bytes=n, last_used=float(n % 2)) for n in range(4)]
     assert plan([here[n] for n in order], want, limit, NOW) == plan(here, want, limit, NOW)
 
 
+@OFTEN
 @given(occupants())
 def test_expired_ones_are_idle_unpinned_and_past_their_time(here: list[Occupant]) -> None:
     for name in expired(here, NOW):

@@ -104,6 +104,51 @@ async def test_room_is_given_in_order_of_arrival(world: World) -> None:
     second.release()
 
 
+async def test_a_small_load_does_not_overtake_a_big_one(anyio_backend: object) -> None:
+    world = small(memory=10, max_automatic=5)
+    lease = await world.lease(model("a", 6))
+    big = asyncio.create_task(world.use(model("b", 6)))
+    await asyncio.sleep(1)
+    little = asyncio.create_task(world.use(model("c", 1)))
+    await asyncio.sleep(5)
+    assert world.provider.spawned == ["a"]
+    instance = world.pool.get("c")
+    assert instance is not None
+    assert instance.stage == "waiting for room (its turn)"
+    lease.release()
+    assert list(await asyncio.gather(big, little)) == ["b", "c"]
+
+
+async def test_what_waited_behind_a_load_goes_when_that_is_needed_no_more(anyio_backend: object) -> None:
+    world = small(memory=10, max_automatic=5)
+    world.provider.slots = 1
+    async with await world.lease(model("x", 8)):
+        first = asyncio.create_task(world.lease(model("a", 5)))
+        await asyncio.sleep(1)
+        second = asyncio.create_task(world.use(model("a", 5)))
+        behind = asyncio.create_task(world.use(model("c", 2)))
+        await asyncio.sleep(1)
+        await world.pool.load(model("a", 5), instance_id="other", force=True)
+        world.provider.engines["other"].taken = 0
+        lease = await first
+        await asyncio.sleep(1)
+        assert set(world.pool.ids()) == {"x", "a", "c", "other"}
+        lease.release()
+        assert await second == "other"
+        assert await behind == "c"
+
+
+async def test_too_big_is_too_big_also_while_room_is_promised_to_another(anyio_backend: object) -> None:
+    world = small(memory=10, max_automatic=5)
+    await world.use(model("old", 6))
+    first = asyncio.create_task(world.use(model("a", 6)))
+    await asyncio.sleep(0.25)
+    assert "Resident(a reserved" in repr(world.pool)
+    with pytest.raises(InsufficientMemory):
+        await world.use(model("big", 12))
+    assert await first == "a"
+
+
 async def test_steady_traffic_cannot_starve_a_waiting_model(world: World) -> None:
     """Two models that are never idle are held after a while; their own requests go on after the newcomer."""
     stop = asyncio.Event()
@@ -231,12 +276,16 @@ async def test_memory_of_a_load_in_progress_is_reserved(anyio_backend: object) -
 async def test_an_instance_elsewhere_frees_nothing_here(anyio_backend: object) -> None:
     """A remote instance reports its size, but evicting it would not help this machine."""
     world = small(memory=10, max_automatic=5)
-    remote = model("remote", 0)
-    await world.use(remote)
-    world.provider.engines["remote"].taken = 0
+    world.provider.reports = 8 * GIB
+    await world.use(model("remote", 0))
+    remote = world.pool.get("remote")
+    assert remote is not None
+    assert remote.size_bytes == 8 * GIB
     await world.use(model("local", 6))
     assert await world.use(model("next", 6)) == "next"
     assert set(world.pool.ids()) == {"remote", "next"}
+    with pytest.raises(InsufficientMemory):
+        await world.use(model("big", 12))
 
 
 async def test_used_memory_is_that_of_loaded_instances_here(anyio_backend: object) -> None:

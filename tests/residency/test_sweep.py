@@ -146,7 +146,7 @@ async def test_what_became_ready_after_the_question_is_not_judged_by_the_answer(
     await dated.use(A)
     dated.provider.answering = asyncio.get_running_loop().create_future()
     sweeping = asyncio.create_task(dated.pool.sweep())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.1)
     await dated.pool.unload("a")
     await dated.use(A)
     dated.provider.answering.set_result(())

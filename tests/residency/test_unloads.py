@@ -79,6 +79,30 @@ async def test_another_instance_takes_those_who_wait_for_one_that_leaves(world: 
     await unload
 
 
+async def test_who_is_placed_anew_keeps_the_turn(world: World) -> None:
+    world.provider.slots = 1
+    order: list[str] = []
+
+    async def use(name: str, instance_id: str | None) -> None:
+        async with await world.lease(A, instance_id=instance_id):
+            order.append(name)
+
+    await world.pool.load(A)
+    await world.pool.load(A, instance_id="other", config=LoadConfig(context_length=1))
+    first, second = await world.lease(A, instance_id="a"), await world.lease(A, instance_id="other")
+    unload = asyncio.create_task(world.pool.unload("a"))
+    await asyncio.sleep(1)
+    older = asyncio.create_task(use("older", "a"))
+    await asyncio.sleep(1)
+    newer = asyncio.create_task(use("newer", "other"))
+    await asyncio.sleep(1)
+    first.release()
+    await unload
+    second.release()
+    await asyncio.gather(older, newer)
+    assert order == ["older", "newer"]
+
+
 async def test_unloading_what_is_not_there(world: World) -> None:
     assert await world.pool.unload("a") is False
 

@@ -29,10 +29,11 @@ class Placing:
         *,
         clock: Callable[[], float],
         freed: Callable[[Resident], None],
+        changed: Callable[[], None],
     ) -> None:
         self._providers, self._books, self._breakers = providers, books, breakers
         self._settings, self._life = settings, life
-        self._clock, self._freed = clock, freed
+        self._clock, self._freed, self._changed = clock, freed, changed
 
     def place(self, waiter: Waiter | Order) -> None:
         """Put it into the queue of the instance that will answer it."""
@@ -122,10 +123,11 @@ class Placing:
         return None
 
     def stop_unwanted(self, resident: Resident) -> None:
-        """End a load that nobody waits for any more."""
+        """End a load that nobody waits for any more; what waited behind it may go."""
         if resident.wanted:
             return
         if resident in self._books.roomless:
             self._life.drop(resident)
+            self._changed()
         elif resident.phase is Phase.LOADING:
             self._life.end(resident, "abandoned")

@@ -188,7 +188,8 @@ def _may_take(occupant: Occupant, *, strict: bool, settled: bool) -> bool:
 
 def _make_room(residents: Sequence[Occupant], want: Want, limits: Limits, now: float) -> Decision:
     missing = _missing(residents, want, limits, strict=False)
-    idle = sorted((each for each in residents if evictable(each, now) and not each.busy), key=_least_recent)
+    idle = [each for each in residents if evictable(each, now) and each.started and not each.busy]
+    idle.sort(key=_least_recent)
     victims = _choose(missing, idle)
     if victims is None:
         return _wait_or_refuse(residents, want, limits, now)

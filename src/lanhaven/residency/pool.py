@@ -66,7 +66,16 @@ class Pool:
             changed=lambda: self._room.give(),
         )
         self._life = life = Life(self._books, self._breakers, settings, upshots, clock)
-        self._placing = Placing(providers, self._books, self._breakers, settings, life, clock=clock, freed=self._freed)
+        self._placing = Placing(
+            providers,
+            self._books,
+            self._breakers,
+            settings,
+            life,
+            clock=clock,
+            freed=self._freed,
+            changed=upshots.changed,
+        )
         deeds = Deeds(start=life.start, end=life.end, refuse=life.failed, serve=self._placing.serve)
         self._room = Room(self._books, settings, deeds, available_memory=available_memory, clock=clock)
         self._closing = False
