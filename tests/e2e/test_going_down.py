@@ -17,7 +17,17 @@ import pytest
 
 from lanhaven.server.shutdown import HURRY
 from tests.e2e.conftest import entry
-from tests.house_process import PATIENCE, HouseProcess, engines_of, is_engine, running, spawn, until
+from tests.house_process import (
+    PATIENCE,
+    HouseProcess,
+    engines_of,
+    is_engine,
+    running,
+    sockets_folder,
+    spawn,
+    start,
+    until,
+)
 
 ENDLESS = {"max_tokens": 1900, "ignore_eos": True}
 BOUND = 2.0  # seconds within which engines must be gone (F-009)
@@ -92,6 +102,38 @@ def test_a_stream_that_does_not_end_in_time_is_told_why(tmp_path: Path, smollm2:
         assert stream.text
         assert house.process.wait(PATIENCE) == 0, house.log
         assert left_behind(house) == []
+
+
+@pytest.mark.req("F-181", "F-067")
+def test_asked_to_end_while_a_model_loads(tmp_path: Path, smollm2: Path) -> None:
+    with serving(tmp_path, smollm2) as house, ThreadPoolExecutor(1) as threads:
+        order = threads.submit(house.http.post, "/admin/models/load", json={"modelKey": "smollm2", "instanceId": "b"})
+        until(lambda: len(house.engines()) == 2, "the second engine's process")
+        engines = house.engines()
+        house.process.send_signal(signal.SIGTERM)
+        assert order.result().status_code in (200, 503), "loaded in time, or told why not"
+        assert house.process.wait(PATIENCE) == 0, house.log
+        assert not {pid for pid in engines if is_engine(pid)}
+        assert left_behind(house) == []
+
+
+@pytest.mark.req("F-181")
+def test_asked_to_end_while_it_starts(tmp_path: Path, smollm2: Path) -> None:
+    models = "default_model: smollm2\nmodels:\n" + entry("smollm2", smollm2, "{contextLength: 8192, slots: 4}")
+    with sockets_folder() as run_dir:
+        process, run_file = start(tmp_path, models, LANHAVEN_RUN_DIR=str(run_dir))
+        try:
+            engines = until(lambda: engines_of(process.pid), "the first engine's process")
+            process.send_signal(signal.SIGTERM)
+            log = tmp_path / "server.log"
+            assert process.wait(PATIENCE) == 0, log.read_text()
+            assert "Traceback" not in log.read_text()
+            assert not {pid for pid in engines if is_engine(pid)}
+            assert not run_file.exists()
+            assert list(run_dir.iterdir()) == []
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
 
 
 @pytest.mark.req("F-182")
