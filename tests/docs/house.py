@@ -22,7 +22,7 @@ import httpx2
 
 from lanhaven import runfile
 from lanhaven.packed import PACKED
-from tests.cli.scripted import Terminal
+from tests.cli.scripted import ROOT, Terminal
 from tests.docs.shell import Kind, carried, commands, kind
 
 ADDRESS = "http://127.0.0.1:8002"
@@ -52,6 +52,7 @@ class Home:
         for name, file in self.models.items():
             for place in (fetched, self.path / "models"):
                 (place / PACKED[name].file.name).symlink_to(file)
+        (self.work / "tests").symlink_to(ROOT / "tests")  # commands for developers are meant for the checkout
         (self.work / "notes.txt").write_text("The sea was calm. Nobody swam.\n")
         return self
 
