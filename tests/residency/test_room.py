@@ -146,6 +146,7 @@ async def test_too_big_is_too_big_also_while_room_is_promised_to_another(anyio_b
     assert "Resident(a reserved" in repr(world.pool)
     with pytest.raises(InsufficientMemory):
         await world.use(model("big", 12))
+    assert asyncio.get_running_loop().time() == 1.25, "it was told at once"
     assert await first == "a"
 
 
