@@ -62,7 +62,7 @@ def test_other_rope_figures_make_other_words(house: HouseProcess) -> None:
     assert plain != bent
 
 
-@pytest.mark.req("S0-14", "P12")
+@pytest.mark.req("S0-14", "P26")
 def test_a_prompt_overflows_at_the_length_that_was_asked_for(house: HouseProcess) -> None:
     house.load(SMALL, loadConfig={"contextLength": 256, "slots": 1})
     assert house.chat("word " * 150, max_tokens=1).status_code == 200
