@@ -242,11 +242,12 @@ class Inference:
         return await self._attempt(replace(target, instance_id=None))
 
     def abort(self, error: GatewayError) -> None:
-        """End this request with `error`, in whatever phase it is."""
-        self._error = self._judged(error)
-        if self._exchange is not None:
-            self._exchange.abort(self._error)
-        elif self._waiting is not None:
+        """End this request with `error`, in whatever phase it is. One whose reply is complete has succeeded."""
+        error = self._judged(error)
+        if self._exchange is not None and not self._exchange.abort(error):
+            return
+        self._error = error
+        if self._exchange is None and self._waiting is not None:
             self._waiting.cancel()
 
     @property

@@ -96,13 +96,17 @@ class Exchange:
             raise self._error
         self.outcome.status = connection.status
 
-    def abort(self, error: GatewayError) -> None:
-        """End it: a pending read, and every later one, raises `error`. Without effect on a reply that is over."""
-        if not self._over:
-            self._over = True
-            self._error = error
-            self._connection.abort()
-            self._let_go()
+    def abort(self, error: GatewayError) -> bool:
+        """End it: a pending read, and every later one, raises `error`. False, and no effect, if the reply is over."""
+        if self._reply is not None and self._reply.over:
+            self._end(self._reply.failure)
+        if self._over:
+            return False
+        self._over = True
+        self._error = error
+        self._connection.abort()
+        self._let_go()
+        return True
 
     def close(self) -> None:
         """Give the connection back, or close it if the reply was not read to its end."""
