@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lanhaven import packed
 from lanhaven.config.environ import environment
 from lanhaven.config.places import data_dir
 from lanhaven.errors import GatewayError
+
+# A busy machine is slow, and that is no failure: Hypothesis' default limit of 200 ms an example would say so.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def _bring(name: str) -> Path:
