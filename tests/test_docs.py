@@ -184,6 +184,13 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor[1:] in anchors(page), f"{path.name} links to {target}{anchor}"
 
 
+def test_every_room_is_on_the_map() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = [path for path in (ROOT / "src/lanhaven").iterdir() if not path.name.startswith(("_", "py.typed"))]
+    names = [f"`{path.name}/`" if path.is_dir() else f"`{path.name}`" for path in rooms]
+    assert sorted(name for name in names if name not in text) == []
+
+
 def anchors(page: Path) -> set[str]:
     """What headings can be linked to, in the way of GitHub."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
