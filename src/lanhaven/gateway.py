@@ -32,13 +32,6 @@ from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
 from lanhaven.wire import encode
 
-CAPABILITY = {
-    Route.CHAT: "chat",
-    Route.COMPLETION: "completion",
-    Route.EMBEDDING: "embedding",
-    Route.RERANK: "rerank",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
@@ -250,6 +243,11 @@ class Inference:
         if self._exchange is None and self._waiting is not None:
             self._waiting.cancel()
 
+    def _lost(self, error: GatewayError) -> None:
+        """The instance ended under the lease. Between two attempts `open` finds out by itself, and goes on."""
+        if self._exchange is not None or self._waiting is not None:
+            self.abort(error)
+
     @property
     def outcome(self) -> Outcome:
         return self._exchange.outcome if self._exchange is not None else Outcome()
@@ -257,7 +255,7 @@ class Inference:
     def _resolve(self) -> Target:
         gateway, request = self._gateway, self.request
         target = gateway.catalog.resolve(request.model, gateway.pool.ids())
-        able, need = target.info.capabilities, CAPABILITY.get(request.route)
+        able, need = target.info.capabilities, request.route.capability
         if need is not None and able and need not in able:
             raise InvalidRequest(
                 f"Model {target.info.key} cannot do {need}: it is made for {', '.join(sorted(able))}.",
@@ -278,7 +276,7 @@ class Inference:
             )
             self.timing.leased = gateway.clock()
             body = prepare(request, lease.sampling, lease.upstream.model)
-            lease.on_abort = self.abort
+            lease.on_abort = self._lost
             if lease.broken is not None:
                 raise ProviderUnavailable("The instance ended before the request reached it.")
             exchange = self._exchange = await gateway.client.send(
@@ -321,6 +319,8 @@ class Inference:
         self.timing.finished = self._gateway.clock()
         if isinstance(error, asyncio.CancelledError) and self._error is not None:
             error = None  # our own abort arriving late: the request failed, its client did not leave
+        elif error is None:
+            self._error = None  # the reply is complete, whatever happened meanwhile
         self._emit_end(error)
         if self._error is not None and self._error is not error:
             raise self._error from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lanhaven.engines.scripted import Act, Fault
 from lanhaven.errors import EngineCrashed
 from lanhaven.events import Failure, InferenceComplete
-from lanhaven.gateway import Inference
+from lanhaven.gateway import GatewayLimits, Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from tests.serving import House, serving
 
@@ -58,3 +59,27 @@ async def test_before_the_last_frame_it_still_fails(tmp_path: Path) -> None:
                 inference.abort(EngineCrashed("alpha has ended."))
                 await exchange.more()
         assert len(house.named(Failure)) == 1
+
+
+def awaits_certificate(house: House) -> bool:
+    """Whether the one request found its instance dead, and waits to hear of what."""
+    (inference,) = house.services.gateway._running
+    return inference._lease is not None and bool(inference._lease._verdicts)
+
+
+@pytest.mark.req("F-001", "F-021")
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_request_that_found_its_instance_dead_succeeds_with_the_next(tmp_path: Path, stream: bool) -> None:
+    async with serving(tmp_path) as house:
+        await house.chat()
+        house.services.gateway.limits = GatewayLimits(crash_grace=10)
+        await house.mock.server("alpha").aclose()
+        waiting = asyncio.create_task(house.chat("again", stream=stream))
+        await house.until(lambda: house.services.gateway.inflight == 1 and awaits_certificate(house))
+        house.services.pool.report_gone("alpha", EngineCrashed("alpha has ended."))
+        reply = await waiting
+        assert reply.status_code == 200
+        assert "error" not in reply.text
+        await house.until(lambda: len(house.named(InferenceComplete)) == 2)
+        assert [each for each in house.named(Failure) if each.operation == "inference"] == []
+        assert house.mock.loads["alpha"] == 2

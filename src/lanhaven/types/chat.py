@@ -16,6 +16,11 @@ class Route(StrEnum):
     RERANK = "/v1/rerank"
     TOKENIZE = "/tokenize"
 
+    @property
+    def capability(self) -> str | None:
+        """What a model must be able to do; None: any can."""
+        return None if self is Route.TOKENIZE else self.name.lower()
+
 
 @dataclass(slots=True)
 class InferenceRequest:
