@@ -21,17 +21,14 @@ from typing import Any
 import httpx2
 
 from lanhaven.config import Settings, load_settings
-from lanhaven.dialects import all_dialects
 from lanhaven.engines.scripted import Seen
 from lanhaven.events import Failure, GatewayEvent, InferenceComplete, InferenceStart
 from lanhaven.keys.store import KeyStore
 from lanhaven.providers.mock import MockProvider
-from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.build import build
+from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.listener import running
-from lanhaven.server.native import native_app
-from lanhaven.server.security import Security, SecurityPolicy
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 
@@ -119,16 +116,7 @@ async def serving(
     events: list[GatewayEvent] = []
     services.bus.listen(events.append)
     await services.catalog.refresh()
-    router = Router(all_dialects(services.gateway))
-    app = App(
-        router,
-        native_app(services),
-        max_body=settings.max_body_bytes,
-        interval=settings.keep_alive_interval,
-        draining=lambda: shutdown.draining,
-    )
-    keys = KeyStore.from_settings(settings)
-    secured = Security(app, SecurityPolicy.from_settings(settings), keys, refuse=refusal(router))
+    secured = compose(services, KeyStore.from_settings(settings))
     shutdown.on_drain(services.close_streams)
     headers = {"X-API-Key": key} if key else {}
     try:
@@ -141,7 +129,5 @@ async def serving(
             await house.until(lambda: services.gateway.inflight == 0)
             house.check_rest()
     finally:
-        await services.pool.aclose(0)
-        await asyncio.gather(*(provider.aclose() for provider in services.providers.values()))
-        await services.client.aclose()
+        await services.aclose(0)
         shutil.rmtree(run_dir)

@@ -42,6 +42,12 @@ class Services:
         """Seconds since the server was built."""
         return self.clock() - self.started
 
+    async def aclose(self, drain: float) -> None:
+        """End everything: requests under way may take `drain` seconds, then engines and connections go."""
+        await self.pool.aclose(drain)
+        await asyncio.gather(*(provider.aclose() for provider in self.providers.values()))
+        await self.client.aclose()
+
     def close_streams(self) -> None:
         """Let the readers of the debug stream go: they would keep a stopping server waiting."""
         for subscription in self.subscribers:

@@ -16,7 +16,6 @@ import structlog
 
 from lanhaven import __version__
 from lanhaven.config import Settings
-from lanhaven.dialects import all_dialects
 from lanhaven.errors import GatewayError
 from lanhaven.events import utc_now
 from lanhaven.gateway import SHUTDOWN
@@ -26,12 +25,10 @@ from lanhaven.models_file import models_path
 from lanhaven.providers.base import Health
 from lanhaven.runfile import RunInfo, remove, write
 from lanhaven.server import listener
-from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.build import build, sockets_folder
+from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.logs import configure, log_events, log_requests
-from lanhaven.server.native import native_app
-from lanhaven.server.security import Security, SecurityPolicy
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address, IfTaken
@@ -79,10 +76,9 @@ async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], beg
         reloads: set[asyncio.Task[None]] = set()
         shutdown.on_reload(lambda: _keep(asyncio.create_task(_reload(services)), reloads))
         await _listen(services, shutdown, keys, on_ready, began)
+        keys.flush()
     finally:
-        await services.pool.aclose(0 if shutdown.aborted or shutdown.hurried else settings.drain_timeout)
-        await asyncio.gather(*(provider.aclose() for provider in services.providers.values()))
-        await services.client.aclose()
+        await services.aclose(0 if shutdown.aborted or shutdown.hurried else settings.drain_timeout)
 
 
 async def _listen(
@@ -94,15 +90,7 @@ async def _listen(
 ) -> None:
     settings = services.settings
     token = secrets.token_urlsafe(32)
-    router = Router(all_dialects(services.gateway))
-    app = App(
-        router,
-        native_app(services),
-        max_body=settings.max_body_bytes,
-        interval=settings.keep_alive_interval,
-        draining=lambda: shutdown.draining,
-    )
-    secured = Security(app, SecurityPolicy.from_settings(settings), keys, token=token, refuse=refusal(router))
+    secured = compose(services, keys, token)
     sweeping = asyncio.create_task(services.pool.run())
     starting: list[asyncio.Task[None]] = []
 
