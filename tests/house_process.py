@@ -24,6 +24,8 @@ from tests.streams import Events, Stream, said
 
 PATIENCE = 20.0  # seconds that nothing here comes near
 STRANGE = ("LANHAVEN_", "GATEWAY_", "LMSTUDIO_", "LM_STUDIO_", "XDG_")  # a tester's own settings are not the tests'
+# What a server writes only if it is wrong itself.
+DEFECTS = ("Traceback", "unhandled", "the application failed", "never retrieved", "never awaited", "Task was destroyed")
 WORKER = "lanhaven.engines.llamacpp_worker"
 
 
@@ -205,6 +207,7 @@ def running(home: Path, models: str, *flags: str, **settings: str) -> Iterator[H
             engines = house.engines()
             assert house.stop() == 0, house.log
             assert not {pid for pid in engines if is_engine(pid)}, "engines outlive their server"
+        assert not [line for line in house.log.splitlines() if any(mark in line for mark in DEFECTS)]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
