@@ -119,10 +119,11 @@ def at_rest(pool: Pool, now: float, *, forced: bool = False) -> None:
     waits = [each for each in roomless if each.phase is Phase.RESERVED] + [
         each for each in roomless if each.phase is Phase.QUEUED
     ][:1]
-    for resident in roomless if not forced else ():
+    settled = not any(each.phase is Phase.LOADING for each in residents)  # else free memory shrinks while we look
+    for resident in roomless if settled and not forced else ():
         assert not isinstance(pool._room.decide(resident, now, available), policy.Refuse), f"{resident} can never fit"
     for resident in waits if not stale and not forced else ():
         decision = pool._room.decide(resident, now, available)
-        assert isinstance(decision, policy.Wait), f"{resident} waits for room although {decision}"
+        assert not isinstance(decision, policy.Load), f"{resident} waits for room although {decision}"
     if not roomless:
         assert not any(each.held for each in residents)
