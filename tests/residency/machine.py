@@ -204,8 +204,8 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(pick=PICK, pinned=st.booleans(), heat=st.floats(0, 2))
     def change(self, pick: int, pinned: bool, heat: float) -> None:
         name = self._instance(pick)
-        self.loop.call(self.pool.set_pinned, name, pinned)
         self.loop.call(self.pool.set_sampling, name, Sampling(temperature=heat))
+        self.loop.call(self.pool.set_pinned, name, pinned)  # which may decide what waits: even that there is no room
         instance = self.pool.get(name)
         assert instance is None or instance.sampling.temperature == heat
 
