@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lanhaven.residency.policy import (
@@ -27,7 +27,7 @@ from lanhaven.residency.policy import (
 )
 
 NOW = 100.0
-OFTEN = settings(max_examples=400)
+OFTEN = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SMALL = st.integers(0, 3)
 
 

@@ -83,16 +83,15 @@ class LoadWatch:
             self._scope = None
 
 
-async def stop_loading(resident: Resident, timeout: float) -> bool:
-    """Cancel a running load and wait until what it started has ended. False if none was running."""
+async def stop_loading(resident: Resident, timeout: float) -> None:
+    """Cancel a running load and wait until what it started has ended."""
     task = resident.load_task
     if task is None or task.done():
-        return False
+        return
     task.cancel()
     _, pending = await asyncio.wait((task,), timeout=timeout)
     if pending:
         _log.error("the load of %s did not end within %.0f s of its cancellation", resident.instance_id, timeout)
-    return True
 
 
 async def unload(resident: Resident, timeout: float) -> GatewayError | None:

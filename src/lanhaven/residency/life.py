@@ -66,6 +66,9 @@ class Life:
         else:
             if resident.phase is Phase.LOADING:  # else its end is under way already, and unloads it
                 self.ready(resident, loaded, self._clock() - started)
+        finally:
+            if resident.phase is Phase.DRAINING:
+                self._upshots.changed()  # what it had taken so far may be back
 
     def _overdue(self, resident: Resident) -> None:
         """A provider that was told to stop, and does not: its waiters wait no longer for it."""
@@ -122,8 +125,7 @@ class Life:
     async def _finish(self, resident: Resident, error: GatewayError, drain: float) -> None:
         started, failure = self._clock(), None
         try:
-            if await stop_loading(resident, self._settings.unload_timeout):
-                self._upshots.changed()  # the memory it had taken so far is back
+            await stop_loading(resident, self._settings.unload_timeout)
             await resident.drained(drain)
             resident.abort(error)
             if resident.reason != "gone":
