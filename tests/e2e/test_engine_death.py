@@ -139,7 +139,7 @@ def test_stopped_before_the_answer(house: HouseProcess) -> None:
     reply: httpx2.Response = house.chat("Hello", model="chat", max_tokens=2)
     assert reply.status_code == 504
     assert reply.json()["error"]["code"] == "engine_hung"
-    assert not is_engine(engine)
+    until(lambda: not is_engine(engine), "the hung engine to be ended")
 
 
 @pytest.mark.req("F-004", "P13")

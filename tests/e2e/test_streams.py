@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.conftest import SMALL
-from tests.house_process import HouseProcess
+from tests.house_process import HouseProcess, until
 
 PROMPTS = (
     "What is the capital of France?",
@@ -42,7 +42,9 @@ def test_the_engine_stops_when_the_client_leaves(house: HouseProcess) -> None:
         left = events.until("error", cancelled=True)
         assert house.chat("Hello", max_tokens=1).status_code == 200, "the only slot is free again"
     assert left["status"] == 499
-    first, second = re.findall(r"stop processing: n_tokens = (\d+)", house.engine_log(SMALL))
+    told = re.compile(r"stop processing: n_tokens = (\d+)")
+    until(lambda: len(told.findall(house.engine_log(SMALL))) == 2, "the engine to write of both")  # its log comes late
+    first, second = told.findall(house.engine_log(SMALL))
     assert int(first) < 500, "it did not write its story to the end"
     assert int(second) < 100
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil
 import pytest
 
 from lanhaven.config import engine_environment
@@ -17,6 +16,7 @@ from lanhaven.engines.interpreter import module_environment
 from lanhaven.engines.llamacpp_log import LAST_LINE, reason
 from lanhaven.engines.probe import Address
 from lanhaven.engines.process import EngineProcess, Plan, Timers
+from tests.children import own_children
 
 FAKE = [sys.executable, "-P", str(Path(__file__).with_name("fake_engine.py"))]
 QUICK = Timers(load_total=20, load_stall=20, probe_every=0.05, probe_timeout=0.2, terminate=0.3, reap=2)
@@ -64,5 +64,5 @@ async def engine(folder: Path) -> AsyncIterator[Make]:
     for process in made:
         await process.stop()
         assert not process.alive
-    assert not psutil.Process().children(recursive=True)
+    assert not own_children()
     assert not await asyncio.to_thread(lambda: list(folder.glob("*.sock")))

@@ -16,6 +16,7 @@ import pytest
 
 from lanhaven.engines.probe import answers
 from lanhaven.errors import EngineCrashed, EngineHung, GatewayError, LoadFailed, ProviderUnavailable
+from tests.children import own_children
 from tests.engines.conftest import QUICK, Make
 
 pytestmark = pytest.mark.anyio
@@ -271,7 +272,7 @@ async def test_cancelled_anywhere_nothing_is_left(engine: Make, turns: int) -> N
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
-    assert not psutil.Process().children(recursive=True)
+    assert not own_children()
 
 
 @pytest.mark.req("F-018")

@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil
 import pytest
 
 from lanhaven.errors import InvalidRequest, LoadFailed, ProviderUnavailable, UnsupportedFeature
 from lanhaven.providers.base import ModelEntry, ProviderContext
 from lanhaven.providers.llamacpp import LlamaCpp
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
+from tests.children import own_children
 from tests.providers import tiny
 from tests.providers.llama import OPTIONS, SMALL, Observer, model
 
@@ -125,7 +125,7 @@ async def test_health_tells_version_threads_and_devices(make: Make) -> None:
     assert health.detail.startswith(f"xllamacpp {health.version}, ")
     assert health.detail.endswith(", no GPU")
     await provider.aclose()
-    assert not psutil.Process().children()
+    assert not own_children()
 
 
 @pytest.mark.anyio
