@@ -135,26 +135,29 @@ class RawServer:
     def upstream(self) -> Upstream:
         return Upstream(model="raw", base_url=f"http://127.0.0.1:{self.port}")
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Known from here on: a task of the stream's own making is in no set before its first step."""
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.ensure_future(self._serve(reader, writer, self.connections))
         self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self.answer(reader, writer, self.connections)
+                await self.answer(reader, writer, number)
         finally:
             writer.close()
-            self.tasks.discard(task)
 
 
 @asynccontextmanager
 async def raw_server(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     raw = RawServer(answer)
-    server = await asyncio.start_server(raw._accept, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(raw.accept, "127.0.0.1", 0, ssl=tls)
     raw.port = server.sockets[0].getsockname()[1]
     async with server:
         yield raw
+        server.close()
         running = tuple(raw.tasks)
         for task in running:
             task.cancel()
