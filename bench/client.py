@@ -24,7 +24,7 @@ def cpu_seconds(pids: tuple[int, ...]) -> float:
     for pid in pids:
         process = psutil.Process(pid)
         seen |= {each.pid: each for each in (process, *process.children(recursive=True))}
-    return sum(times.user + times.system for times in (each.cpu_times() for each in seen.values()))
+    return float(sum(times.user + times.system for times in (each.cpu_times() for each in seen.values())))
 
 
 @dataclass(slots=True)
@@ -74,10 +74,11 @@ def request_bytes(
 
 
 class Client:
-    """One keep-alive connection."""
+    """One keep-alive connection, to the host of `url` or to a unix socket."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, socket: str | None = None) -> None:
         parts = urlsplit(url)
+        self.socket = socket
         self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
@@ -85,7 +86,12 @@ class Client:
     async def send(self, request: bytes, on_data: Callable[[bytes], None] | None = None) -> int:
         """Send one request, read its whole reply; the status."""
         if self.reader is None or self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+            opened = (
+                asyncio.open_connection(self.host, self.port)
+                if self.socket is None
+                else asyncio.open_unix_connection(self.socket)
+            )
+            self.reader, self.writer = await opened
         self.writer.write(request)
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = re.search(rb"content-length: (\d+)", head)
