@@ -19,6 +19,7 @@ import lanhaven
 from lanhaven.cli import app as command_line
 from lanhaven.config import Settings
 from lanhaven.dialects import all_dialects
+from lanhaven.dialects.base import DialectContext
 from lanhaven.errors import GatewayError
 from lanhaven.events import GatewayEvent
 from lanhaven.server.app import Router
@@ -54,7 +55,7 @@ def services(tmp_path: Path) -> Services:
 
 @pytest.fixture
 def router(services: Services) -> Router:
-    return Router(all_dialects(services.gateway))
+    return Router(all_dialects(DialectContext(services.gateway, services.settings.data_dir)))
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lanhaven.dialects.base import Dialect
+from lanhaven.dialects.base import Dialect, DialectContext
 from lanhaven.dialects.openai import OpenAIDialect
-from lanhaven.gateway import Gateway
 
-FACTORIES: tuple[Callable[[Gateway], Dialect], ...] = (OpenAIDialect,)
+FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (OpenAIDialect.create,)
 
 
-def all_dialects(gateway: Gateway) -> tuple[Dialect, ...]:
+def all_dialects(context: DialectContext) -> tuple[Dialect, ...]:
     """Every dialect, ready to route."""
-    return tuple(create(gateway) for create in FACTORIES)
+    return tuple(create(context) for create in FACTORIES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from lanhaven.errors import GatewayError
@@ -25,6 +26,14 @@ SSE: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold tokens back otherwise
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class DialectContext:
+    """What a dialect's factory gets: `create(context) -> Dialect`."""
+
+    gateway: Gateway
+    data_dir: Path  # for what a dialect has to keep over a restart
 
 
 class Dialect(Protocol):
@@ -152,15 +161,20 @@ Handler = Callable[[Call], Awaitable[None]]
 Relay = Callable[[Call, Inference, Exchange], Awaitable[None]]
 
 
-async def respond(call: Call, gateway: Gateway, request: InferenceRequest, relay: Relay) -> None:
+async def respond(
+    call: Call, gateway: Gateway, request: InferenceRequest, relay: Relay, *, streamed: bool | None = None
+) -> None:
     """Serve one inference: `relay` copies the reply of the upstream to the client in the dialect's words.
+
+    `streamed`: whether the client wants a stream, where that is not what the upstream is asked for: a translator always
+    asks for one, and folds it for a client that wants a whole answer.
 
     A failure before the status line is an error reply with its own status, after it an error frame. In both cases the
     instance is free and the terminal event is out before the client hears of it.
     """
     try:
         async with gateway.infer(request) as inference:
-            if request.body.get("stream") is True:
+            if request.body.get("stream") is True if streamed is None else streamed:
                 call.expect_stream()
             exchange = await inference.open()
             if exchange.status >= 400:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from lanhaven.dialects.base import SSE, Call, Handler, respond
+from lanhaven.dialects.base import SSE, Call, DialectContext, Handler, respond
 from lanhaven.dialects.openai_fields import check_documents, check_fields, check_input, check_messages, check_prompt
 from lanhaven.dialects.openai_models import model_card
 from lanhaven.dialects.openai_replies import Embeddings, has_legacy_logprobs, legacy_logprobs
@@ -44,6 +44,11 @@ class OpenAIDialect:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+
+    @classmethod
+    def create(cls, context: DialectContext) -> OpenAIDialect:
+        """For the registry."""
+        return cls(context.gateway)
 
     def routes(self) -> Mapping[str, Mapping[str, Handler]]:
         """Path -> method -> handler. A path that ends in "/" takes the rest as a model name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lanhaven.dialects import all_dialects
+from lanhaven.dialects.base import DialectContext
 from lanhaven.keys.store import KeyStore
 from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.native import native_app
@@ -13,7 +14,7 @@ from lanhaven.server.services import Services
 def compose(services: Services, keys: KeyStore, token: str | None = None) -> Security:
     """`token`: a key with all scopes for this run, or None."""
     settings = services.settings
-    router = Router(all_dialects(services.gateway))
+    router = Router(all_dialects(DialectContext(services.gateway, settings.data_dir)))
     app = App(
         router,
         native_app(services),
