@@ -1,0 +1,122 @@
+"""What the endpoints of LM Studio's WebSocket protocol are written as: calls, channels, and the connection they serve.
+
+A file of endpoints exports `RPCS: Mapping[str, Rpc]` and `CHANNELS: Mapping[str, ChannelHandler]`, by the endpoints'
+names; `lmstudio_ws` puts them into namespaces. Handlers raise GatewayErrors (`lmstudio_errors` words them, and makes
+those that LM Studio's clients know by a code); whatever they run in is cancelled when the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from lanhaven.dialects.base import DialectContext
+from lanhaven.errors import Forbidden, Overloaded
+
+T = TypeVar("T")
+
+INBOX = 64  # messages of a client that its channel has not read yet
+ADMIN, DEBUG = "admin", "debug"
+
+
+class Shared:
+    """What the endpoints of all connections share, made on first use: `peer.state.of(Uploads)`."""
+
+    def __init__(self, context: DialectContext) -> None:
+        self._context = context
+        self._things: dict[object, Any] = {}
+
+    def of(self, make: Callable[[DialectContext], T]) -> T:
+        """The one thing that `make` (a class, or a function of the module) makes of the context."""
+        if make not in self._things:
+            self._things[make] = make(self._context)
+        found: T = self._things[make]
+        return found
+
+    def __repr__(self) -> str:
+        return f"Shared({', '.join(repr(each) for each in self._things.values())})"
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One connection, which is one namespace of one client.
+
+    client: the identifier that the client chose; its connections share it. key_name: of the key it gave, None for a
+    guest. scopes: what it may do ("inference", "admin", "debug"). state: shared by all connections of the server.
+    """
+
+    context: DialectContext
+    state: Shared
+    namespace: str
+    client: str
+    connection_id: str
+    key_name: str | None = None
+    scopes: frozenset[str] = frozenset()
+    _requests: int = 0
+    _endings: list[Callable[[], None]] = field(default_factory=list)
+
+    def new_request_id(self) -> str:
+        """An id for one inference, for events and the log."""
+        self._requests += 1
+        return f"{self.connection_id}.{self._requests}"
+
+    def need(self, scope: str) -> None:
+        """Forbidden unless this client may do what `scope` names."""
+        if scope not in self.scopes:
+            raise Forbidden(f"This needs a key with the scope {scope}.", retry=False)
+
+    def at_end(self, callback: Callable[[], None]) -> None:
+        """Call back when this connection has ended."""
+        self._endings.append(callback)
+
+    def ended(self) -> None:
+        """The connection has ended: the callbacks, newest first."""
+        while self._endings:
+            self._endings.pop()()
+
+
+class Channel:
+    """The server's end of one channel. It closes when its handler returns, with an error if that raises."""
+
+    def __init__(self, send: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
+        self.cancelled = asyncio.Event()  # the client sent {"type": "cancel"} or {"type": "stop"}
+        self._send = send
+        self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue(INBOX)
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Send a packet; waits while the client is slow."""
+        await self._send(message)
+
+    async def receive(self) -> dict[str, Any]:
+        """The client's next message that is neither a cancel nor a stop."""
+        return await self._inbox.get()
+
+    def arrived(self, message: Any) -> None:
+        """The connection's side: a message came. Overloaded if the handler reads too few of them."""
+        kind = message.get("type") if isinstance(message, dict) else None
+        if kind in ("cancel", "stop"):
+            self.cancelled.set()
+        elif isinstance(message, dict):
+            try:
+                self._inbox.put_nowait(message)
+            except asyncio.QueueFull:
+                raise Overloaded("Too many messages wait in this channel.") from None
+
+    def __repr__(self) -> str:
+        return f"Channel({'cancelled' if self.cancelled.is_set() else 'open'}, {self._inbox.qsize()} unread)"
+
+
+# A call's result is sent as JSON; None is "void": its frame has no result (a null there ends a whole Node process).
+Rpc = Callable[[Peer, Any], Awaitable[Any]]
+ChannelHandler = Callable[[Peer, Channel, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The endpoints behind one path: `/llm`, `/system`, ..."""
+
+    name: str
+    rpcs: Mapping[str, Rpc] = field(default_factory=dict)
+    channels: Mapping[str, ChannelHandler] = field(default_factory=dict)
