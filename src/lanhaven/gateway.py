@@ -27,7 +27,7 @@ from lanhaven.errors import (
 from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart, ModelActivate
 from lanhaven.residency.pool import Lease, LoadResult, Pool
 from lanhaven.types.chat import InferenceRequest, Outcome, Route, Timing
-from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling
+from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling, Upstream
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
 from lanhaven.wire import encode
@@ -275,7 +275,7 @@ class Inference:
                 target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait
             )
             self.timing.leased = gateway.clock()
-            body = prepare(request, lease.sampling, lease.upstream.model)
+            body = prepare(request, lease.sampling, lease.upstream)
             lease.on_abort = self._lost
             if lease.broken is not None:
                 raise ProviderUnavailable("The instance ended before the request reached it.")
@@ -367,7 +367,7 @@ class Inference:
         )
 
 
-def prepare(request: InferenceRequest, sampling: Sampling, model: str) -> bytes:
+def prepare(request: InferenceRequest, sampling: Sampling, upstream: Upstream) -> bytes:
     """The bytes to send: the instance's defaults where the request is silent (an explicit null is not silence)."""
     body = request.body
     if request.route in (Route.CHAT, Route.COMPLETION):
@@ -380,7 +380,9 @@ def prepare(request: InferenceRequest, sampling: Sampling, model: str) -> bytes:
             options = options if isinstance(options, dict) else {}
             request.usage_wanted = request.usage_wanted or options.get("include_usage") is True
             body["stream_options"] = {**options, "include_usage": True}
-    body["model"] = model
+    if request.extras is not None:
+        body |= {name: value for name, value in request.extras.items() if name in upstream.extras}
+    body["model"] = upstream.model
     return encode(body)
 
 

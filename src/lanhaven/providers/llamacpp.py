@@ -37,6 +37,7 @@ from lanhaven.formats.gguf_cache import HeaderCache
 from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
 from lanhaven.providers.llamacpp_options import Options, read_defaults, read_options
 from lanhaven.providers.llamacpp_plan import (
+    EXTRAS,
     ROUTES,
     Files,
     as_load_failure,
@@ -246,6 +247,7 @@ class LlamaCpp:
             slots=result.config.slots,
             reuse_after_stream=False,
             routes=ROUTES[job.files.kind],
+            extras=EXTRAS,
         )
         return Loaded(upstream, result.config, size_bytes, result.applied, result.ignored)
 

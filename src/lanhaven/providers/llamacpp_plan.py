@@ -24,6 +24,7 @@ CHAT_ROUTES = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/chat/completions/input_tokens"}
     | {"/infill", "/tokenize", "/detokenize", "/apply-template", "/metrics"}
 )
+EXTRAS = frozenset({"return_progress", "verbose", "chat_template_kwargs", "grammar"})
 ROUTES: Mapping[ModelKind, frozenset[str]] = MappingProxyType(
     {
         ModelKind.LLM: CHAT_ROUTES,

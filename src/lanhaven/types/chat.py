@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -38,6 +39,7 @@ class InferenceRequest:
     client: str | None = None  # name of the key used, for events
     stream: bool = False  # set by the gateway once defaults are merged
     usage_wanted: bool = False  # the client itself asked for the usage chunk of a stream
+    extras: Mapping[str, Any] | None = None  # fields for upstreams that know them (Upstream.extras), no others
 
     @property
     def model(self) -> str | None:

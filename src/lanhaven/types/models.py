@@ -116,6 +116,7 @@ class Upstream:
     slots: int | None = None  # requests it computes at once; None = it bounds itself
     reuse_after_stream: bool = True  # False: llama.cpp closes after a streamed reply without saying so
     routes: frozenset[str] = frozenset({"/v1/chat/completions", "/v1/completions"})
+    extras: frozenset[str] = frozenset()  # request fields beyond OpenAI's that it knows; strict servers refuse them
 
     def __repr__(self) -> str:
         return f"Upstream({self.socket or self.base_url}{self.prefix} model={self.model!r} slots={self.slots})"
