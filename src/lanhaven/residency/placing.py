@@ -45,6 +45,8 @@ class Placing:
     def _place_request(self, waiter: Waiter) -> None:
         info = waiter.info
         target = self._books.target(info.key, waiter.instance_id)
+        if waiter.only and not _is_there(target, waiter.instance_id):
+            raise refusals.unloaded(waiter.instance_id or info.key)
         if target is None or target.phase is Phase.FAILED:
             self._breakers.check(info.key, self._clock())
         if target is None:
@@ -131,3 +133,8 @@ class Placing:
             self._changed()
         elif resident.phase is Phase.LOADING:
             self._life.end(resident, "abandoned")
+
+
+def _is_there(target: Resident | None, instance_id: str | None) -> bool:
+    """Whether it is the instance of this name, and stays. One whose engine failed comes back as it was."""
+    return target is not None and target.instance_id == instance_id and target.phase is not Phase.DRAINING

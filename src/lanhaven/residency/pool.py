@@ -116,18 +116,21 @@ class Pool:
 
     # Leases.
 
-    async def lease(self, info: ModelInfo, *, request_id: str, instance_id: str | None = None, wait: float) -> Lease:
+    async def lease(
+        self, info: ModelInfo, *, request_id: str, instance_id: str | None = None, wait: float, only: bool = False
+    ) -> Lease:
         """The right to use an instance of the model, loading it if need be. Waits up to `wait` seconds.
 
         instance_id: this very instance; an unknown one is a ModelNotFound, unless it is the model's own key.
+        only: no other is loaded in its stead; ModelUnloaded if it is gone, or on its way.
         """
         resident = self._books.server(info.key, instance_id)
-        if resident is not None:
+        if resident is not None and not (only and resident.instance_id != instance_id):
             return resident.grant(0.0)
         since = self._clock()
         told = False
         while True:
-            waiter = Waiter(info=info, instance_id=instance_id, since=since)
+            waiter = Waiter(info=info, instance_id=instance_id, since=since, only=only)
             if (left := since + wait - self._clock()) <= 0:
                 raise refusals.queue_timeout(info.key, self._clock() - since, "a slot or a load", 1.0)
             self._place(waiter)

@@ -47,6 +47,7 @@ class Waiter:
     info: ModelInfo
     instance_id: str | None
     since: float
+    only: bool = False  # it waits for the instance that it named, not for one loaded in its stead
     answer: asyncio.Future[Lease] = field(default_factory=_future)
     resident: Resident | None = None  # where it waits
 
