@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from lanhaven.dialects.anthropic import AnthropicDialect
 from lanhaven.dialects.base import Dialect, DialectContext
+from lanhaven.dialects.jobs import JobsDialect
+from lanhaven.dialects.lmstudio_ws import Handler as SocketHandler
+from lanhaven.dialects.lmstudio_ws import sockets as lmstudio_sockets
 from lanhaven.dialects.openai import OpenAIDialect
 
-FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (OpenAIDialect.create,)
+FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (
+    OpenAIDialect.create,
+    AnthropicDialect.create,
+    JobsDialect.create,
+)
+
+# WebSockets: path -> who serves it. They ask for the key themselves, by the scope's "lanhaven.admit".
+SOCKETS: tuple[Callable[[DialectContext], Mapping[str, SocketHandler]], ...] = (lmstudio_sockets,)
+
+
+def all_sockets(context: DialectContext) -> Mapping[str, SocketHandler]:
+    """Every WebSocket, ready to route."""
+    return {path: serve for create in SOCKETS for path, serve in create(context).items()}
 
 
 def all_dialects(context: DialectContext) -> tuple[Dialect, ...]:
