@@ -1,0 +1,191 @@
+"""What is kept over requests: bodies under an id, in one SQLite file, bounded in age and size.
+
+    store = Store(data_dir / "store.sqlite3")
+    await store.put(new_id("resp"), "lmstudio.chat", body, owner="laptop")
+    body = await store.get("resp_...", "lmstudio.chat", owner="laptop")     None if there is none, or no more
+
+`kind` says who reads the body again; `owner` is the name of the key that made it, and nobody else can tell that it
+exists. Bodies hold what people wrote: the file is for this user alone, and what is deleted is overwritten in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from lanhaven.errors import InternalError, PayloadTooLarge, StorageFull
+
+T = TypeVar("T")
+
+FILE_NAME = "store.sqlite3"
+DAMAGED = ".damaged"  # what a file that is no database is renamed to
+LAYOUT = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS kept (
+    id TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL, made INTEGER NOT NULL, size INTEGER NOT NULL,
+    body BLOB NOT NULL, UNIQUE (id, kind, owner)
+);
+CREATE INDEX IF NOT EXISTS kept_by_age ON kept (made);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """max_age: seconds. max_bytes: of all bodies; the oldest go first. max_body: of one."""
+
+    max_age: float = 30 * 86_400.0
+    max_bytes: int = 256 << 20
+    max_body: int = 32 << 20
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody guesses: resp_5f0c..."""
+    return f"{prefix}_{secrets.token_hex(16)}"
+
+
+def _seconds() -> float:
+    return time.time_ns() / 1e9
+
+
+class Store:
+    """To be used from one event loop; SQLite's blocking calls run in a thread of its own. Opened when first needed.
+
+    clock: seconds since the epoch (ages must hold over a restart). Errors raised are GatewayErrors.
+    """
+
+    def __init__(self, path: Path, limits: StoreLimits | None = None, *, clock: Callable[[], float] = _seconds) -> None:
+        self._path = path
+        self._limits = limits or StoreLimits()
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._database: sqlite3.Connection | None = None
+        self._closed = False
+
+    async def put(self, name: str, kind: str, body: bytes, *, owner: str | None = None) -> None:
+        """Keep `body` under the id `name`; its own one of this id is replaced. PayloadTooLarge, StorageFull."""
+        if len(body) > min(self._limits.max_body, self._limits.max_bytes):
+            raise PayloadTooLarge(f"What is to be kept is too large: {len(body)} bytes.", retry=False)
+        row = (name, kind, owner or "", int(self._clock()), len(body), body)
+        await self._run(lambda database: self._insert(database, row))
+
+    async def get(self, name: str, kind: str, *, owner: str | None = None) -> bytes | None:
+        """The body; None if it was never kept, is too old, or is somebody else's."""
+        asked = (name, kind, owner or "", self._oldest())
+        query = "SELECT body FROM kept WHERE id = ? AND kind = ? AND owner = ? AND made >= ?"
+        row = await self._run(lambda database: database.execute(query, asked).fetchone())
+        return bytes(row[0]) if row is not None else None
+
+    async def delete(self, name: str, kind: str, *, owner: str | None = None) -> bool:
+        """Forget it; whether it was there."""
+        asked = (name, kind, owner or "")
+        query = "DELETE FROM kept WHERE id = ? AND kind = ? AND owner = ?"
+        return await self._run(lambda database: _changed(database, query, asked) > 0)
+
+    async def aclose(self) -> None:
+        """Write what is under way, and close. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+            self._thread.shutdown(wait=False)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._database is not None else "not opened yet"
+        return f"Store({self._path.name} {state})"
+
+    # In the thread
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise InternalError("The store is closed.")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._opened()))
+        except sqlite3.Error as error:
+            raise _failure(error) from error
+        except OSError as error:
+            raise InternalError(f"The store cannot be opened: {error.strerror or error}.") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._database = _open(self._path)
+            except sqlite3.DatabaseError as error:
+                if isinstance(
+                    error, sqlite3.OperationalError
+                ):  # locked, disk full, no permission: not the file's fault
+                    raise
+                _set_aside(self._path)
+                self._database = _open(self._path)
+        return self._database
+
+    def _insert(self, database: sqlite3.Connection, row: tuple[str, str, str, int, int, bytes]) -> None:
+        with database:
+            database.execute("DELETE FROM kept WHERE made < ?", (self._oldest(),))
+            new = database.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?)", row).lastrowid
+            (total,) = database.execute("SELECT coalesce(sum(size), 0) FROM kept").fetchone()
+            if total > self._limits.max_bytes:
+                self._make_room(database, total - self._limits.max_bytes, but=new)
+
+    def _make_room(self, database: sqlite3.Connection, excess: int, *, but: int | None) -> None:
+        victims = []
+        for row, size in database.execute("SELECT rowid, size FROM kept WHERE rowid != ? ORDER BY made, rowid", (but,)):
+            if excess <= 0:
+                break
+            excess -= size
+            victims.append((row,))
+        database.executemany("DELETE FROM kept WHERE rowid = ?", victims)
+
+    def _oldest(self) -> int:
+        return int(self._clock() - self._limits.max_age)
+
+    def _close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """WAL: a reader never waits for a writer, and a crash loses nothing that was committed but the last instant."""
+    path.touch(mode=0o600)
+    database = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA secure_delete = ON")
+        (layout,) = database.execute("PRAGMA user_version").fetchone()
+        if layout not in (0, LAYOUT):
+            raise sqlite3.DatabaseError(f"its layout is {layout}, of another LanHaven")
+        database.executescript(_SCHEMA)
+        database.execute(f"PRAGMA user_version = {LAYOUT}")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def _set_aside(path: Path) -> None:
+    """A file that is no database (any more) must not keep the server from working; nor is it thrown away."""
+    path.replace(path.with_name(path.name + DAMAGED))
+    for ending in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + ending).unlink()
+
+
+def _changed(database: sqlite3.Connection, query: str, values: tuple[str, ...]) -> int:
+    with database:
+        return database.execute(query, values).rowcount
+
+
+def _failure(error: sqlite3.Error) -> StorageFull | InternalError:
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        return StorageFull("The disk is full: nothing more can be kept.", hint="make room in data_dir")
+    return InternalError(f"The store failed: {error}.")
