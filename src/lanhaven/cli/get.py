@@ -68,18 +68,10 @@ def fetch_and_register(settings: Settings, name: str) -> tuple[Path, bool]:
 
 def register(settings: Settings, name: str, path: Path) -> bool:
     """List a packed model in models.yaml, as the default if it can chat and there is none. False: it was there."""
-    from lanhaven.models_file import edit, models_path
+    from lanhaven.models_file import enlist, models_path
     from lanhaven.packed import PACKED
 
-    with edit(models_path(settings)) as models:
-        listed = next((entry for entry in models.models.entries if entry.id == name), None)
-        if listed is None:
-            models.add(PACKED[name].entry(path))
-        elif not Path(str(listed.config.get("model_path", ""))).is_file():
-            models.update(name, {"config": {"model_path": str(path)}})
-        if name == CHAT and models.models.default_model is None:
-            models.set_default_model(name)
-    return listed is None
+    return enlist(models_path(settings), PACKED[name].entry(path), default=name == CHAT)
 
 
 def tell_server() -> bool:
