@@ -16,6 +16,8 @@ BROAD_HANDLERS: Mapping[str, str] = MappingProxyType(
         "src/lanhaven/residency/engine.py": "a provider is a plug-in: what it raises fails its waiters, not the pool",
         "src/lanhaven/runfile.py": "removes the half-written note, then raises again",
         "src/lanhaven/server/app.py": "the last resort: a defect is logged and answered without its insides",
+        "src/lanhaven/dialects/lmstudio_ws_connection.py": "the last resort: a defect is logged, and its caller hears",
+        "src/lanhaven/server/websocket.py": "the last resort: whatever the application raises, the client sees no trace",
         "src/lanhaven/server/cycle.py": "the last resort: whatever the application raises, the client sees no trace",
         "src/lanhaven/keys/key_file.py": "removes the half-written file, then raises again",
         "src/lanhaven/server/listener.py": "closes the sockets opened so far, then raises again",

@@ -39,6 +39,7 @@ def add(
     scope: Annotated[
         list[str] | None, typer.Option("--scope", help="inference (the default), admin or debug; repeatable.")
     ] = None,
+    lmstudio: Annotated[bool, typer.Option("--lmstudio", help="Of the form that LM Studio's clients take.")] = False,
     json: Json = False,
 ) -> None:
     """Make a key. It is written to stdout, this once."""
@@ -49,7 +50,7 @@ def add(
     if wrong:
         raise CliError(f"there is no scope {wrong[0]!r}", f"--scope {' or '.join(known)}", status=Exit.USAGE)
     scopes = ALL_SCOPES if admin else frozenset(known[each] for each in scope or ("inference",))
-    _tell(name, _store().add(name, scopes), json=json)
+    _tell(name, _store().add(name, scopes, lmstudio=lmstudio), json=json)
 
 
 def ls(json: Json = False) -> None:

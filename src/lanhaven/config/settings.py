@@ -69,6 +69,10 @@ class Settings(BaseModel):
         description="Networks that may connect. Not said = loopback and the interface's subnet; `*` = all, and alone.",
     )
     allowed_hosts: Words = Field((), description="Further names under which clients reach this server (Host header).")
+    lmstudio_guests: Words = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="Networks from which LM Studio's clients may come without a key; empty = none.",
+    )
     cors_origins: Words = Field((), description="Web pages that may call; `*` = any, never with credentials.")
 
     # General
@@ -156,9 +160,9 @@ class Settings(BaseModel):
     def _ip_allowlist(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if value is None else addresses.allowlist(value)
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "lmstudio_guests")
     @classmethod
-    def _trusted_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return addresses.networks(value)
 
     @field_validator("allowed_hosts")

@@ -7,6 +7,7 @@ import hmac
 import logging
 import re
 import secrets
+import string
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -27,6 +28,7 @@ log = logging.getLogger("lanhaven.keys")
 
 FILE_NAME = "keys.json"
 MARK = "sk-lan-"
+LMSTUDIO_MARK = "sk-lm-"  # of the form that LM Studio's clients take: sk-lm-xxxxxxxx:yyyyyyyyyyyyyyyyyyyy
 SHOWN = len(MARK) + 4
 LOOK_EVERY = 0.5  # seconds between two looks at the file (F-154 promises 1 s)
 
@@ -79,8 +81,11 @@ class KeyStore:
         self._look()
         return self._with_use((*self._fixed, *self._stored))
 
-    def add(self, name: str, scopes: Iterable[KeyScope] = ALL_SCOPES) -> str:
-        """Make a key; it is returned this once. InvalidRequest if the name is bad or taken; OSError."""
+    def add(self, name: str, scopes: Iterable[KeyScope] = ALL_SCOPES, *, lmstudio: bool = False) -> str:
+        """Make a key; it is returned this once. InvalidRequest if the name is bad or taken; OSError.
+
+        lmstudio: of the form that LM Studio's clients take as an API token; good everywhere else too.
+        """
         if not _NAME.fullmatch(name) or name == "settings":
             raise InvalidRequest(
                 "A key's name has up to 64 letters, digits, and . _ @ - and begins with a letter or digit.",
@@ -89,7 +94,7 @@ class KeyStore:
         chosen = frozenset(KeyScope(scope) for scope in scopes)
         if not chosen:
             raise InvalidRequest("A key needs at least one scope: inference, admin, debug.", param="scopes")
-        secret, key = _make(name, chosen)
+        secret, key = _make(name, chosen, lmstudio=lmstudio)
 
         def with_it(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
             if any(each.name == name for each in keys):
@@ -116,7 +121,7 @@ class KeyStore:
 
         def renewed(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
             old = _named(keys, name)
-            secret, key = _make(name, old.scopes)
+            secret, key = _make(name, old.scopes, lmstudio=(old.prefix or "").startswith(LMSTUDIO_MARK))
             made.append(secret)
             return tuple(key if each is old else each for each in keys)
 
@@ -201,9 +206,13 @@ def _stamp(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _make(name: str, scopes: frozenset[KeyScope]) -> tuple[str, KeyInfo]:
-    secret = MARK + secrets.token_urlsafe(32)
+def _make(name: str, scopes: frozenset[KeyScope], *, lmstudio: bool = False) -> tuple[str, KeyInfo]:
+    secret = f"{LMSTUDIO_MARK}{_letters(8)}:{_letters(20)}" if lmstudio else MARK + secrets.token_urlsafe(32)
     return secret, KeyInfo(name, scopes, digest_of(secret), prefix=secret[:SHOWN], created=_stamp(datetime.now(UTC)))
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(count))
 
 
 def _named(keys: tuple[KeyInfo, ...], name: str) -> KeyInfo:

@@ -56,7 +56,7 @@ class Pool:
         find_model: Callable[[str], ModelInfo | None] = _knows_none,
     ) -> None:
         self._providers, self._bus, self._settings = providers, bus, settings
-        self._clock, self._find_model = clock, find_model
+        self._clock, self._find_model, self._available_memory = clock, find_model, available_memory
         self._books = Books()
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_window, settings.breaker_pause)
         upshots = Upshots(
@@ -101,6 +101,16 @@ class Pool:
     def used_bytes(self) -> int:
         """Memory of this machine that loaded instances hold; those still loading are not counted."""
         return sum(each.size_bytes for each in self._books.occupants() if each.loaded)
+
+    def forecast(self, info: ModelInfo, config: LoadConfig) -> tuple[int, bool]:
+        """Bytes of this machine's memory that a load on order would take (0 = none, or unknown), and whether it could
+        have them, what may be evicted for it counted. Nothing is promised."""
+        provider = self._providers.get(info.provider)
+        needed = provider.estimate(info, config) if provider is not None and info.unavailable is None else 0
+        want = policy.Want(model_key=info.key, automatic=False, needed_bytes=needed, fresh=True)
+        limits = policy.Limits(max_automatic=self.max_automatic, available_bytes=self._available_memory())
+        decision = policy.plan(self._books.occupants(), want, limits, self._clock())
+        return needed, info.unavailable is None and not isinstance(decision, policy.Refuse)
 
     def breakers(self) -> dict[str, str]:
         """Model key -> "open for 12 s", for the models that failed lately."""

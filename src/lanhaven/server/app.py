@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,6 +26,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+NO_SOCKETS: Mapping[str, ASGI] = MappingProxyType({})
 BANNER = b"LanHaven is running\n"
 
 
@@ -60,12 +62,21 @@ class Router:
 
 
 class App:
-    """Serves every HTTP request. Bodies are read here, bounded, before any handler runs."""
+    """Serves every HTTP request, and WebSockets at the paths of `sockets`. Bodies are read here, bounded, before any
+    handler runs."""
 
     def __init__(
-        self, router: Router, native: ASGI, *, max_body: int, interval: float, draining: Callable[[], bool]
+        self,
+        router: Router,
+        native: ASGI,
+        *,
+        max_body: int,
+        interval: float,
+        draining: Callable[[], bool],
+        sockets: Mapping[str, ASGI] = NO_SOCKETS,
     ) -> None:
         self.router = router
+        self.sockets = sockets
         self._native = native
         self._max_body = max_body
         self._interval = interval
@@ -73,6 +84,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            await self._socket(scope, receive, send)
             return
         routed = self.router.find(scope["path"])
         if routed is None:
@@ -109,6 +121,16 @@ class App:
             await call.fail(InternalError(f"Internal error; the log knows more under {call.request_id}."))
             if isinstance(error, MemoryError):
                 raise
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket. Where none is served, and while the server goes down, the offer is refused (403)."""
+        if scope["type"] != "websocket":
+            return
+        serve = self.sockets.get(scope["path"])
+        if serve is None or self._draining():
+            await send({"type": "websocket.close", "code": 1001})
+            return
+        await serve(scope, receive, send)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/" and scope["method"] in ("GET", "HEAD"):

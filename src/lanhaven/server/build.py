@@ -7,9 +7,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lanhaven.catalog import Catalog
 from lanhaven.config import Settings
+from lanhaven.config.addresses import is_loopback_host
 from lanhaven.events import EventBus
 from lanhaven.gateway import Gateway, GatewayLimits
 from lanhaven.metrics import Metrics
@@ -75,7 +77,8 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
 def make_providers(settings: Settings) -> dict[str, Provider]:
     """Every registered provider; with `mock`, the scripted one takes the place of those that run engines."""
     run_dir = private(sockets_folder(settings))
-    names = ("mock", "openai") if settings.mock else tuple(name for name in provider_names() if name != "mock")
+    scripted = ("mock", "openai", "lmstudio")
+    names = scripted if settings.mock else tuple(name for name in provider_names() if name != "mock")
     return {name: create(name, context(settings, name, run_dir)) for name in names}
 
 
@@ -91,7 +94,18 @@ def context(settings: Settings, name: str, run_dir: Path) -> ProviderContext:
         "prompt_cache_mib": settings.prompt_cache_mib,
         "engine_stop": settings.engine_stop,
     }
-    return ProviderContext(name, run_dir, {**general, **settings.providers.get(name, {})})
+    special = lmstudio_options(settings) if name == "lmstudio" else {}
+    return ProviderContext(name, run_dir, {**general, **special, **settings.providers.get(name, {})})
+
+
+def lmstudio_options(settings: Settings) -> dict[str, str]:
+    """The LM Studio that is asked: the one somebody named, if any. Never this server, to which the variables of LM
+    Studio's clients may well point."""
+    url = urlsplit(settings.lmstudio_base_url)
+    ourselves = is_loopback_host(url.hostname or "") and url.port in {port for _, port in settings.listeners()}
+    if ourselves or "lmstudio_base_url" not in settings.model_fields_set:
+        return {} if ourselves else {"default_base_url": settings.lmstudio_base_url}
+    return {"base_url": settings.lmstudio_base_url}
 
 
 def private(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lanhaven.dialects import all_dialects
+from lanhaven.dialects import all_dialects, all_sockets
 from lanhaven.dialects.base import DialectContext
 from lanhaven.keys.store import KeyStore
 from lanhaven.server.app import App, Router, refusal
@@ -14,12 +14,16 @@ from lanhaven.server.services import Services
 def compose(services: Services, keys: KeyStore, token: str | None = None) -> Security:
     """`token`: a key with all scopes for this run, or None."""
     settings = services.settings
-    router = Router(all_dialects(DialectContext(services.gateway, settings.data_dir)))
+    context = DialectContext(services.gateway, settings.data_dir)
+    router, sockets = Router(all_dialects(context)), all_sockets(context)
     app = App(
         router,
         native_app(services),
         max_body=settings.max_body_bytes,
         interval=settings.keep_alive_interval,
         draining=services.draining,
+        sockets=sockets,
     )
-    return Security(app, SecurityPolicy.from_settings(settings), keys, token=token, refuse=refusal(router))
+    return Security(
+        app, SecurityPolicy.from_settings(settings), keys, token=token, refuse=refusal(router), sockets=sockets
+    )

@@ -26,6 +26,8 @@ class ListenerLimits:
     max_headers: int = 100
     max_url_bytes: int = 8 << 10
     max_pipelined: int = 32
+    max_message_bytes: int = 32 << 20  # of a WebSocket
+    socket_ping: float = 20.0  # between two pings of a WebSocket
     max_connections: int = 10_000
     backlog: int = 512
 
@@ -40,5 +42,6 @@ class ListenerLimits:
             write_stall=settings.write_stall,
             drain_timeout=settings.drain_timeout,
             shutdown_timeout=settings.shutdown_timeout,
+            max_message_bytes=settings.max_body_bytes,
             max_connections=settings.max_connections,
         )

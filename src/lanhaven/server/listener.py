@@ -24,6 +24,7 @@ from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.protocol import HttpProtocol
 from lanhaven.server.shutdown import Shutdown, signals
 from lanhaven.server.sockets import Address, bind, bound_address, with_spare_ports
+from lanhaven.server.websocket import SocketProtocol
 
 __all__ = ["Listener", "everybody", "run", "running", "serve", "with_spare_ports"]
 
@@ -108,10 +109,12 @@ class Listener:
         self._limits = limits
         self._shutdown = shutdown
         self._config = Config(
-            app, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False, proxy_headers=False,
-            server_header=False, loop="none",
+            app, interface="asgi3", lifespan="off", ws="websockets-sansio", log_config=None, access_log=False,
+            proxy_headers=False, server_header=False, loop="none", ws_ping_interval=limits.socket_ping,
+            ws_ping_timeout=limits.write_stall, ws_per_message_deflate=False,
         )  # fmt: skip
         self._config.load()
+        self._config.ws_protocol_class = functools.partial(SocketProtocol, limits=limits)  # type: ignore[assignment]
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
         self._clock: asyncio.TimerHandle | None = None
@@ -157,6 +160,9 @@ class Listener:
             connection.shutdown()
         await self._settle(self._limits.drain_timeout, hurried=0.0)
         self._shutdown.abort()
+        for connection in tuple(self._state.connections):
+            if isinstance(connection, SocketProtocol):
+                connection.abort()
         await self._settle(self._limits.abort_grace, hurried=0.5)
         for server in self._servers:
             server.close()

@@ -27,7 +27,7 @@ from lanhaven.events import (
 
 LONGEST = 512
 FILES, FILE_BYTES = 5, 10 << 20
-SECRET = re.compile(r"(?i)\b(sk-[a-z0-9_-]{8,}|bearer\s+\S+|basic\s+\S+)")
+SECRET = re.compile(r"(?i)\b(sk-[a-z0-9_:-]{8,}|bearer\s+\S+|basic\s+\S+)")
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a line of the log is a line
 
 Fields = MutableMapping[str, Any]

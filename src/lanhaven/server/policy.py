@@ -22,6 +22,7 @@ class SecurityPolicy:
     host_names, own_addresses: what a Host header may name, besides localhost and the address it came in on.
     keyless: whether a server without any key serves; never true where others can reach it, unless somebody said so.
     public_paths: paths that need no key, besides /health, /livez, /readyz and /favicon.ico.
+    guests: networks from which LM Studio's clients may come without a key.
     """
 
     allowlist: tuple[Network, ...] | None = ()
@@ -32,6 +33,7 @@ class SecurityPolicy:
     keyless: bool = True
     health_is_public: bool = True
     public_paths: frozenset[str] = frozenset()
+    guests: tuple[Network, ...] = ()
     wrong_keys_per_minute: int = 20
 
     @classmethod
@@ -45,6 +47,7 @@ class SecurityPolicy:
             own_addresses=tuple(each.ip for each in own),
             cors_origins=settings.cors_origins,
             keyless=settings.open_to_all or exposure(settings) is None,
+            guests=tuple(ip_network(entry) for entry in settings.lmstudio_guests),
             health_is_public=not settings.require_auth_for_health,
         )
 

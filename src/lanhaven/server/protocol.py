@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any
 
 import httptools
@@ -24,22 +23,13 @@ from lanhaven.server.deadline import Deadline
 from lanhaven.server.flow import Flow
 from lanhaven.server.head import Refused, judge_headers, judge_line, split_target
 from lanhaven.server.limits import ListenerLimits
+from lanhaven.server.phase import Phase
 from lanhaven.server.replies import raw_refusal
 from lanhaven.server.upgrade import AfterOffer
 
 log = logging.getLogger("lanhaven.listener")
 
 UNREAD = 64 << 10  # bytes that a refused client may still send before its connection is cut
-
-
-class Phase(StrEnum):
-    """What the connection waits for."""
-
-    HEAD = "head"
-    BODY = "body"
-    ANSWER = "answer"
-    IDLE = "idle"
-    CLOSING = "closing"
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -278,9 +268,17 @@ class HttpProtocol(HttpToolsProtocol):
         self.cycle.more_body = False
         self.cycle.message_event.set()
 
+    def _should_upgrade_to_ws(self) -> bool:
+        """Only a whole offer: a GET without a body, with the key that the answer is made from."""
+        whole = self.framing is None and self.scope["method"] == "GET"
+        return whole and any(name == b"sec-websocket-key" for name, _ in self.headers)
+
     def _answer_offer(self, rest: bytes) -> None:
         """A WebSocket goes to uvicorn; any other offer (Java's HTTP client offers h2c by default) is not taken up."""
         if self._should_upgrade():
+            if rest or self.running is not None or self.pipeline:
+                self._refuse(Refused(400, "A WebSocket begins on a connection of its own, and waits for its answer"))
+                return
             self.input_deadline.cancel()
             self.output_deadline.cancel()
             self.handle_websocket_upgrade()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Container, MutableMapping
+from functools import partial
 from typing import Any
 
 from lanhaven.errors import Forbidden, GatewayError, InvalidRequest, Unauthorized, UnsupportedMediaType
-from lanhaven.keys.store import KeyInfo, KeyStore, digest_of
+from lanhaven.keys.store import ALL_SCOPES, KeyInfo, KeyScope, KeyStore, digest_of
 from lanhaven.server.access import Access, AccessRules
 from lanhaven.server.addresses import Gate
 from lanhaven.server.attempts import WrongKeys
@@ -44,6 +45,7 @@ _READ = frozenset(
     }
 )
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+GUEST_SCOPES = frozenset({KeyScope.INFERENCE, KeyScope.ADMIN})  # what LM Studio's clients do: load, ask, unload
 _KEY_HINT = "send a key as X-API-Key or as Authorization: Bearer; lanhaven keys add NAME makes one"
 
 
@@ -61,7 +63,10 @@ class Security:
     "lanhaven.key": KeyInfo of the caller, None on a server without keys and on public paths without one;
     "lanhaven.request_id": the id of the request; "client": the real client where a trusted proxy names it.
 
-    token: a key with all scopes for this run. refuse: words an error for the route that was asked.
+    "lanhaven.admit", for a WebSocket at one of the paths `sockets`: see `_admit`.
+
+    token: a key with all scopes for this run. refuse: words an error for the route that was asked. sockets: paths of
+    WebSockets that ask for the key themselves.
     """
 
     def __init__(
@@ -73,8 +78,11 @@ class Security:
         token: str | None = None,
         refuse: Refuse = native_refusal,
         clock: Callable[[], float] = time.monotonic,
+        sockets: Container[str] = frozenset(),
     ) -> None:
         self._app = app
+        self._sockets = sockets
+        self._guests = Gate(policy.guests, loopback=False)
         self._keys = keys
         self._refuse = refuse
         self._keyless = policy.keyless
@@ -124,6 +132,10 @@ class Security:
         if origin is not None and self._preflight(scope, seen, origin, extra):
             return True
         access = self._access.of(scope)
+        if scope["type"] == "websocket" and scope["path"] in self._sockets:
+            self._judge_origin(origin, host, strict=True)  # no CORS holds a page back from a socket
+            scope["lanhaven.admit"] = partial(self._admit, address, seen)
+            return False
         scope["lanhaven.key"] = key = self._key(access, address, seen)
         if key is None and not access.public:
             self._judge_origin(origin, host, strict=not self._cors.any or access.guarded)
@@ -167,6 +179,22 @@ class Security:
         if access.scope is not None and access.scope not in key.scopes:
             raise Forbidden("Forbidden", hint=f"this needs a key with the scope {access.scope}")
         return key
+
+    def _admit(self, address: str, seen: dict[bytes, bytes], token: str | None) -> tuple[str | None, frozenset[str]]:
+        """For a WebSocket that asks for a key in its own first message: the key's name and scopes, None for a guest.
+
+        Unauthorized, TooManyAttempts. What came through a proxy that is not trusted is no guest: whoever it brings in
+        has the proxy's address.
+        """
+        if self._keyless and not self._keys.required:
+            return None, frozenset(ALL_SCOPES)
+        key = self._verified(address, token.encode() if token is not None else presented_key(seen))
+        if key is not None:
+            return key.name, frozenset(key.scopes)
+        direct = self._behind_proxies or b"x-forwarded-for" not in seen
+        if direct and self._guests.admits(address):
+            return None, GUEST_SCOPES
+        raise Unauthorized("Unauthorized", hint="use an API token (lanhaven keys add --lmstudio NAME makes one)")
 
     def _verified(self, address: str, presented: bytes | None) -> KeyInfo | None:
         if presented is None:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import structlog
@@ -33,6 +34,8 @@ from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address, IfTaken
 
+SWEEP_SECONDS = 2.0
+STEPS_PER_ASK = 2  # lists of models are long, and change seldom
 UNFIT_TOLD = 10  # models that cannot run, in the banner
 
 
@@ -91,7 +94,7 @@ async def _listen(
     settings = services.settings
     token = secrets.token_urlsafe(32)
     secured = compose(services, keys, token)
-    sweeping = asyncio.create_task(services.pool.run())
+    sweeping = asyncio.create_task(keep_current(services))
     starting: list[asyncio.Task[None]] = []
 
     def bound(where: tuple[Address, ...]) -> None:
@@ -112,6 +115,15 @@ async def _listen(
         for task in (sweeping, *starting):
             task.cancel()
         await asyncio.gather(sweeping, *starting, return_exceptions=True)
+
+
+async def keep_current(services: Services, interval: float = SWEEP_SECONDS) -> None:
+    """End what is idle, and see what people did elsewhere, e.g. in LM Studio's window, until cancelled (F-023)."""
+    for step in count(1):
+        await asyncio.sleep(interval)
+        if step % STEPS_PER_ASK == 0:
+            await services.catalog.ask()  # first: an instance is taken over only if its model is known
+        await services.pool.sweep()
 
 
 async def _announce(

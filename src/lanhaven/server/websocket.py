@@ -1,0 +1,163 @@
+"""uvicorn's WebSocket protocol, hardened like the HTTP one: nothing is held without end, no frame is logged, and a
+server that goes down asks the application before it cuts.
+
+uvicorn 0.54 itself (read) closes every socket at the first sign of a shutdown, never aborts a client that stopped
+reading, keeps any number of tiny fragments, and at the level debug logs what the frames hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn._types import ASGISendEvent
+from uvicorn.config import Config
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import Frame
+
+from lanhaven.server.deadline import Deadline
+from lanhaven.server.limits import ListenerLimits
+
+log = logging.getLogger("lanhaven.listener")
+_silent = logging.getLogger("lanhaven.listener.frames")
+
+DRAIN: dict[str, Any] = {"type": "lanhaven.drain"}  # an event of our own: no new work, and close when what runs is done
+MAX_FRAGMENTS = 4096
+MOST_UNSENT = 1 << 20  # bytes of control frames and leftovers that wait for a client
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket connection. The application reads it all the time: an unread one takes nothing from its client."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ListenerLimits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        _silent.setLevel(logging.WARNING)
+        self.limits = limits
+        self.logger = self.conn.logger = _silent
+        self.conn.debug = False  # else each frame is logged, prompts and all
+        self.conn.max_message_size = limits.max_message_bytes
+        self.task: asyncio.Task[None] | None = None
+        self.unsent = 0
+        self.output_deadline = Deadline(self.loop, self._output_expired)
+
+    # ---- the connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone; the application reads of it."""
+        self.output_deadline.cancel()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server goes down: the application ends what runs, then it closes."""
+        if self.handshake_complete and not self.close_sent and not self.disconnected:
+            self.queue.put_nowait(DRAIN)  # type: ignore[arg-type]
+        elif self.close_sent or not self.handshake_initiated:
+            self.transport.close()
+            self._guard_output()
+
+    def abort(self) -> None:
+        """The time to drain is over: what runs is cut; the application may say so to its client first."""
+        if self.task is not None and not self.disconnected:
+            self.task.cancel("the server goes down")
+
+    # ---- input
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a client that sends (pings, say) but reads nothing is let go."""
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > MOST_UNSENT + self.limits.max_message_bytes:
+            self.transport.abort()
+
+    def handle_parser_exception(self) -> None:
+        """What is no WebSocket; uvicorn expects it behind the handshake only."""
+        if self.conn.close_sent is not None:
+            super().handle_parser_exception()
+            return
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.close()
+
+    def handle_ping(self) -> None:
+        """Its pong; not beside a heap of others that nobody takes."""
+        super().handle_ping()
+        if not self.writable.is_set() and self.transport.get_write_buffer_size() > MOST_UNSENT:
+            self.transport.abort()
+
+    def handle_cont(self, event: Frame) -> None:
+        """A piece of a message: in bytes they are bounded, but ten million empty ones take their memory too."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.conn.fail(1009, "too many fragments")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.abort()
+            return
+        super().handle_cont(event)
+
+    # ---- output
+
+    def pause_writing(self) -> None:
+        """The client takes less than is written: the application waits from here on."""
+        super().pause_writing()
+        self._guard_output()
+
+    def resume_writing(self) -> None:
+        """The client took what waited for it."""
+        super().resume_writing()
+        self.output_deadline.clear()
+
+    def keepalive_timeout(self) -> None:
+        """No pong came: the peer is gone, or its network is."""
+        super().keepalive_timeout()
+        self._guard_output()
+
+    def _guard_output(self) -> None:
+        self.unsent = self.transport.get_write_buffer_size()
+        if self.unsent:
+            self.output_deadline.set(self.limits.write_stall)
+
+    def _output_expired(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if 0 < left < self.unsent:
+            self._guard_output()  # slow, but it reads
+        elif left:
+            log.info("a client of a WebSocket stopped reading: %s", self.client)
+            self.transport.abort()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As uvicorn's; a close whose echo does not come is cut after a bounded time, though bytes wait."""
+        await self.writable.wait()
+        if self.close_sent:
+            raise ClientDisconnected
+        await super().send(message)
+        if message["type"] == "websocket.close":
+            self._guard_output()
+
+    # ---- the application
+
+    async def run_asgi(self) -> None:
+        """Run the application. Whatever it raises, the client sees a refused or a closed connection, and no trace."""
+        self.task = asyncio.current_task()
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("the application of a WebSocket failed")
+        finally:
+            self.task = None
+            self.send_500_response()  # only where nothing was answered yet
+            if self.close_timer is None:
+                self.transport.close()
+                self._guard_output()
