@@ -48,6 +48,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.dialects": "dialects",
         "lanhaven.dialects.base": "dialects.base",
         "lanhaven.dialects.chunks": "dialects.base",
+        "lanhaven.dialects.tools": "dialects.base",
         "lanhaven.server": "server",
         "lanhaven.client": "client",
         "lanhaven.cli": "cli",
