@@ -13,6 +13,7 @@ import pytest
 
 from lanhaven.engines.scripted import Act, Fault, ScriptedModel, ScriptedServer
 from lanhaven.engines.scripted_answers import sample, vector
+from lanhaven.engines.scripted_script import Script, step_of
 
 pytestmark = pytest.mark.anyio
 
@@ -251,3 +252,32 @@ async def test_a_crash_is_the_end() -> None:
             with pytest.raises(openai.APIConnectionError):
                 await client.models.list()
     assert server.open == 0
+
+
+async def test_the_prompt_is_written_out(server: ScriptedServer) -> None:
+    async with httpx2.AsyncClient(base_url=str(server.base_url)) as http:
+        reply = await http.post("/apply-template", json={"messages": [{"role": "user", "content": "x y"}]})
+        assert reply.json() == {"prompt": "<|user|>x y\n<|assistant|>"}
+
+
+async def test_the_progress_of_the_prompt_is_told_to_whom_it_concerns(client: openai.AsyncOpenAI) -> None:
+    async def told(**extra: Any) -> list[Any]:
+        ask = [{"role": "user", "content": "a b c d"}]
+        stream = await client.chat.completions.create(model="m", messages=ask, stream=True, extra_body=extra)
+        return [each.model_extra.get("prompt_progress") async for each in stream]
+
+    steps = [each for each in await told(return_progress=True) if each]
+    assert [each["processed"] for each in steps] == [0, 2, 4]
+    assert not any(await told())
+
+
+async def test_servers_share_a_script() -> None:
+    script = Script()
+    script.add(step_of("from the script"))
+    async with ScriptedServer(shared=script) as one, ScriptedServer(shared=script) as other:
+        for server, expected in ((one, "from the script"), (other, "hi")):
+            async with httpx2.AsyncClient(base_url=str(server.base_url)) as http:
+                await http.get("/v1/models")
+                reply = await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
+                assert reply.json()["choices"][0]["message"]["content"] == expected
+    assert len(script.seen) == 2

@@ -25,12 +25,15 @@ from lanhaven.engines.scripted_answers import ScriptedModel
 from lanhaven.engines.scripted_connection import ScriptedConnection, Seen
 from lanhaven.engines.scripted_faults import GOOD, Act, Fault, fault_of
 from lanhaven.engines.scripted_replies import Reply, overflow, refusal
+from lanhaven.engines.scripted_script import Script
 from lanhaven.errors import InvalidRequest
 from lanhaven.types.models import Upstream
 
 __all__ = ["Act", "Fault", "ScriptedModel", "ScriptedServer", "Seen"]
 
 GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})
+COUNTS = frozenset({"/tokenize", "/apply-template", "/v1/chat/completions/input_tokens"})  # as llama.cpp has them
+EXTRAS = frozenset({"return_progress"})
 _COMPUTES = frozenset({*GENERATES, "/v1/embeddings", "/v1/rerank"})
 _MADE_FOR = {"/v1/embeddings": "embedding", "/v1/rerank": "reranker"}
 # llama.cpp's words
@@ -56,6 +59,7 @@ class ScriptedServer:
         port: int = 0,
         key: str | None = None,
         on_crash: Callable[[], None] | None = None,
+        shared: Script | None = None,
     ) -> None:
         self.model = model
         self.requests: list[Seen] = []
@@ -70,6 +74,7 @@ class ScriptedServer:
         self._key = key
         self._on_crash = on_crash
         self._faults: list[Fault] = []
+        self._shared = shared
         self._open: set[ScriptedConnection] = set()
         self._slots = asyncio.Semaphore(model.slots)
         self._pulse = asyncio.Event()
@@ -123,9 +128,9 @@ class ScriptedServer:
     def upstream(self, **changes: Any) -> Upstream:
         """Where to send requests. Keywords replace fields of the Upstream."""
         routes = {
-            "embedding": frozenset({"/v1/embeddings"}),
-            "reranker": frozenset({"/v1/rerank"}),
-        }.get(self.model.kind, GENERATES)
+            "embedding": frozenset({"/v1/embeddings", "/tokenize"}),
+            "reranker": frozenset({"/v1/rerank", "/tokenize"}),
+        }.get(self.model.kind, GENERATES | COUNTS)
         base = Upstream(
             model=self.model.name,
             base_url=self.base_url,
@@ -133,6 +138,7 @@ class ScriptedServer:
             headers=(("authorization", f"Bearer {self._key}"),) if self._key else (),
             slots=self.model.slots,
             routes=routes,
+            extras=EXTRAS,
         )
         return replace(base, **changes)
 
@@ -208,6 +214,9 @@ class ScriptedServer:
                 else:
                     del self._faults[place]
                 return fault
+        shared = self._shared.take(seen) if self._shared is not None and seen.path in _COMPUTES else None
+        if shared is not None:
+            return shared
         if isinstance(seen.body, dict) and seen.body.get("mock") is not None:
             return fault_of(seen.body["mock"])
         return GOOD
@@ -258,6 +267,8 @@ class ScriptedServer:
                 await reply.whole(200, answers.rerank(body))
             case "/tokenize":
                 await reply.whole(200, {"tokens": answers.token_ids(str(body.get("content", "")))})
+            case "/apply-template":
+                await reply.whole(200, {"prompt": answers.template(body)})
             case "/v1/chat/completions/input_tokens":
                 await reply.whole(200, {"input_tokens": len(answers.words(answers.prompt_of(body)))})
             case _:

@@ -92,6 +92,17 @@ def prompt_of(body: Mapping[str, Any]) -> str:
     return " ".join(text_of(each.get("content")) for each in body["messages"] if isinstance(each, dict))
 
 
+def template(body: Mapping[str, Any]) -> str:
+    """The messages as one prompt, in the manner of ChatML."""
+    said = [(str(each.get("role", "user")), text_of(each.get("content"))) for each in body.get("messages", ())]
+    return "".join(f"<|{role}|>{text}\n" for role, text in said) + "<|assistant|>"
+
+
+def progress(count: int) -> list[dict[str, int]]:
+    """How the processing of a prompt of so many tokens goes on, as llama.cpp tells it."""
+    return [{"total": count, "cache": 0, "processed": done, "time_ms": 0} for done in (0, count // 2, count)]
+
+
 def last_user_text(body: Mapping[str, Any]) -> str:
     if "messages" not in body:
         return prompt_of(body)

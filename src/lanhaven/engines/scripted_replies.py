@@ -99,6 +99,8 @@ class Reply:
         await self._head(200, "text/event-stream", ["transfer-encoding: chunked"])
         if fault.line_bytes:
             await self._giant()
+        if body.get("return_progress") is True:
+            await self._progress(body, usage, chat=chat)
         if chat:
             for index in range(len(made)):
                 await self._event(body, [answers.first_delta(index)], chat=chat)
@@ -114,6 +116,12 @@ class Reply:
                 await asyncio.sleep(self._interval)
         if due is None or await self._misbehave(due, _DONE, chunked=True):
             await self._ending(body, made, usage, chat=chat)
+
+    async def _progress(self, body: Mapping[str, Any], usage: Mapping[str, Any], *, chat: bool) -> None:
+        for step in answers.progress(int(usage.get("prompt_tokens", 0))):
+            choice = answers.first_delta(0) if chat else {"index": 0, "text": "", "finish_reason": None}
+            chunk = {**answers.envelope(body, chat=chat, chunk=True), "choices": [choice], "prompt_progress": step}
+            await self._connection.write(_chunk(self._ends(b"data: " + msgspec.json.encode(chunk) + b"\n\n")))
 
     async def _ending(
         self, body: Mapping[str, Any], made: list[Answer], usage: Mapping[str, Any], *, chat: bool

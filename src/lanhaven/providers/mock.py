@@ -8,6 +8,7 @@
 docs/mock.md is its manual. In tests:
 
     provider.server("mock")                the ScriptedServer of an instance: script faults, look at what it saw
+    provider.script.add(Step(...))         what the next requests get, whichever instance they reach
     with provider.held("mock"): ...        its loads wait in here
     provider.fail_loads("mock", error)     its next load fails with this error
     provider.crash("mock")                 the instance ends, as a killed process does
@@ -29,6 +30,7 @@ from typing import Any
 import msgspec
 
 from lanhaven.engines.scripted import ScriptedModel, ScriptedServer
+from lanhaven.engines.scripted_script import Script
 from lanhaven.errors import EngineCrashed, GatewayError, InvalidRequest, LoadFailed, ProviderUnavailable
 from lanhaven.providers.base import (
     Health,
@@ -86,6 +88,7 @@ class MockProvider:
     def __init__(self, run_dir: Path, *, default_slots: int | None = None) -> None:
         self.loads: Counter[str] = Counter()
         self.unloads: Counter[str] = Counter()
+        self.script = Script()
         self._run_dir = run_dir
         self._default_slots = default_slots
         self._configured: frozenset[str] = frozenset()
@@ -249,7 +252,7 @@ class MockProvider:
 
         socket = self._run_dir / f"mock-{next(self._numbers)}.sock"
         fits = len(str(socket).encode()) <= SOCKET_PATH_BYTES and UNIX_SOCKETS
-        server = ScriptedServer(model, socket=socket if fits else None, on_crash=gone)
+        server = ScriptedServer(model, socket=socket if fits else None, on_crash=gone, shared=self.script)
         try:
             return await server.start()
         except OSError as error:
