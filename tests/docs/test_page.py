@@ -13,7 +13,6 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 
 from lanhaven.dialects import all_dialects
-from lanhaven.dialects.base import DialectContext
 from lanhaven.dialects.openai import ABSENT
 from lanhaven.dialects.openai_fields import CHECKS, check_fields
 from lanhaven.errors import InvalidRequest
@@ -63,11 +62,7 @@ async def test_the_document_has_every_route_that_answers(tmp_path: Path) -> None
     async with serving(tmp_path) as house:
         found = set((await document(house))["paths"])
         inference = {
-            path
-            for path in Router(
-                all_dialects(DialectContext(house.services.gateway, house.services.settings.data_dir))
-            ).paths()
-            if path.startswith("/v1/")
+            path for path in Router(all_dialects(house.services.dialect_context)).paths() if path.startswith("/v1/")
         }
         inference -= {f"/v1{path}" for path in ABSENT}
         assert {re.sub(r"/$", "/{id}", path) for path in inference} <= found

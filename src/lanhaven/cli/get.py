@@ -71,7 +71,7 @@ def register(settings: Settings, name: str, path: Path) -> bool:
     from lanhaven.models_file import enlist, models_path
     from lanhaven.packed import PACKED
 
-    return enlist(models_path(settings), PACKED[name].entry(path), default=name == CHAT)
+    return enlist(models_path(settings), PACKED[name].entry(path), default=PACKED[name].chats)
 
 
 def tell_server() -> bool:

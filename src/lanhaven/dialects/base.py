@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lanhaven.downloads import Downloads
 from lanhaven.errors import GatewayError
 from lanhaven.gateway import Gateway, Inference
+from lanhaven.store import Store
 from lanhaven.types.chat import InferenceRequest
 from lanhaven.upstream.exchange import Exchange
 
@@ -34,6 +36,8 @@ class DialectContext:
 
     gateway: Gateway
     data_dir: Path  # for what a dialect has to keep over a restart
+    store: Store
+    downloads: Downloads
 
 
 class Dialect(Protocol):

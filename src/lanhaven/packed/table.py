@@ -29,6 +29,7 @@ class PackedModel:
     file: Pinned  # the GGUF file
     convert: Conversion | None = None  # None: the one member is the file
     defaults: tuple[tuple[str, float], ...] = ()  # sampling that its makers advise
+    chats: bool = True  # fit to be the default model
 
     def entry(self, path: Path) -> dict[str, Any]:
         """The models.yaml entry for this model when its file lies at `path`."""
@@ -97,6 +98,7 @@ _MINILM = PackedModel(
         "51a4d405eff5354aad9eec1e95014c2c7ad3d2fdd46efc986b98713d346e3782",
     ),
     convert=write_minilm,
+    chats=False,
 )
 
 PACKED: Mapping[str, PackedModel] = MappingProxyType({model.name: model for model in (_SMOLLM2, _MINILM)})

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from lanhaven.catalog import Catalog
 from lanhaven.config import Settings
 from lanhaven.config.addresses import is_loopback_host
+from lanhaven.downloads import Downloads
 from lanhaven.events import EventBus
 from lanhaven.gateway import Gateway, GatewayLimits
 from lanhaven.metrics import Metrics
-from lanhaven.models_file import ModelsFile, models_path, read
+from lanhaven.models_file import ModelsFile, enlist, models_path, read
+from lanhaven.packed import PackedModel, fetch
 from lanhaven.providers.base import Provider, ProviderContext
 from lanhaven.providers.registry import create, provider_names
 from lanhaven.residency.pool import Pool
@@ -23,6 +25,7 @@ from lanhaven.residency.settings import PoolSettings
 from lanhaven.server.memory import held_bytes, within_budget
 from lanhaven.server.operations import Operations
 from lanhaven.server.services import Services
+from lanhaven.store import FILE_NAME, Store
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
 
@@ -56,6 +59,10 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         catalog.replace(fresh.entries, default_model=fresh.default_model)
         await catalog.refresh()
 
+    async def register(model: PackedModel, file: Path) -> None:
+        await asyncio.to_thread(enlist, path, model.entry(file), default=model.chats)
+        await reload_models()
+
     return Services(
         settings=settings,
         providers=providers,
@@ -66,6 +73,8 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         gateway=gateway,
         metrics=metrics,
         operations=operations,
+        store=Store(settings.data_dir / FILE_NAME),
+        downloads=Downloads(lambda name, progress: fetch(name, settings.data_dir, progress), register),
         clock=clock,
         started=clock(),
         available_memory=free,

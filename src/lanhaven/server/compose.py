@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lanhaven.dialects import all_dialects, all_sockets
-from lanhaven.dialects.base import DialectContext
 from lanhaven.keys.store import KeyStore
 from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.native import native_app
@@ -14,7 +13,7 @@ from lanhaven.server.services import Services
 def compose(services: Services, keys: KeyStore, token: str | None = None) -> Security:
     """`token`: a key with all scopes for this run, or None."""
     settings = services.settings
-    context = DialectContext(services.gateway, settings.data_dir)
+    context = services.dialect_context
     router, sockets = Router(all_dialects(context)), all_sockets(context)
     app = App(
         router,

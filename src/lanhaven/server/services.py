@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 from lanhaven.catalog import Catalog
 from lanhaven.config import Settings
+from lanhaven.dialects.base import DialectContext
+from lanhaven.downloads import Downloads
 from lanhaven.events import EventBus, Subscription
 from lanhaven.gateway import Gateway
 from lanhaven.metrics import Metrics
 from lanhaven.providers.base import Health, Provider
 from lanhaven.residency.pool import Pool
 from lanhaven.server.operations import Operations
+from lanhaven.store import Store
 from lanhaven.upstream.pool import UpstreamClient
 
 
@@ -30,6 +33,8 @@ class Services:
     gateway: Gateway
     metrics: Metrics
     operations: Operations
+    store: Store
+    downloads: Downloads
     clock: Callable[[], float]
     started: float
     available_memory: Callable[[], int]
@@ -42,11 +47,17 @@ class Services:
         """Seconds since the server was built."""
         return self.clock() - self.started
 
+    @property
+    def dialect_context(self) -> DialectContext:
+        """What dialects are made of."""
+        return DialectContext(self.gateway, self.settings.data_dir, self.store, self.downloads)
+
     async def aclose(self, drain: float) -> None:
         """End everything: requests under way may take `drain` seconds, then engines and connections go."""
-        await self.pool.aclose(drain)
+        await asyncio.gather(self.pool.aclose(drain), self.downloads.aclose())
         await asyncio.gather(*(provider.aclose() for provider in self.providers.values()))
         await self.client.aclose()
+        await self.store.aclose()
 
     def close_streams(self) -> None:
         """Let the readers of the debug stream go: they would keep a stopping server waiting."""
