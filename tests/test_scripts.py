@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
-SCRIPTS = ("lanhaven", "scripts/setup", "scripts/test", "scripts/check", "scripts/lock", ".ci/run")
+SCRIPTS = ("lanhaven", "scripts/setup", "scripts/test", "scripts/test-js", "scripts/check", "scripts/lock", ".ci/run")
 COPIED = ("lanhaven", "pyproject.toml", "scripts", *LOCKS)
 
 FAKE_UV = """#!/bin/sh

@@ -52,7 +52,8 @@ class Home:
         for name, file in self.models.items():
             for place in (fetched, self.path / "models"):
                 (place / PACKED[name].file.name).symlink_to(file)
-        (self.work / "tests").symlink_to(ROOT / "tests")  # commands for developers are meant for the checkout
+        for name in ("tests", "clients"):  # commands for developers are meant for the checkout
+            (self.work / name).symlink_to(ROOT / name)
         (self.work / "notes.txt").write_text("The sea was calm. Nobody swam.\n")
         return self
 
@@ -104,6 +105,18 @@ class Home:
         path = self.work / "block.py"
         path.write_text(self.here(text), encoding="utf-8")
         done = self.run(sys.executable, str(Path(__file__).with_name("run_python.py")), str(path))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def javascript(self, text: str) -> str:
+        """Run a JavaScript block as a module that finds the client; returns what it wrote."""
+        package = self.work / "node_modules/lanhaven"
+        if not package.exists():
+            package.parent.mkdir(exist_ok=True)
+            package.symlink_to(ROOT / "clients/js")
+        path = self.work / "block.mjs"
+        path.write_text(self.here(text), encoding="utf-8")
+        done = self.run("node", str(path))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

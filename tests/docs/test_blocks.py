@@ -1,7 +1,8 @@
 """Every code block of README.md and docs/ is run; those that are not are listed here with their reasons.
 
 Shell and console blocks run against a real server with real models, started as a user starts it; Python blocks as
-programs; YAML blocks are read by what reads them. Each document has a server and a home of its own.
+programs, JavaScript blocks as modules; YAML blocks are read by what reads them. Each document has a server and a home of
+its own.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from tests.docs.yaml_blocks import check_yaml
 
 BLOCKS = all_blocks()
 RUN = [block for block in BLOCKS if block.reason is None]
-PROGRAMS = ("bash", "curl", "jq")
+PROGRAMS = ("bash", "curl", "jq", "node", "npm")
 
 # Blocks that no test runs: document -> reasons. A new one is added here on purpose or not at all.
 NOT_RUN: dict[str, list[str]] = {
     "docs/cli.md": ["how a failure looks; it needs a model of 24 GB"],
     "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
+    "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],
     "docs/security.md": ["a piece of the configuration of nginx"],
 }
 
 
 # Documents whose server has scripted models.
 FLAGS = {"docs/mock.md": ("--provider", "mock")}
-LIVE = [block for block in RUN if block.language in ("sh", "console", "python")]
+LIVE = [block for block in RUN if block.language in ("sh", "console", "python", "javascript")]
 
 
 class Homes:
@@ -82,6 +84,9 @@ def test_blocks_do_what_they_say(homes: Homes, block: Block) -> None:
             home.shell(block.text)
         case "console":
             home.shell("".join(line[2:] for line in block.text.splitlines(keepends=True) if line.startswith("$ ")))
+        case "javascript":
+            written = home.javascript(block.text)
+            assert written.strip() or "console.log(" not in block.text
         case _:
             written = home.python(block.text)
             assert written.strip() or "print(" not in block.text
@@ -96,7 +101,7 @@ def test_files_that_are_shown_are_taken(block: Block, tmp_path: Path, smollm2: P
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    known = {"sh", "console", "python", "yaml", "json", "text"}
+    known = {"sh", "console", "python", "javascript", "yaml", "json", "text"}
     assert [str(block) for block in RUN if block.language not in known] == []
 
 

@@ -1,0 +1,13 @@
+export { LMStudioClient } from './client.js';
+export {
+  BusyError,
+  ConnectionError,
+  LMStudioError,
+  NoModelSelectedError,
+  NotFoundError,
+  ProtocolError,
+  RequestTimeoutError,
+  ResponseError,
+  StreamError,
+  UnauthorizedError,
+} from './errors.js';

@@ -1,0 +1,2 @@
+const MockLMStudioServer = require('./mock-lmstudio-server');
+const server = new MockLMStudioServer(1235); // Use different port for testing
