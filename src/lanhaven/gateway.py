@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,15 +21,16 @@ from lanhaven.errors import (
     ModelNotFound,
     ProviderUnavailable,
     ServerShutdown,
+    UnsupportedFeature,
     UpstreamError,
 )
 from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart, ModelActivate
 from lanhaven.residency.pool import Lease, LoadResult, Pool
-from lanhaven.types.chat import InferenceRequest, Outcome, Route, Timing
-from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling, Upstream
+from lanhaven.types.chat import BEYOND_OPENAI, InferenceRequest, Outcome, Timing
+from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
-from lanhaven.wire import encode
+from lanhaven.upstream.preparing import prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +252,16 @@ class Inference:
     def outcome(self) -> Outcome:
         return self._exchange.outcome if self._exchange is not None else Outcome()
 
+    @property
+    def instance_id(self) -> str | None:
+        """The instance that serves; None while that is open."""
+        return self._lease.instance_id if self._lease is not None else None
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that the instance can hold, prompt and answer together; None while unknown."""
+        return self._lease.load_config.context_length if self._lease is not None else None
+
     def _resolve(self) -> Target:
         gateway, request = self._gateway, self.request
         target = gateway.catalog.resolve(request.model, gateway.pool.ids())
@@ -263,18 +273,22 @@ class Inference:
                 hint=_who_can(need, gateway.catalog),
                 retry=False,
             )
+        if request.load is not None:
+            return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))
         return target
 
     async def _attempt(self, target: Target) -> Exchange:
         gateway, request = self._gateway, self.request
-        limits = gateway.limits
+        limits, only = gateway.limits, request.only
         wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
         task = self._waiting = asyncio.current_task()
         try:
             lease = self._lease = await gateway.pool.lease(
-                target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait
+                target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait, only=only
             )
             self.timing.leased = gateway.clock()
+            if request.route in BEYOND_OPENAI and request.route not in lease.upstream.routes:
+                raise UnsupportedFeature(f"The engine of {target.info.key} has no {request.route}.", retry=False)
             body = prepare(request, lease.sampling, lease.upstream)
             lease.on_abort = self._lost
             if lease.broken is not None:
@@ -365,31 +379,6 @@ class Inference:
             cancelled=left,
             seconds=(self.timing.finished or self.timing.accepted) - self.timing.accepted,
         )
-
-
-def prepare(request: InferenceRequest, sampling: Sampling, upstream: Upstream) -> bytes:
-    """The bytes to send: the instance's defaults where the request is silent (an explicit null is not silence)."""
-    body = request.body
-    if request.route in (Route.CHAT, Route.COMPLETION):
-        for name, value in injections(sampling):
-            if name not in body and not (name == "max_tokens" and "max_completion_tokens" in body):
-                body[name] = value
-        if body.get("stream") is True:
-            request.stream = True
-            options = body.get("stream_options")
-            options = options if isinstance(options, dict) else {}
-            request.usage_wanted = request.usage_wanted or options.get("include_usage") is True
-            body["stream_options"] = {**options, "include_usage": True}
-    if request.extras is not None:
-        body |= {name: value for name, value in request.extras.items() if name in upstream.extras}
-    body["model"] = upstream.model
-    return encode(body)
-
-
-@lru_cache(maxsize=256)
-def injections(sampling: Sampling) -> tuple[tuple[str, Any], ...]:
-    """OpenAI body fields for an instance's defaults (S0-44): pairs of name and value."""
-    return tuple((name, list(value) if name == "stop" else value) for name, value in sampling.said().items())
 
 
 def _who_can(need: str, catalog: Catalog) -> str | None:

@@ -51,6 +51,10 @@ class Dialect(Protocol):
         """Path -> method -> handler."""
         ...
 
+    def status(self, error: GatewayError) -> int:
+        """The HTTP status of an error reply."""
+        return error.status
+
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """The body of an error reply."""
         ...
@@ -73,6 +77,7 @@ class Call:
     query: bytes = b""
     headers: Headers = field(default_factory=list)
     key_name: str | None = None
+    extra: Headers | tuple[()] = ()  # headers of the dialect's own, for every kind of reply
     interval: float = 15.0  # seconds between keep-alive comments of a silent stream
     started: bool = False
     _closing: bool = False
@@ -85,7 +90,7 @@ class Call:
         """A whole reply."""
         self.started = True
         length = (b"content-length", b"%d" % len(body))
-        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *self.extra, length]})
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     def expect_stream(self) -> None:
@@ -103,7 +108,8 @@ class Call:
         if self.started:
             return
         self.started = True
-        await self.send({"type": "http.response.start", "status": 200, "headers": self.dialect.stream_headers})
+        headers = [*self.dialect.stream_headers, *self.extra]
+        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def write(self, data: bytes) -> None:
         """Send a block of whole frames; waits while the client is slow."""
@@ -122,7 +128,7 @@ class Call:
         await self._quiet()
         if not self.started:
             body = self.dialect.error_body(error, self.request_id)
-            await self.reply(error.status, body, [*JSON, *retry_headers(error)])
+            await self.reply(self.dialect.status(error), body, [*JSON, *retry_headers(error)])
             return
         await self.send(
             {"type": "http.response.body", "body": self.dialect.error_frame(error, self.request_id), "more_body": False}

@@ -64,6 +64,7 @@ class Chunk(msgspec.Struct, gc=False):
     usage: dict[str, Any] | None = None
     timings: dict[str, Any] | None = None
     prompt_progress: dict[str, Any] | None = None  # llama.cpp, where `return_progress` was asked for
+    verbose: dict[str, Any] | None = msgspec.field(default=None, name="__verbose")  # llama.cpp, where it was asked for
 
 
 _decode = msgspec.json.Decoder(Chunk).decode

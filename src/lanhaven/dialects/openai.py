@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from lanhaven.dialects.base import SSE, Call, DialectContext, Handler, respond
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
 from lanhaven.dialects.openai_fields import check_documents, check_fields, check_input, check_messages, check_prompt
 from lanhaven.dialects.openai_models import model_card
 from lanhaven.dialects.openai_replies import Embeddings, has_legacy_logprobs, legacy_logprobs
@@ -35,7 +35,7 @@ ABSENT = (
 )  # fmt: skip
 
 
-class OpenAIDialect:
+class OpenAIDialect(Dialect):
     """Routes under /v1 and, the same, without it (S1-06)."""
 
     name = "openai"

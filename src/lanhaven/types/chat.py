@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lanhaven.types.models import LoadConfig
+
 
 class Route(StrEnum):
     """What is asked of an upstream, by its OpenAI path."""
@@ -16,11 +18,17 @@ class Route(StrEnum):
     EMBEDDING = "/v1/embeddings"
     RERANK = "/v1/rerank"
     TOKENIZE = "/tokenize"
+    TEMPLATE = "/apply-template"
+    INPUT_TOKENS = "/v1/chat/completions/input_tokens"
 
     @property
     def capability(self) -> str | None:
         """What a model must be able to do; None: any can."""
-        return None if self is Route.TOKENIZE else self.name.lower()
+        return None if self in BEYOND_OPENAI else self.name.lower()
+
+
+# Routes that not every server has: Upstream.routes says which do.
+BEYOND_OPENAI = frozenset({Route.TOKENIZE, Route.TEMPLATE, Route.INPUT_TOKENS})
 
 
 @dataclass(slots=True)
@@ -39,6 +47,8 @@ class InferenceRequest:
     client: str | None = None  # name of the key used, for events
     stream: bool = False  # set by the gateway once defaults are merged
     usage_wanted: bool = False  # the client itself asked for the usage chunk of a stream
+    load: LoadConfig | None = None  # how to load the model, if this request has to
+    only: bool = False  # the loaded instance that `model` names, and no other loaded in its stead
     extras: Mapping[str, Any] | None = None  # fields for upstreams that know them (Upstream.extras), no others
 
     @property

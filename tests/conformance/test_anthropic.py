@@ -1,0 +1,93 @@
+"""The official anthropic library against a real server with a real model, over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import anthropic as sdk
+import httpx2
+import pytest
+from anthropic import Anthropic
+from anthropic.types import MessageParam
+
+from tests.conformance.conftest import House
+
+QUESTION: list[MessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
+
+
+@pytest.fixture
+def anthropic(house: House) -> Iterator[Anthropic]:
+    with Anthropic(base_url=house.url, api_key=house.key, max_retries=0, timeout=120) as client:
+        yield client
+
+
+def test_a_message(anthropic: Anthropic) -> None:
+    message = anthropic.messages.create(model="smollm2", max_tokens=16, messages=QUESTION)
+    assert message.content[0].type == "text"
+    assert message.content[0].text.strip()
+    assert message.stop_reason in ("end_turn", "max_tokens")
+    assert message.usage.output_tokens in range(1, 17)
+    total = message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+    counted = anthropic.messages.count_tokens(model="smollm2", messages=QUESTION)
+    assert counted.input_tokens == total
+
+
+def test_a_stream(anthropic: Anthropic) -> None:
+    with anthropic.messages.stream(model="smollm2", max_tokens=16, messages=QUESTION, system="Be brief.") as stream:
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text
+    assert final.content[0].type == "text"
+    assert final.content[0].text == text
+    assert final.usage.output_tokens > 0
+
+
+def test_a_stop_sequence(anthropic: Anthropic) -> None:
+    message = anthropic.messages.create(model="smollm2", max_tokens=60, messages=QUESTION, stop_sequences=["e"])
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "e")
+    assert all("e" not in block.text for block in message.content if block.type == "text")
+
+
+def test_a_prefill_is_continued_and_not_repeated(anthropic: Anthropic) -> None:
+    messages: list[MessageParam] = [*QUESTION, {"role": "assistant", "content": "Zebra zebra"}]
+    message = anthropic.messages.create(model="smollm2", max_tokens=8, messages=messages)
+    assert not any(block.text.startswith("Zebra zebra") for block in message.content if block.type == "text")
+
+
+def test_an_answer_of_a_given_form(anthropic: Anthropic) -> None:
+    schema: dict[str, object] = {
+        "type": "object",
+        "properties": {"sky": {"enum": ["blue", "green"]}},
+        "required": ["sky"],
+    }
+    message = anthropic.messages.create(
+        model="smollm2",
+        max_tokens=40,
+        messages=QUESTION,
+        output_config={"format": {"type": "json_schema", "schema": schema}},
+    )
+    assert message.content[0].type == "text"
+    assert message.content[0].text.replace(" ", "").replace("\n", "") in ('{"sky":"blue"}', '{"sky":"green"}')
+
+
+def test_errors_are_the_librarys_own(anthropic: Anthropic, house: House) -> None:
+    with pytest.raises(sdk.NotFoundError):
+        anthropic.messages.create(model="nobody", max_tokens=5, messages=QUESTION)
+    long: list[MessageParam] = [{"role": "user", "content": "word " * 9000}]
+    with pytest.raises(sdk.BadRequestError, match="prompt is too long"):
+        anthropic.messages.create(model="smollm2", max_tokens=5, messages=long)
+    with (
+        Anthropic(base_url=house.url, api_key="sk-wrong", max_retries=0) as stranger,
+        pytest.raises(sdk.AuthenticationError),
+    ):
+        stranger.messages.create(model="smollm2", max_tokens=5, messages=QUESTION)
+
+
+def test_both_key_headers_and_versions(house: House) -> None:
+    body = {"model": "smollm2", "max_tokens": 2, "messages": QUESTION}
+    for headers in (
+        {"x-api-key": house.key, "anthropic-version": "2023-06-01"},
+        {"authorization": f"Bearer {house.key}", "anthropic-version": "2026-10-21", "anthropic-beta": "unknown-1"},
+    ):
+        reply = httpx2.post(f"{house.url}/v1/messages?beta=true", json=body, headers=headers, trust_env=False)
+        assert reply.status_code == 200, reply.text
