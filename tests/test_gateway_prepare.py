@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from lanhaven.gateway import prepare
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import Sampling, Upstream
+from lanhaven.upstream.preparing import prepare
 
 
 def sent(upstream: Upstream) -> object:
