@@ -25,6 +25,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.types": "types",
         "lanhaven.events": "events",
         "lanhaven.config": "config",
+        "lanhaven.config.environ": "config.environ",
         "lanhaven.formats": "formats",
         "lanhaven.packed": "packed",
         "lanhaven.lmstudio": "lmstudio",
@@ -48,9 +49,14 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.dialects": "dialects",
         "lanhaven.dialects.base": "dialects.base",
         "lanhaven.dialects.chunks": "dialects.base",
+        # OpenAI's words, which other dialects speak as well: they stand beside its dialect, in the shared room
+        "lanhaven.dialects.openai_errors": "dialects.base",
+        "lanhaven.dialects.openai_fields": "dialects.base",
+        "lanhaven.dialects.openai_replies": "dialects.base",
         "lanhaven.dialects.tools": "dialects.base",
         "lanhaven.server": "server",
         "lanhaven.client": "client",
+        "lanhaven.testing": "testing",
         "lanhaven.cli": "cli",
     }
 )
@@ -66,7 +72,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "wire": frozenset({"errors"}),
         "types": frozenset({"errors"}),
         "events": frozenset({"types"}),
-        "config": frozenset({"errors", "types"}),
+        "config": frozenset({"config.environ", "errors", "types"}),
+        "config.environ": frozenset(),
         "formats": frozenset({"types", "errors"}),
         "packed": frozenset({"types", "errors", "config", "formats"}),
         "lmstudio": frozenset({"types", "errors", "wire"}),
@@ -92,9 +99,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
             {"dialects.base", "types", "errors", "wire", "events", "gateway", "upstream", "media", "lmstudio", "store"}
             | {"downloads"}
         ),
-        "server": _EVERY_ROOM - {"client", "cli", "main", "sdk names"},
-        "client": frozenset({"types", "errors", "wire"}),
-        "cli": frozenset({"client", "config", "catalog", "importer", "keys", "packed", "runfile", "types", "errors"}),
+        "server": _EVERY_ROOM - {"client", "cli", "main", "sdk names", "testing"},
+        "testing": _EVERY_ROOM - {"client", "cli", "main", "sdk names"},
+        # of config only the reader of the environment, which imports nothing: the SDK pulls no settings and no pydantic
+        "client": frozenset({"config.environ", "types", "errors", "wire"}),
+        "cli": frozenset({"client", "config", "catalog", "importer", "keys", "packed", "runfile", "types", "errors"})
+        | {"config.environ", "testing"},
     }
 )
 

@@ -1,6 +1,6 @@
 """A script for several scripted servers at once: what the next requests get, whichever server they reach.
 
-It outlives the servers, so replies can be laid out before a model is loaded, and what was asked can be read after it was
+It outlives the servers: replies can be laid out before a model is loaded, and what was asked read after it was
 unloaded.
 """
 

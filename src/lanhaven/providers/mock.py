@@ -202,6 +202,10 @@ class MockProvider:
         else:
             self._failures[model_key] = error
 
+    def mend_loads(self) -> None:
+        """No load fails any more, but those of models that are made so."""
+        self._failures.clear()
+
     def crash(self, instance_id: str) -> None:
         """End an instance as if its process had been killed."""
         self._instances[instance_id].server.crash()
