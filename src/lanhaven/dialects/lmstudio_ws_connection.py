@@ -24,6 +24,7 @@ LAST_WORDS = 2.0  # seconds in which a client hears why its calls end
 _PARAMETER: Mapping[str, str] = MappingProxyType(
     {"call": "rpcParameterTypeError", "channel": "channelCreationParameterTypeError"}
 )
+Work = Callable[[], Awaitable[None]]
 Id = tuple[str, int]  # ("call", 0), ("channel", 0): the two are counted apart
 
 
@@ -99,7 +100,7 @@ class Connection:
             answer = {} if result is None else {"result": result}
             await self._wire.send({"type": "rpcResult", "callId": number, **answer})
 
-        await self._start(("call", number), work(), fail)
+        await self._start(("call", number), work, fail)
 
     async def _open(self, endpoint: str, number: int, parameter: Any) -> None:
         async def fail(error: GatewayError) -> None:
@@ -117,7 +118,7 @@ class Connection:
             await handler(self._peer, channel, parameter)
             await self._wire.send({"type": "channelClose", "channelId": number})
 
-        await self._start(("channel", number), work(), fail, channel)
+        await self._start(("channel", number), work, fail, channel)
 
     async def _message(self, number: int, frame: dict[str, Any]) -> None:
         """For a channel. One that is closed already is a cancel that came late: nothing to speak of."""
@@ -142,17 +143,21 @@ class Connection:
     async def _start(
         self,
         number: Id,
-        work: Any,
+        work: Work,
         fail: Callable[[GatewayError], Awaitable[None]],
         channel: Channel | None = None,
     ) -> None:
         refused = self._refusal(number)
         if refused is not None:
-            work.close()
             await (fail(refused) if number not in self._running else self._warn(refused.message, None))
             return
         task = asyncio.create_task(self._guarded(number, work, fail))
-        self._running[number] = _Run(fail, task, channel)
+        run = self._running[number] = _Run(fail, task, channel)
+        task.add_done_callback(lambda _: self._forget(number, run))  # one cancelled before it began runs no `finally`
+
+    def _forget(self, number: Id, run: _Run) -> None:
+        if self._running.get(number) is run:
+            del self._running[number]
 
     def _refusal(self, number: Id) -> GatewayError | None:
         if number in self._running:
@@ -163,12 +168,10 @@ class Connection:
             return Overloaded(f"More than {MOST_RUNNING} calls and channels run on this connection.", retry_after=1)
         return None
 
-    async def _guarded(
-        self, number: Id, work: Awaitable[None], fail: Callable[[GatewayError], Awaitable[None]]
-    ) -> None:
+    async def _guarded(self, number: Id, work: Work, fail: Callable[[GatewayError], Awaitable[None]]) -> None:
         """Run it; whatever it raises, the client hears of it, and of nothing of the inside."""
         try:
-            await work
+            await work()
         except GatewayError as error:
             if isinstance(error, InvalidRequest) and error.param is not None:
                 await self._warn(f"A parameter is refused: {error.message}", _PARAMETER[number[0]])

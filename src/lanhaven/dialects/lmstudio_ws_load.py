@@ -7,7 +7,7 @@ up on a channel that is silent for 60 s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,16 +27,15 @@ from lanhaven.types.models import Instance, InstanceState, LoadConfig, ModelInfo
 
 HEARTBEAT = 15.0  # seconds
 
-Report = Callable[[str, float], Awaitable[None]]
 _COMING_OR_THERE = frozenset({InstanceState.LOADING, InstanceState.READY})
 
 
 class Watch:
     """What the bus says of one instance while it is loaded: the newest progress, and whom it drove out."""
 
-    def __init__(self, gateway: Gateway, instance_id: str) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._instance_id = instance_id
+        self.identifier = ""  # of the instance, once it is ordered
         self.started = False
         self.progress = 0.0
         self.evicted: list[Instance] = []
@@ -45,9 +44,9 @@ class Watch:
     def heard(self, event: GatewayEvent) -> None:
         """A listener of the bus."""
         match event:
-            case ModelLoadStart() if event.instance_id == self._instance_id:
+            case ModelLoadStart() if event.instance_id == self.identifier:
                 self.started = True
-            case ModelLoadProgress() if event.instance_id == self._instance_id:
+            case ModelLoadProgress() if event.instance_id == self.identifier:
                 self.started = True
                 self.progress = max(self.progress, min(event.progress or 0.0, 1.0))
             case ModelUnloadStart() if event.reason == "evicted" and not self.started:
@@ -67,6 +66,7 @@ class Packets:
     success: str
 
 
+Ordering = Callable[[Watch], Coroutine[Any, Any, None]]
 LOAD, GET_OR_LOAD = Packets("progress", "success"), Packets("loadProgress", "loadSuccess")
 
 
@@ -76,15 +76,20 @@ async def load_model(domain: str, peer: Peer, channel: Channel, parameter: Any) 
     gateway, asked = peer.context.gateway, table(parameter)
     found = find_models(gateway, text(asked, "modelKey"), domain)
     info = found[0]
-    identifier = optional(asked, "identifier", text)
-    if identifier is not None and is_taken(gateway, identifier):
-        raise already_exists(identifier)
+    wanted = optional(asked, "identifier", text)
     config = replace(_config(asked, domain), idle_ttl=_seconds(asked, "ttlMs") or 0.0)
+
+    async def order(watch: Watch) -> None:  # from the look at who is there to the order there is no await
+        if wanted is not None and is_taken(gateway, wanted):
+            raise already_exists(wanted)
+        name = watch.identifier = wanted or _free(gateway, info.key)
+        await gateway.load(info.key, instance_id=name, config=config, activate=gateway.catalog.active is None)
+
+    if wanted is not None and is_taken(gateway, wanted):
+        raise already_exists(wanted)
     others = {"ambiguous": [facts_of(each).path for each in found]} if len(found) > 1 else {}
     await channel.send({"type": "resolved", "info": model_info(info), **others})
-    name = identifier or gateway.catalog.default_instance_id(info.key, gateway.pool.ids())
-    load = gateway.load(info.key, instance_id=name, config=config, activate=gateway.catalog.active is None)
-    await _loaded(gateway, channel, info, name, load, LOAD, started=True)
+    await _loaded(gateway, channel, info, order, LOAD)
 
 
 async def get_or_load(domain: str, peer: Peer, channel: Channel, parameter: Any) -> None:
@@ -103,15 +108,20 @@ async def get_or_load(domain: str, peer: Peer, channel: Channel, parameter: Any)
         return
     info = find_models(gateway, name, domain)[0]
     config = replace(_config(asked, domain), idle_ttl=_seconds(asked, "loadTtlMs")).over(info.load)
-    coming = next((each for each in _coming(gateway, info.key)), None)
-    if coming is not None:  # what is on its way is not compared with what is asked, nor is what is there
-        config, identifier = coming.load_config, coming.instance_id
-    else:
-        identifier = gateway.catalog.default_instance_id(info.key, gateway.pool.ids())
-    load = gateway.pool.load(
-        info, instance_id=identifier, config=config, sampling=info.sampling, automatic=True, pinned=info.pinned
-    )
-    await _loaded(gateway, channel, info, identifier, load, GET_OR_LOAD, started=False)
+
+    async def order(watch: Watch) -> None:
+        coming = _coming(gateway, info.key)  # its config is not compared with the asked one, as that of a loaded one
+        watch.identifier = coming.instance_id if coming else _free(gateway, info.key)
+        await gateway.pool.load(
+            info,
+            instance_id=watch.identifier,
+            config=coming.load_config if coming else config,
+            sampling=info.sampling,
+            automatic=True,
+            pinned=info.pinned,
+        )
+
+    await _loaded(gateway, channel, info, order, GET_OR_LOAD)
 
 
 def channels(domain: str) -> Mapping[str, ChannelHandler]:
@@ -125,83 +135,69 @@ def is_taken(gateway: Gateway, identifier: str) -> bool:
     return there is not None and there.state in _COMING_OR_THERE
 
 
-async def _loaded(
-    gateway: Gateway,
-    channel: Channel,
-    info: ModelInfo,
-    identifier: str,
-    load: Coroutine[Any, Any, Any],
-    words: Packets,
-    *,
-    started: bool,
-) -> None:
-    """Run the load, and tell of it. `started`: the client knows of the load already."""
-    watch = Watch(gateway, identifier)
-    async with _running(gateway, channel, watch, load) as task:
-        teller = _Teller(gateway, channel, watch, info, identifier, words, told_start=started)
+async def _loaded(gateway: Gateway, channel: Channel, info: ModelInfo, order: Ordering, words: Packets) -> None:
+    """Load, and tell of it."""
+    watch = Watch(gateway)
+    async with _running(gateway, channel, watch, order(watch)) as task:
+        teller = _Teller(gateway, channel, watch, info, words)
+        idle = False
         while not task.done():
-            await teller.tell()
-            await _changed(watch)
+            await teller.tell(idle)
+            idle = not await _changed(watch)
         if task.cancelled():
             return  # the client did not want it any more
         task.result()
         await teller.finish()
 
 
-@dataclass(slots=True)
 class _Teller:
     """Turns what the watch saw into packets."""
 
-    gateway: Gateway
-    channel: Channel
-    watch: Watch
-    info: ModelInfo
-    identifier: str
-    words: Packets
-    told_start: bool
-    told: float = 0.0
-    silent: bool = True
+    def __init__(self, gateway: Gateway, channel: Channel, watch: Watch, info: ModelInfo, words: Packets) -> None:
+        self._gateway, self._channel, self._watch, self._info, self._words = gateway, channel, watch, info, words
+        self._began = words is LOAD  # that call has its own first packet
+        self._told = -1.0
 
-    async def tell(self, *, everything: bool = False) -> None:
-        """What is new; the same progress again if nothing is."""
+    async def tell(self, again: bool = False) -> None:
+        """What is new. `again`: something must be said; where it waits for room, that it begins."""
         await self._evictions()
-        if not self.told_start:
-            if not (self.watch.started or everything or not self.silent):
-                self.silent = False  # waiting for room: next time it is said that the load begins, to say something
+        if not self._began:
+            if not (self._watch.started or again):
                 return
-            self.told_start = True
-            await self.channel.send(
-                {"type": "startLoading", "identifier": self.identifier, "info": model_info(self.info)}
-            )
-        self.told = max(self.told, self.watch.progress)
-        await self.channel.send({"type": self.words.progress, "progress": self.told})
+            self._began = True
+            start = {"type": "startLoading", "identifier": self._watch.identifier, "info": model_info(self._info)}
+            await self._channel.send(start)
+        if self._watch.progress > self._told or again:
+            self._told = max(self._told, self._watch.progress)
+            await self._channel.send({"type": self._words.progress, "progress": self._told})
 
     async def _evictions(self) -> None:
-        victims, self.watch.evicted = self.watch.evicted, []
-        for victim in victims:
-            model = self.gateway.catalog.get(victim.model_key)
-            if model is not None and self.words is GET_OR_LOAD:
-                await self.channel.send({"type": "unloadingOtherJITModel", "info": instance_info(model, victim)})
+        victims, self._watch.evicted = self._watch.evicted, []
+        for victim in victims if self._words is GET_OR_LOAD else ():
+            model = self._gateway.catalog.get(victim.model_key)
+            if model is not None:
+                await self._channel.send({"type": "unloadingOtherJITModel", "info": instance_info(model, victim)})
 
     async def finish(self) -> None:
         """The last packets."""
-        self.watch.progress = 1.0
-        if not self.told_start or self.told < 1.0:
-            await self.tell(everything=True)
-        instance = self.gateway.pool.get(self.identifier)
+        self._watch.started, self._watch.progress = True, 1.0
+        await self.tell()
+        identifier = self._watch.identifier
+        instance = self._gateway.pool.get(identifier)
         if instance is None:
-            raise ModelNotFound(f"The instance {self.identifier} was unloaded as soon as it was loaded.", retry=True)
-        await self.channel.send({"type": self.words.success, "info": instance_info(self.info, instance)})
+            raise ModelNotFound(f"The instance {identifier} was unloaded as soon as it was loaded.", retry=True)
+        await self._channel.send({"type": self._words.success, "info": instance_info(self._info, instance)})
 
 
-async def _changed(watch: Watch) -> None:
-    """Until the watch saw something, or it is time to say anything."""
+async def _changed(watch: Watch) -> bool:
+    """Until the watch saw something; False if it is time to say anything."""
     try:
         async with asyncio.timeout(HEARTBEAT):
             await watch.changed.wait()
     except TimeoutError:
-        return
+        return False
     watch.changed.clear()
+    return True
 
 
 @asynccontextmanager
@@ -221,10 +217,17 @@ async def _running(
         stop.cancel()
         task.cancel()
         await asyncio.wait((task, stop))
+        if not task.cancelled():
+            task.exception()  # seen: whoever was cancelled meanwhile does not look at it
 
 
-def _coming(gateway: Gateway, key: str) -> list[Instance]:
-    return [each for each in gateway.pool.instances() if each.model_key == key and each.state is InstanceState.LOADING]
+def _coming(gateway: Gateway, key: str) -> Instance | None:
+    loading = (each for each in gateway.pool.instances() if each.state is InstanceState.LOADING)
+    return next((each for each in loading if each.model_key == key), None)
+
+
+def _free(gateway: Gateway, key: str) -> str:
+    return gateway.catalog.default_instance_id(key, gateway.pool.ids())
 
 
 def _config(asked: Mapping[str, Any], domain: str) -> LoadConfig:

@@ -20,6 +20,7 @@ from websockets.frames import Frame
 
 from lanhaven.server.deadline import Deadline
 from lanhaven.server.limits import ListenerLimits
+from lanhaven.server.replies import raw_refusal
 
 log = logging.getLogger("lanhaven.listener")
 _silent = logging.getLogger("lanhaven.listener.frames")
@@ -76,17 +77,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a client that sends (pings, say) but reads nothing is let go."""
         super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # `websockets` reads the head again with limits of its own (8 KiB a line), and then says nothing at all.
+            self.close_sent = True
+            self.transport.write(raw_refusal(400, "Malformed WebSocket offer", self.default_headers))
+            self.transport.close()
         if self.transport.get_write_buffer_size() > MOST_UNSENT + self.limits.max_message_bytes:
             self.transport.abort()
-
-    def handle_parser_exception(self) -> None:
-        """What is no WebSocket; uvicorn expects it behind the handshake only."""
-        if self.conn.close_sent is not None:
-            super().handle_parser_exception()
-            return
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.transport.close()
 
     def handle_ping(self) -> None:
         """Its pong; not beside a heap of others that nobody takes."""
