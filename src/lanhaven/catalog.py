@@ -7,11 +7,12 @@ index, which is replaced as a whole: looking a name up is a few dict accesses, w
 from __future__ import annotations
 
 import asyncio
+import copy
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lanhaven.errors import GatewayError, ModelNotFound, NoActiveModel
+from lanhaven.errors import GatewayError, ModelNotFound, NoActiveModel, ProviderUnavailable
 from lanhaven.providers.base import ModelEntry, Provider
 from lanhaven.types.models import ModelInfo
 
@@ -63,6 +64,7 @@ class Catalog:
         self._described = {entry.id: (entry, self._describe(entry)) for entry in self._enabled()}
         self._found: dict[str, tuple[ModelInfo, ...]] = {}
         self._failures: dict[str, str] = {}
+        self._unheard: dict[str, GatewayError] = {}  # providers that never told what they have, and why
         self._active: Active | None = None
         self._index = _Index()
         self._refreshing = asyncio.Lock()
@@ -81,7 +83,8 @@ class Catalog:
 
         An instance identifier comes first, then keys, then aliases; each exactly, then without ":latest", then in any
         case if one model only is meant. No name, "default" and "auto" mean the active model, else default_model.
-        NoActiveModel or ModelNotFound otherwise; never another model than the one named (C24).
+        NoActiveModel or ModelNotFound otherwise, or the error of a provider that has never told what it has; never
+        another model than the one named (C24).
         """
         if name is None or name in ACTIVE_NAMES:
             return self._unnamed(instances)
@@ -149,6 +152,19 @@ class Catalog:
             await asyncio.gather(*(self._ask(name) for name in self._providers))
             self._rebuild()
 
+    async def ask(self) -> None:
+        """Ask the providers again which models they know. Of models.yaml only entries of those that have news are
+        looked at again."""
+        async with self._refreshing:
+            before = dict(self._found)
+            await asyncio.gather(*(self._ask(name) for name in self._providers))
+            changed = {name for name, infos in self._found.items() if before.get(name) != infos}
+            for entry in self._enabled():
+                if entry.provider in changed:
+                    self._described[entry.id] = (entry, self._describe(entry))
+            if changed:
+                self._rebuild()
+
     def __repr__(self) -> str:
         return f"Catalog(models={len(self._index.models)} active={self._active} problems={len(self.problems)})"
 
@@ -189,8 +205,11 @@ class Catalog:
         except (GatewayError, TimeoutError) as error:
             reason = error.message if isinstance(error, GatewayError) else f"no answer within {ASK_TIMEOUT:g} s"
             self._failures[name] = f"{name}: its models could not be listed: {reason}"
+            if name not in self._found:
+                self._unheard[name] = error if isinstance(error, GatewayError) else ProviderUnavailable(reason)
         else:
             self._failures.pop(name, None)
+            self._unheard.pop(name, None)
 
     def _rebuild(self) -> None:
         listed = [info for _, info in self._described.values()]
@@ -235,7 +254,12 @@ class Catalog:
                 return Target(index.models[key])
         return None
 
-    def _not_found(self, name: str) -> ModelNotFound:
+    def _not_found(self, name: str) -> GatewayError:
+        """While a provider has never told what it has, the model may be one of its own: then its own error (S0-76)."""
+        unheard = next(iter(self._unheard.values()), None)
+        return copy.copy(unheard) if unheard is not None else self._unknown(name)
+
+    def _unknown(self, name: str) -> ModelNotFound:
         cut = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
         shown = cut.encode(errors="replace").decode()  # a lone surrogate could not be sent
         names = self._index.names

@@ -47,7 +47,7 @@ _LLM_ONLY: Mapping[str, str] = MappingProxyType(
 )
 _CHECKBOXES = frozenset({"rope_frequency_base", "rope_frequency_scale", "kv_type"})
 # Field of LoadConfig -> its name in the admin API.
-_ADMIN: Mapping[str, str] = MappingProxyType(
+ADMIN_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "context_length": "contextLength",
         "gpu_ratio": "gpu.ratio",
@@ -74,12 +74,12 @@ def to_fields(
     said.pop("idle_ttl", None)
     refused = {name: why for name in said if (why := _refusal(name, said, embedding, layers))}
     wanted = {name: value for name, value in said.items() if name not in refused}
-    applied = {_ADMIN[name]: value for name, value in wanted.items()}
+    applied = {ADMIN_NAMES[name]: value for name, value in wanted.items()}
     if layers and "gpu_layers" in wanted:
         offloaded = min(wanted.pop("gpu_layers"), layers)
         wanted["gpu_ratio"] = offloaded / layers
         applied |= {"gpu.layers": offloaded, "gpu.ratio": wanted["gpu_ratio"]}
-    return _fields(wanted, embedding), applied, tuple((_ADMIN[name], why) for name, why in refused.items())
+    return _fields(wanted, embedding), applied, tuple((ADMIN_NAMES[name], why) for name, why in refused.items())
 
 
 def from_stack(stack: Any, *, embedding: bool) -> tuple[LoadConfig, tuple[Ignoring, ...]]:

@@ -27,6 +27,7 @@ OURS: Mapping[str, str] = MappingProxyType(
     {
         "llama_cpp": "lanhaven.providers.llamacpp:create",
         "openai": "lanhaven.providers.openai:create",
+        "lmstudio": "lanhaven.providers.lmstudio:create",
         "mock": "lanhaven.providers.mock:create",
     }
 )

@@ -1,0 +1,208 @@
+"""LM Studio, on this machine or others: its models, loaded and unloaded through its own protocol, asked over HTTP.
+
+    models:
+      - id: house-model
+        provider: lmstudio
+        config:
+          model: qwen2.5-7b-instruct   # its key in LM Studio; not said = the id
+          host: mac                    # one of the hosts of config.yaml; not said = the first one
+          kind: llm                    # or vlm, embedding; not said = as LM Studio says, else llm
+          layers: 28                   # so that gpu.layers can become the ratio that LM Studio wants
+
+All models of LM Studio are in the catalog without an entry. Where no LM Studio is configured nothing is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from lanhaven.errors import GatewayError
+from lanhaven.lmstudio.load_keys import ADMIN_NAMES, to_fields
+from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
+from lanhaven.providers.lmstudio_config import Host, Hosts, read_entry, read_hosts
+from lanhaven.providers.lmstudio_layers import layers_of
+from lanhaven.providers.lmstudio_link import Sleep
+from lanhaven.providers.lmstudio_loading import Order
+from lanhaven.providers.lmstudio_models import Running as There
+from lanhaven.providers.lmstudio_models import Studied
+from lanhaven.providers.lmstudio_names import Names, Place
+from lanhaven.providers.lmstudio_rest import FIELDS, NO_FIELD
+from lanhaven.providers.lmstudio_studio import Pulse, Studio
+from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
+
+_TEXT = frozenset({"/v1/chat/completions", "/v1/completions"})
+_ADOPTED = "an instance of this name was loaded already, and keeps its config"
+
+
+def create(context: ProviderContext) -> LMStudioProvider:
+    """Options: see lmstudio_config."""
+    return LMStudioProvider(read_hosts(context.options))
+
+
+class LMStudioProvider:
+    """See the module. `sleep`: what lies between two attempts to connect."""
+
+    name = "lmstudio"
+    load_fields = frozenset(LoadConfig.__slots__) - {"cpu_threads"}
+    sampling_fields = frozenset(
+        {"temperature", "top_p", "top_k", "repeat_penalty", "max_tokens", "stop", "seed", "stream"}
+    )
+
+    def __init__(self, hosts: Hosts, sleep: Sleep = asyncio.sleep) -> None:
+        self._hosts, self._sleep = hosts, sleep
+        self._studios: Mapping[str, Studio] = {name: Studio(host, sleep) for name, host in hosts.known.items()}
+        self._names = Names()
+
+    def describe(self, entry: ModelEntry) -> ModelInfo:
+        """InvalidRequest names the setting that is wrong. Asks nothing: LM Studio may be down now."""
+        said = read_entry(entry.config)
+        studio = self._studio(said.host)
+        known = studio.model(said.model or entry.id)
+        kind = said.kind or (known.kind if known is not None else None)
+        model = known or Studied(said.model or entry.id, ModelKind.LLM)
+        info = replace(model, kind=kind or model.kind).info(entry.id, self.name, studio.host.name)
+        return info if kind is not None else replace(info, capabilities=frozenset())  # nobody knows yet
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """Of all hosts; of one that does not answer, what it said last. Raises if none answers."""
+        studios = tuple(self._studios.values())
+        answers = await asyncio.gather(*(each.models() for each in studios), return_exceptions=True)
+        _raise_if_all_failed(answers)
+        return self._names.infos(self.name, {each.host.name: each.known for each in studios})
+
+    async def instances(self) -> Sequence[Running] | None:
+        """Of all hosts. What ran on one that does not answer is taken to run still: unreachable is not empty."""
+        studios = tuple(self._studios.values())
+        before = {each.host.name: self._names.of(each.host.name) for each in studios}
+        answers = await asyncio.gather(*(each.running() for each in studios), return_exceptions=True)
+        _raise_if_all_failed(answers)
+        found: list[Running] = []
+        for studio, answer in zip(studios, answers, strict=True):
+            host = studio.host.name
+            if isinstance(answer, BaseException):
+                found += [Running(name, "") for name in before[host]]
+            else:
+                now = [self._running(studio, each) for each in answer]
+                for gone in set(before[host]) - {each.instance_id for each in now}:
+                    self._names.forget(gone)
+                found += now
+        return found
+
+    def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        return 0  # LM Studio guards the memory of its machine itself
+
+    async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
+        said = read_entry(info.config)
+        studio = self._studio(said.host)
+        key = said.model or info.key
+        model = studio.model(key)
+        kind = said.kind or (model.kind if model is not None else info.kind)
+        embedding = kind is ModelKind.EMBEDDING
+        layers = said.layers or info.layers
+        if config.gpu_layers is not None and layers is None and model is not None:
+            layers = await layers_of(studio.host.models_dir, model.path)
+        fields, applied, ignored = to_fields(config, embedding=embedding, layers=layers)
+        name = self._names.identifier(studio.host.name, instance_id)
+        order = Order(model=key, identifier=name, embedding=embedding, fields=tuple(fields), ttl=config.idle_ttl)
+        outcome, by_rest = await studio.load(order, config, observer)
+        identifier = outcome.running.identifier
+        self._names.learn(instance_id, Place(studio.host.name, identifier, embedding))
+        observer.progress("ready", 1.0)
+        applied, ignored = _settled(applied, ignored, adopted=outcome.adopted, by_rest=by_rest)
+        known = outcome.running.config
+        return Loaded(
+            upstream=upstream_of(studio.host, identifier, embedding=embedding, slots=known.slots),
+            load_config=replace(known, idle_ttl=config.idle_ttl),
+            size_bytes=outcome.running.size_bytes,
+            applied=applied if config.idle_ttl is None else {**applied, "ttlSeconds": config.idle_ttl},
+            ignored=tuple(Ignored(name, why) for name, why in ignored),
+        )
+
+    async def unload(self, instance_id: str) -> None:
+        place = self._names.place(instance_id)
+        if place is not None:
+            await self._studios[place.host].unload(place.identifier, place.embedding)
+            self._names.forget(instance_id)
+
+    async def health(self) -> Health:
+        """Asks every host at once."""
+        studios = tuple(self._studios.values())
+        if not studios:
+            return Health(False, "server", "not configured")
+        pulses = await asyncio.gather(*(each.pulse() for each in studios))
+        up = [pulse for pulse in pulses if pulse.error is None]
+        return Health(
+            ok=bool(up),
+            kind="server",
+            detail="; ".join(_line(each, pulse) for each, pulse in zip(studios, pulses, strict=True)),
+            version=next((pulse.version for pulse in up if pulse.version), None),
+            latency_ms=min((pulse.seconds for pulse in up if pulse.seconds is not None), default=0) * 1000 or None,
+            address=", ".join(each.host.base_url for each in studios),
+            models=sum(len(each.known) for each in studios),
+        )
+
+    def logs(self, instance_id: str) -> Sequence[str]:
+        return ()
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(each.aclose() for each in self._studios.values()))
+
+    def _studio(self, name: str | None) -> Studio:
+        """Of this host. The default one is not asked before a model needs it. May be called in a thread."""
+        host = self._hosts.named(name)
+        if host.name not in self._studios:
+            self._studios = {**self._studios, host.name: Studio(host, self._sleep)}
+        return self._studios[host.name]
+
+    def _running(self, studio: Studio, there: There) -> Running:
+        host = studio.host
+        name = self._names.named(Place(host.name, there.identifier, there.embedding))
+        upstream = upstream_of(host, there.identifier, embedding=there.embedding, slots=there.config.slots)
+        return Running(name, self._names.key_of(host.name, there.model), there.size_bytes, upstream, there.config)
+
+    def __repr__(self) -> str:
+        return f"LMStudioProvider({list(self._studios.values())} {self._names!r})"
+
+
+def _settled(
+    applied: Mapping[str, object], ignored: tuple[tuple[str, str], ...], *, adopted: bool, by_rest: bool
+) -> tuple[dict[str, object], tuple[tuple[str, str], ...]]:
+    """What holds of it, if the instance was there already, or the REST API loaded it."""
+    if not adopted and not by_rest:
+        return dict(applied), ignored
+    kept = frozenset() if adopted else frozenset(ADMIN_NAMES[name] for name in FIELDS)
+    why = _ADOPTED if adopted else NO_FIELD
+    lost = tuple((name, why) for name in applied if name not in kept)
+    return {name: value for name, value in applied.items() if name in kept}, (*ignored, *lost)
+
+
+def upstream_of(host: Host, identifier: str, *, embedding: bool, slots: int | None) -> Upstream:
+    url = urlsplit(host.base_url)
+    return Upstream(
+        model=identifier,
+        base_url=f"{url.scheme}://{url.netloc}",
+        prefix=url.path,
+        headers=host.headers,
+        slots=slots,
+        routes=frozenset({"/v1/embeddings"}) if embedding else _TEXT,
+    )
+
+
+def _line(studio: Studio, pulse: Pulse) -> str:
+    name = studio.host.name
+    if pulse.error is not None:
+        return f"{name} {pulse.error.removeprefix(f'LM Studio ({name}) ')}"
+    refused = f", by REST only: the WebSocket is refused ({pulse.refusal})" if pulse.refusal else ""
+    return f"{name} {pulse.version or 'answers'}, {len(studio.known)} models{refused}"
+
+
+def _raise_if_all_failed(answers: Sequence[object]) -> None:
+    failures = [each for each in answers if isinstance(each, BaseException)]
+    defect = next((each for each in failures if not isinstance(each, GatewayError)), None)
+    if defect is not None:
+        raise defect
+    if failures and len(failures) == len(answers):
+        raise failures[0]

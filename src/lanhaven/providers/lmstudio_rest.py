@@ -1,0 +1,140 @@
+"""LM Studio's REST API `/api/v1` (0.4 and later): for where it lets no WebSocket in.
+
+It names instances itself, tells no progress, and knows fewer load settings than the WebSocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed, ModelNotFound, ProviderUnavailable, UpstreamError
+from lanhaven.lmstudio.error_data import read_error
+from lanhaven.providers.lmstudio_config import Host
+from lanhaven.providers.lmstudio_link import Link
+from lanhaven.providers.lmstudio_loading import SILENCE_SECONDS, UNDO_SECONDS, UNLOAD_SECONDS
+from lanhaven.providers.lmstudio_models import Running, Studied, of_rest, rest_config
+from lanhaven.providers.lmstudio_socket import Unreachable
+from lanhaven.types.models import LoadConfig
+from lanhaven.wire import encode
+
+MOST_BYTES = 16 * 2**20
+NO_FIELD = "LM Studio's REST API has no such setting, and its WebSocket is refused"
+# Field of LoadConfig -> field of the request.
+FIELDS: Mapping[str, str] = MappingProxyType({"context_length": "context_length", "flash_attention": "flash_attention"})
+
+_API = "/api/v1"
+_NO_ROUTE = "Unexpected endpoint or method"  # LM Studio says it with status 200
+_decode = msgspec.json.Decoder().decode
+
+
+class Rest:
+    """Calls to one host. Raises Unreachable, and GatewayErrors with LM Studio's own words."""
+
+    def __init__(self, host: Host, link: Link) -> None:
+        self._host, self._link = host, link
+
+    async def listing(self) -> tuple[tuple[Studied, ...], tuple[Running, ...]]:
+        """All models, and what is loaded of them."""
+        return of_rest(await self._ask("GET", "/api/v1/models", None, self._host.answer_timeout))
+
+    async def version(self, seconds: float) -> str | None:
+        """Which version it says it is; None where it says none."""
+        said = await self._ask("GET", "/lms-status", None, seconds)
+        version = said.get("version")
+        return version if isinstance(version, str) and version.isprintable() else None
+
+    async def load(self, model: str, config: LoadConfig) -> Running:
+        """A new instance, under a name of LM Studio's own. When cancelled, it is unloaded as soon as it is there."""
+        said = config.said()
+        body = {"model": model, "echo_load_config": True}
+        body |= {name: said[field] for field, name in FIELDS.items() if field in said}
+        asked = self._link.keep(self._ask("POST", "/api/v1/models/load", body, SILENCE_SECONDS))
+        try:
+            answer = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            undoing = self._link.keep(self._undo(asked))
+            await asyncio.wait((undoing,), timeout=UNDO_SECONDS)
+            raise
+        except UpstreamError as error:
+            raise LoadFailed(error.message) from None
+        identifier = answer.get("instance_id")
+        if not isinstance(identifier, str) or not identifier:
+            raise LoadFailed(f"LM Studio did not say under which name it has loaded {model}.")
+        known = rest_config(answer.get("load_config"))
+        return Running(identifier, model, answer.get("type") == "embedding", config=known)
+
+    async def unload(self, identifier: str) -> None:
+        """One that is not there is fine."""
+        try:
+            await self._ask("POST", "/api/v1/models/unload", {"instance_id": identifier}, UNLOAD_SECONDS)
+        except ModelNotFound:
+            return
+
+    async def _undo(self, asked: asyncio.Future[dict[str, Any]]) -> None:
+        """There is no way to stop such a load: wait for it, then unload."""
+        try:
+            answer = await asked
+            if isinstance(answer.get("instance_id"), str):
+                await self.unload(answer["instance_id"])
+        except (Unreachable, GatewayError):
+            return
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
+        data = None if body is None else encode(body)
+        headers = {**dict(self._host.headers), "content-type": "application/json", "accept-encoding": "identity"}
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self._host.connect_timeout)
+        try:
+            async with self._link.http.request(
+                method, self._host.base_url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
+            ) as reply:
+                raw = await _bounded(reply)
+                status = reply.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            silent = isinstance(error, TimeoutError)
+            raise Unreachable("does not answer" if silent else "cannot be reached") from None
+        return self._read(status, raw)
+
+    def _read(self, status: int, raw: bytes) -> dict[str, Any]:
+        try:
+            value = _decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            value = None
+        if status == 200 and isinstance(value, dict) and "error" not in value:
+            return value
+        raise self._error(status, value.get("error") if isinstance(value, dict) else None)
+
+    def _error(self, status: int, said: Any) -> GatewayError:
+        error = {"title": said.get("message")} if isinstance(said, dict) else said
+        text = f"LM Studio: {read_error(error).text}" if error else f"LM Studio answered with status {status}."
+        kind = said.get("type") if isinstance(said, dict) else None
+        if status in (401, 403):
+            return ProviderUnavailable(
+                f"LM Studio ({self._host.name}) refuses our API token, or wants one.",
+                hint="set api_token of this host under `providers: {lmstudio: ...}` in config.yaml",
+                retry=False,
+            )
+        if kind == "model_not_found" or (status == 404 and kind is not None):
+            return ModelNotFound(text, param="modelKey", retry=False)
+        if status == 404 or (status == 200 and (not error or _NO_ROUTE in text)):
+            return ProviderUnavailable(
+                f"LM Studio ({self._host.name}) lets no WebSocket in, and has no REST API {_API}.",
+                hint="update LM Studio, or let this machine use its WebSocket",
+                retry=False,
+            )
+        return InvalidRequest(text) if 400 <= status < 500 else UpstreamError(text)
+
+
+async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
+    """The body, or ValueError for one that is too large."""
+    body = b""
+    async for piece in reply.content.iter_chunked(1 << 16):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise ValueError("too large")
+    return body
