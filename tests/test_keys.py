@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import stat
 import threading
 from pathlib import Path
@@ -49,6 +50,18 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept(path: Path) -> None:
     assert key.created is not None
     assert secret not in repr(key)
     assert hashlib.sha256(secret.encode()).hexdigest() not in repr(key)
+
+
+def test_a_key_can_have_the_form_of_lm_studios_tokens_and_keeps_it(path: Path) -> None:
+    form = re.compile(r"sk-lm-[A-Za-z0-9]{8}:[A-Za-z0-9]{20}")
+    store = KeyStore(path)
+    token = store.add("phone", lmstudio=True)
+    assert form.fullmatch(token)
+    assert store.verify(token) is not None
+    renewed = store.rotate("phone")
+    assert form.fullmatch(renewed)
+    assert renewed != token
+    assert not form.fullmatch(store.add("other"))
 
 
 def test_verify_knows_exactly_its_keys(path: Path) -> None:

@@ -29,6 +29,13 @@ def test_a_key_is_shown_once_and_only_its_beginning_after_that(alone: Cli) -> No
     assert record["lastUsed"] is None
 
 
+def test_a_key_for_lm_studios_clients(alone: Cli) -> None:
+    token = alone("keys", "add", "phone", "--lmstudio").out.strip()
+    assert token.startswith("sk-lm-")
+    (row,) = alone("keys", "ls").rows
+    assert row[:3] == ["phone", "inference", token[: len(row[2])]]
+
+
 def test_scopes(alone: Cli) -> None:
     assert set(alone("keys", "add", "boss", "--admin", "--json").json) == {"name", "key"}
     alone("keys", "add", "viewer", "--scope", "inference", "--scope", "debug")

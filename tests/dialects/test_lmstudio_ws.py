@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from lanhaven.dialects.lmstudio_endpoint import INBOX
 from lanhaven.dialects.lmstudio_ws import NAMESPACES
+from lanhaven.dialects.lmstudio_ws_auth import introduced
 from lanhaven.dialects.lmstudio_ws_connection import MOST_RUNNING, MOST_WARNINGS
+from lanhaven.dialects.lmstudio_ws_wire import Message, Wire
 from tests.dialects.lmstudio_frames import MODELS, frames, introduction, unknown
 from tests.serving import serving
 
@@ -20,6 +23,17 @@ BY_NAME = {"specifier": {"type": "query", "query": {"identifier": "alpha"}}}
 
 
 # ---- coming in
+
+
+async def test_who_never_says_who_it_is_is_waited_for_no_longer_than_that() -> None:
+    async def nothing() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("it says nothing")
+
+    async def unheard(message: Message) -> None:
+        raise AssertionError("nothing is to be said")
+
+    assert await introduced(Wire(nothing, unheard), patience=0.01) is None
 
 
 async def test_unreadable_frames_before_the_introduction_are_ignored(tmp_path: Path) -> None:
@@ -165,3 +179,13 @@ async def test_the_end_of_a_connection_ends_all_that_ran_for_it(tmp_path: Path) 
                 await client.packet()
                 await house.until(lambda: house.mock.loads["alpha"] == 1)
             await house.until(lambda: not house.services.pool.ids())
+
+
+# ---- the documents
+
+
+def test_every_endpoint_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/lmstudio-websocket.md").read_text()
+    names = {name for each in NAMESPACES for name in (*each.rpcs, *each.channels)}
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
+    assert sorted(each.name for each in NAMESPACES if f"`/{each.name}`" not in page) == []

@@ -30,7 +30,9 @@ def test_a_value_in_the_log_is_one_short_line() -> None:
 
 
 @pytest.mark.req("F-175", "F-186")
-@pytest.mark.parametrize("secret", ["sk-lan-0123456789abcdef", "Bearer abc.def", "basic YWJjOmRlZg=="])
+@pytest.mark.parametrize(
+    "secret", ["sk-lan-0123456789abcdef", "sk-lm-01234567:89abcdef0123456789ab", "Bearer abc.def", "basic YWJjOmRlZg=="]
+)
 def test_what_looks_like_a_key_is_masked_in_the_log(secret: str) -> None:
     fields = {"said": f"with {secret} in it"}
     clean(None, "info", fields)
