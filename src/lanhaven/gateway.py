@@ -89,7 +89,7 @@ class Gateway:
         """Load a model on an operator's order; with `activate` it becomes the active one."""
         try:
             info = self.model(name)
-        except ModelNotFound as error:  # the pool tells of all other failures, but never hears of this one
+        except (ModelNotFound, ProviderUnavailable) as error:  # the pool tells of all others, and never hears of these
             self.bus.emit(
                 Failure(
                     operation="model_load", error=error.message, code=error.code, status=error.status, model_key=name
@@ -171,7 +171,7 @@ class Gateway:
     def _known(self, name: str) -> Target | None:
         try:
             return self.catalog.resolve(name, self.pool.ids())
-        except ModelNotFound:
+        except (ModelNotFound, ProviderUnavailable):
             return None
 
     def _activate(self, key: str, instance_id: str | None) -> None:
@@ -229,7 +229,8 @@ class Inference:
         try:
             return await self._attempt(target)
         except ProviderUnavailable as error:
-            if self._lease is None or await self._lease.cause(self._gateway.limits.crash_grace) is None:
+            grace = self._gateway.limits.crash_grace
+            if self._lease is None or await self._gateway.pool.cause(self._lease, error, grace) is None:
                 raise error from None
         self._give_back()
         return await self._attempt(replace(target, instance_id=None))

@@ -166,14 +166,13 @@ async def test_a_provider_that_cannot_be_asked_changes_nothing(dated: World) -> 
     assert await _swept(dated) == {"a"}
 
 
-async def test_the_sweep_repeats(dated: World) -> None:
+async def test_what_somebody_else_loaded_outlives_the_pool(dated: World) -> None:
     await dated.use(A)
-    running = asyncio.create_task(dated.pool.run(5.0))
-    await asyncio.sleep(30)
+    dated.provider.running.append(Running("theirs", "b", upstream=dated.provider.upstream("theirs")))
+    assert await _swept(dated) == {"a", "theirs"}
+    await dated.pool.aclose(0)
+    assert dated.provider.ended == ["a"]
     assert dated.pool.instances() == []
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
 
 
 # The end.

@@ -128,7 +128,7 @@ class Life:
             await stop_loading(resident, self._settings.unload_timeout)
             await resident.drained(drain)
             resident.abort(error)
-            if resident.reason != "gone":
+            if resident.reason != "gone" and not (resident.adopted and resident.reason == "shutdown"):
                 failure = resident.unload_error = await unload(resident, self._settings.unload_timeout)
         finally:
             self.drop(resident)

@@ -292,6 +292,13 @@ class Pool:
         if resident is not None and upstream in (None, resident.upstream):
             self._life.crashed(resident, error)
 
+    async def cause(self, lease: Lease, error: GatewayError, grace: float) -> GatewayError | None:
+        """Why the instance ended, if that is what `error` came from. An upstream that says that it has the instance no
+        more (facts: gone) is no proof; its provider is asked what runs (F-023)."""
+        if error.facts.get("gone"):
+            await reconcile(self._providers, self._books, self._amend)
+        return await lease.cause(grace)
+
     # The whole.
 
     async def sweep(self) -> None:
@@ -315,14 +322,9 @@ class Pool:
         if info is None or info.provider not in self._providers or running.upstream is None or self._closing:
             return
         resident = self._placing.make(Spec(info=info, config=running.load_config), running.instance_id)
+        resident.adopted = True
         self._books.add(resident)
         self._life.ready(resident, Loaded(running.upstream, running.load_config, running.size_bytes), 0.0)
-
-    async def run(self, interval: float = 5.0) -> None:
-        """Sweep every `interval` seconds until cancelled."""
-        while True:
-            await asyncio.sleep(interval)
-            await self.sweep()
 
     async def aclose(self, drain: float) -> None:
         """Refuse new requests, wait up to `drain` seconds for running ones, end everything. Concurrent calls join."""

@@ -92,6 +92,7 @@ class Resident:
         self.unload_error: GatewayError | None = None
         self.reason = ""  # why it drains
         self.revived = False  # it is back for a request after its engine had crashed
+        self.adopted = False  # somebody else loaded it: the end of this server is not its end
         self.dismissed = False  # an operator or the shutdown ended it: nothing revives it
         self.load_task: asyncio.Task[None] | None = None
         self.empty = asyncio.Event()  # while draining: no lease left, or no time left
