@@ -11,18 +11,18 @@ from functools import partial
 from typing import Any
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
-from lanhaven.dialects.openai_fields import check_documents, check_fields, check_input, check_messages, check_prompt
-from lanhaven.dialects.openai_models import model_card
-from lanhaven.dialects.openai_replies import Embeddings, has_legacy_logprobs, legacy_logprobs
-from lanhaven.errors import (
-    CapacityError,
-    ClientError,
-    Forbidden,
-    GatewayError,
-    QueueFull,
-    Unauthorized,
-    UnsupportedFeature,
+from lanhaven.dialects.openai_errors import error_body
+from lanhaven.dialects.openai_fields import (
+    check_documents,
+    check_fields,
+    check_input,
+    check_messages,
+    check_prompt,
+    take_load,
 )
+from lanhaven.dialects.openai_models import listed, model_card
+from lanhaven.dialects.openai_replies import Embeddings, has_legacy_logprobs, legacy_logprobs
+from lanhaven.errors import GatewayError, UnsupportedFeature
 from lanhaven.gateway import Gateway, Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
@@ -80,8 +80,9 @@ class OpenAIDialect(Dialect):
         await respond(call, self._gateway, self._request(Route.EMBEDDING, body, call), relay)
 
     def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
+        load = take_load(body)
         return InferenceRequest(
-            route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name
+            route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name, load=load
         )
 
     async def _models(self, call: Call) -> None:
@@ -91,7 +92,7 @@ class OpenAIDialect(Dialect):
             for instance_id, key in self._gateway.pool.ids().items()
             if instance_id != key and (info := self._gateway.catalog.get(key)) is not None
         ]
-        await call.reply(200, encode({"object": "list", "data": cards + loaded}))
+        await call.reply(200, encode(listed(cards + loaded, call.query)))
 
     async def _model(self, call: Call) -> None:
         name = call.path.split("/models/", 1)[1]
@@ -105,41 +106,11 @@ class OpenAIDialect(Dialect):
 
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """OpenAI's envelope."""
-        message = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
-        return encode(
-            {
-                "error": {
-                    "message": message,
-                    "type": error_type(error),
-                    "param": error.param,
-                    "code": error.code,
-                    **error.facts,
-                }
-            }
-        )
+        return error_body(error)
 
     def error_frame(self, error: GatewayError, request_id: str) -> bytes:
         """An error frame; openai clients raise on it. No [DONE] follows."""
-        return sse(self.error_body(error, request_id))
-
-
-def error_type(error: GatewayError) -> str:
-    """The `type` that OpenAI gives an error of this kind."""
-    match error:
-        case Unauthorized():
-            return "authentication_error"
-        case Forbidden():
-            return "permission_error"
-        case QueueFull():
-            return "rate_limit_error"
-        case UnsupportedFeature():
-            return "not_implemented_error"
-        case ClientError():
-            return "invalid_request_error"
-        case CapacityError():
-            return "overloaded_error"
-        case _:
-            return "api_error"
+        return sse(error_body(error))
 
 
 async def relay_bytes(call: Call, inference: Inference, exchange: Exchange) -> None:

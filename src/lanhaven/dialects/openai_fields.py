@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
+from lanhaven.types.models import LoadConfig
 
 MAX_MESSAGES = 4096
 MAX_TOOLS = 256
@@ -75,7 +76,7 @@ def _tools(name: str, value: Any) -> None:
         raise InvalidRequest(f"tools must be a list of at most {MAX_TOOLS} objects.", param=name, retry=False)
 
 
-_TOKENS = _integer(0, 1 << 30)
+_TOKENS = _integer(-1, 1 << 30)  # LM Studio's clients write -1 for "no limit"
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
@@ -99,6 +100,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "stop": _stop,
         "tools": _tools,
         "dimensions": _integer(1, 1 << 20),
+        "ttl": _number(1, 1 << 31),
     }
 )
 
@@ -109,9 +111,24 @@ def check_fields(body: dict[str, Any]) -> None:
         rule = CHECKS.get(name)
         if rule is not None:
             rule(name, value)
+    if body.get("max_tokens") == -1 or body.get("max_completion_tokens") == -1:
+        _lift_limits(body)
     if not FORBIDDEN.isdisjoint(body):
         for name in FORBIDDEN.intersection(body):
             del body[name]
+
+
+def _lift_limits(body: dict[str, Any]) -> None:
+    """-1 to null, which every server takes for "no limit", and which no default replaces."""
+    for name in ("max_tokens", "max_completion_tokens"):
+        if body.get(name) == -1:
+            body[name] = None
+
+
+def take_load(body: dict[str, Any]) -> LoadConfig | None:
+    """Take LM Studio's `ttl` out of a checked body: seconds unused, if this request has to load the model."""
+    ttl = body.pop("ttl", None)
+    return None if ttl is None else LoadConfig(idle_ttl=float(ttl))
 
 
 def check_messages(body: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ MODEL = _told(TEXT, "Model key, alias or instance; left out, `default` or `auto`
 
 SAMPLING: Mapping[str, Schema] = MappingProxyType(
     {
-        "max_tokens": _whole(0, 1 << 30),
+        "max_tokens": _whole(-1, 1 << 30, "-1: no limit."),
         "temperature": _number(0, 100),
         "top_p": _number(0, 1),
         "top_k": _whole(-1, 1 << 20),
@@ -62,6 +62,7 @@ SAMPLING: Mapping[str, Schema] = MappingProxyType(
         "logit_bias": {"type": "object"},
         "stream": {"type": "boolean", "description": "Answer as Server-Sent Events that end with `data: [DONE]`."},
         "stream_options": _object({"include_usage": {"type": "boolean"}}),
+        "ttl": _number(1, 1 << 31, "Seconds unused until the model unloads, if this request has to load it."),
     }
 )
 
@@ -88,7 +89,7 @@ CHAT = _object(
         "model": MODEL,
         "messages": _list(_ref("ChatMessage"), minItems=1, maxItems=4096),
         **SAMPLING,
-        "max_completion_tokens": _whole(0, 1 << 30),
+        "max_completion_tokens": _whole(-1, 1 << 30, "-1: no limit."),
         "response_format": _told({"type": "object"}, "`text`, `json_object` or `json_schema`."),
         "tools": _list({"type": "object"}, maxItems=256),
         "tool_choice": _either(TEXT, {"type": "object"}),
