@@ -2,14 +2,23 @@
 
 first frame      lmstudio_ws_auth: who is it, may it come in
 then             lmstudio_ws_connection: calls and channels, each to an endpoint of the namespace
-the endpoints    lmstudio_ws_models, _load, _system; what concerns text and files is in files of its own
+the endpoints    lmstudio_ws_models, _load, _system; lmstudio_predict, _text, _files, _repository, _diagnostics
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from lanhaven.dialects import lmstudio_ws_load, lmstudio_ws_models, lmstudio_ws_system
+from lanhaven.dialects import (
+    lmstudio_diagnostics,
+    lmstudio_files,
+    lmstudio_predict,
+    lmstudio_repository,
+    lmstudio_text,
+    lmstudio_ws_load,
+    lmstudio_ws_models,
+    lmstudio_ws_system,
+)
 from lanhaven.dialects.base import DialectContext
 from lanhaven.dialects.lmstudio_endpoint import Namespace, Peer, Shared
 from lanhaven.dialects.lmstudio_models import EMBEDDING, LLM
@@ -22,12 +31,20 @@ Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 
 REFUSED = 1008
 NAMESPACES: tuple[Namespace, ...] = (
-    Namespace(LLM, lmstudio_ws_models.rpcs(LLM), lmstudio_ws_load.channels(LLM)),
-    Namespace(EMBEDDING, lmstudio_ws_models.rpcs(EMBEDDING), lmstudio_ws_load.channels(EMBEDDING)),
+    Namespace(
+        LLM,
+        {**lmstudio_ws_models.rpcs(LLM), **lmstudio_text.LLM_RPCS},
+        {**lmstudio_ws_load.channels(LLM), **lmstudio_predict.CHANNELS},
+    ),
+    Namespace(
+        EMBEDDING,
+        {**lmstudio_ws_models.rpcs(EMBEDDING), **lmstudio_text.EMBEDDING_RPCS},
+        lmstudio_ws_load.channels(EMBEDDING),
+    ),
     Namespace("system", lmstudio_ws_system.RPCS, lmstudio_ws_system.CHANNELS),
-    Namespace("files"),
-    Namespace("repository"),
-    Namespace("diagnostics"),
+    Namespace("files", lmstudio_files.RPCS, lmstudio_files.CHANNELS),
+    Namespace("repository", lmstudio_repository.RPCS, lmstudio_repository.CHANNELS),
+    Namespace("diagnostics", {}, lmstudio_diagnostics.CHANNELS),
     Namespace("plugins"),
     Namespace("runtime"),
 )

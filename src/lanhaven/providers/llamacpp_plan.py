@@ -24,7 +24,10 @@ CHAT_ROUTES = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/chat/completions/input_tokens"}
     | {"/infill", "/tokenize", "/detokenize", "/apply-template", "/metrics"}
 )
-EXTRAS = frozenset({"return_progress", "verbose", "chat_template_kwargs", "grammar"})
+EXTRAS = frozenset(
+    {"return_progress", "verbose", "chat_template_kwargs", "grammar", "json_schema"}
+    | {"typical_p", "xtc_probability", "xtc_threshold", "mirostat", "mirostat_eta", "mirostat_tau"}
+)
 ROUTES: Mapping[ModelKind, frozenset[str]] = MappingProxyType(
     {
         ModelKind.LLM: CHAT_ROUTES,
