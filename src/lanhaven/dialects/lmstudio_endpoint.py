@@ -18,7 +18,7 @@ from lanhaven.errors import Forbidden, Overloaded
 T = TypeVar("T")
 
 INBOX = 64  # messages of a client that its channel has not read yet
-ADMIN, DEBUG = "admin", "debug"
+INFERENCE, ADMIN, DEBUG = "inference", "admin", "debug"
 
 
 class Shared:

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from lanhaven.dialects.lmstudio_endpoint import ADMIN, Channel, ChannelHandler, Peer
+from lanhaven.dialects.lmstudio_endpoint import ADMIN, INFERENCE, Channel, ChannelHandler, Peer
 from lanhaven.dialects.lmstudio_errors import already_exists
 from lanhaven.dialects.lmstudio_models import EMBEDDING, facts_of, find_instance, find_models, instance_info, model_info
 from lanhaven.dialects.lmstudio_ws_fields import optional, positive, table, text
@@ -97,6 +97,7 @@ async def get_or_load(domain: str, peer: Peer, channel: Channel, parameter: Any)
 
     What it loads is an automatic instance like that of any request: it goes when it is idle, or when room is needed.
     """
+    peer.need(INFERENCE)
     gateway, asked = peer.context.gateway, table(parameter)
     name = text(asked, "identifier")
     try:
