@@ -92,6 +92,8 @@ async def test_a_name_that_is_taken_is_an_error_of_one_line(tmp_path: Path) -> N
         asked = {"modelKey": "alpha", "identifier": "mine", "loadConfigStack": NOTHING}
         (failed,) = await client.channel("loadModel", asked)
         assert failed == {"error": {"title": "Model with identifier 'mine' already exists"}}
+        (failed,) = await client.channel("loadModel", {**asked, "identifier": "beta"})  # another model's name
+        assert failed == {"error": {"title": "Model with identifier 'beta' already exists"}}
 
 
 async def test_what_cannot_be_loaded_is_an_error_that_says_why(tmp_path: Path) -> None:
@@ -235,6 +237,12 @@ async def test_a_namespace_knows_its_own_kind_only(tmp_path: Path) -> None:
 
 
 # ---- what is told
+
+
+async def test_the_ttl_that_holds_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path, MODELS, idle_ttl=1200) as house, frames(house.url) as client:
+        assert (await jit(client, "alpha"))[-1]["info"]["ttlMs"] == 1_200_000
+        assert (await load(client, "beta"))["ttlMs"] is None
 
 
 async def test_info_stays_as_it_was_whatever_happens_to_others(tmp_path: Path) -> None:

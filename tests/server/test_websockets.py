@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from lanhaven.gateway import SHUTDOWN
 from lanhaven.keys.store import FILE_NAME, KeyScope, KeyStore
 from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
@@ -198,7 +199,7 @@ async def door(house: House, **limits: Any) -> AsyncIterator[Door]:
     shutdown = Shutdown()
     bound: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     app = compose(house.services, KeyStore.from_settings(house.services.settings))
-    shutdown.on_abort(lambda: house.services.gateway.abort_all)
+    shutdown.on_abort(lambda: house.services.gateway.abort_all(SHUTDOWN))
     serving_task = asyncio.create_task(
         serve(
             app,
@@ -228,6 +229,24 @@ async def test_an_idle_socket_is_closed_as_soon_as_the_server_goes_down(tmp_path
     async with serving(tmp_path, MODELS) as house, door(house, drain_timeout=600) as way, frames(way.url) as client:
         way.shutdown.begin("the test says so")
         assert await client.closed() == 1012
+        await way.ended()
+
+
+async def test_nobody_waits_for_channels_that_never_end(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, MODELS) as house,
+        door(house, drain_timeout=600) as way,
+        frames(way.url, "system") as system,
+        frames(way.url, "diagnostics") as diagnostics,
+    ):
+        await system.open("alive")
+        await system.call("version")
+        await diagnostics.open("streamLogs")
+        await answered(diagnostics, "nothing")
+        way.shutdown.begin("the test says so")
+        assert await system.rest() == []
+        assert await diagnostics.rest() == []
+        assert [await system.closed(), await diagnostics.closed()] == [1012, 1012]
         await way.ended()
 
 

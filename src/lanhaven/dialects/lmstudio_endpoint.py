@@ -115,8 +115,13 @@ ChannelHandler = Callable[[Peer, Channel, Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """The endpoints behind one path: `/llm`, `/system`, ..."""
+    """The endpoints behind one path: `/llm`, `/system`, ...
+
+    endless: the channels that end only with their client. A server that goes down does not wait for them: it cancels
+    them.
+    """
 
     name: str
     rpcs: Mapping[str, Rpc] = field(default_factory=dict)
     channels: Mapping[str, ChannelHandler] = field(default_factory=dict)
+    endless: frozenset[str] = frozenset()

@@ -131,6 +131,8 @@ def model_info(info: ModelInfo) -> dict[str, Any]:
 def instance_info(info: ModelInfo, instance: Instance) -> dict[str, Any]:
     """InstanceInfo of a loaded instance."""
     ttl = instance.load_config.idle_ttl
+    if ttl is None and instance.expires_at is not None:
+        ttl = instance.expires_at - instance.last_used  # the server's own, as it holds for what no one gave one
     return {
         **model_info(info),
         "identifier": instance.instance_id,

@@ -41,10 +41,10 @@ NAMESPACES: tuple[Namespace, ...] = (
         {**lmstudio_ws_models.rpcs(EMBEDDING), **lmstudio_text.EMBEDDING_RPCS},
         lmstudio_ws_load.channels(EMBEDDING),
     ),
-    Namespace("system", lmstudio_ws_system.RPCS, lmstudio_ws_system.CHANNELS),
+    Namespace("system", lmstudio_ws_system.RPCS, lmstudio_ws_system.CHANNELS, frozenset({"alive"})),
     Namespace("files", lmstudio_files.RPCS, lmstudio_files.CHANNELS),
     Namespace("repository", lmstudio_repository.RPCS, lmstudio_repository.CHANNELS),
-    Namespace("diagnostics", {}, lmstudio_diagnostics.CHANNELS),
+    Namespace("diagnostics", {}, lmstudio_diagnostics.CHANNELS, frozenset({"streamLogs"})),
     Namespace("plugins"),
     Namespace("runtime"),
 )

@@ -32,6 +32,7 @@ Id = tuple[str, int]  # ("call", 0), ("channel", 0): the two are counted apart
 class _Run:
     """One call or channel: what runs for it, and how it fails."""
 
+    endpoint: str
     fail: Callable[[GatewayError], Awaitable[None]]
     task: asyncio.Task[None]
     channel: Channel | None = None
@@ -56,8 +57,7 @@ class Connection:
         try:
             while (message := await self._wire.receive()) is not Sign.GONE:
                 if isinstance(message, Sign):
-                    self._draining = True
-                    await self._close_if_done()
+                    await self._drain()
                 else:
                     await self._take(message)
         except asyncio.CancelledError:
@@ -100,7 +100,7 @@ class Connection:
             answer = {} if result is None else {"result": result}
             await self._wire.send({"type": "rpcResult", "callId": number, **answer})
 
-        await self._start(("call", number), work, fail)
+        await self._start(("call", number), endpoint, work, fail)
 
     async def _open(self, endpoint: str, number: int, parameter: Any) -> None:
         async def fail(error: GatewayError) -> None:
@@ -118,7 +118,7 @@ class Connection:
             await handler(self._peer, channel, parameter)
             await self._wire.send({"type": "channelClose", "channelId": number})
 
-        await self._start(("channel", number), work, fail, channel)
+        await self._start(("channel", number), endpoint, work, fail, channel)
 
     async def _message(self, number: int, frame: dict[str, Any]) -> None:
         """For a channel. One that is closed already is a cancel that came late: nothing to speak of."""
@@ -138,11 +138,20 @@ class Connection:
         answer = "signalError" if kind == "signalSubscribe" else "writableSignalError"
         await self._wire.send({"type": answer, "subscribeId": number, "error": self._worded(error)})
 
+    async def _drain(self) -> None:
+        """Nothing new from now on; what would never end by itself is asked to."""
+        self._draining = True
+        for run in self._running.values():
+            if run.channel is not None and run.endpoint in self._namespace.endless:
+                run.channel.cancelled.set()
+        await self._close_if_done()
+
     # ---- what runs
 
     async def _start(
         self,
         number: Id,
+        endpoint: str,
         work: Work,
         fail: Callable[[GatewayError], Awaitable[None]],
         channel: Channel | None = None,
@@ -152,7 +161,7 @@ class Connection:
             await (fail(refused) if number not in self._running else self._warn(refused.message, None))
             return
         task = asyncio.create_task(self._guarded(number, work, fail))
-        run = self._running[number] = _Run(fail, task, channel)
+        run = self._running[number] = _Run(endpoint, fail, task, channel)
         task.add_done_callback(lambda _: self._forget(number, run))  # one cancelled before it began runs no `finally`
 
     def _forget(self, number: Id, run: _Run) -> None:

@@ -80,13 +80,11 @@ async def load_model(domain: str, peer: Peer, channel: Channel, parameter: Any) 
     config = replace(_config(asked, domain), idle_ttl=_seconds(asked, "ttlMs") or 0.0)
 
     async def order(watch: Watch) -> None:  # from the look at who is there to the order there is no await
-        if wanted is not None and is_taken(gateway, wanted):
-            raise already_exists(wanted)
+        _check_name(gateway, wanted, info)
         name = watch.identifier = wanted or _free(gateway, info.key)
         await gateway.load(info.key, instance_id=name, config=config, activate=gateway.catalog.active is None)
 
-    if wanted is not None and is_taken(gateway, wanted):
-        raise already_exists(wanted)
+    _check_name(gateway, wanted, info)
     others = {"ambiguous": [facts_of(each).path for each in found]} if len(found) > 1 else {}
     await channel.send({"type": "resolved", "info": model_info(info), **others})
     await _loaded(gateway, channel, info, order, LOAD)
@@ -130,10 +128,19 @@ def channels(domain: str) -> Mapping[str, ChannelHandler]:
     return {"loadModel": partial(load_model, domain), "getOrLoad": partial(get_or_load, domain)}
 
 
-def is_taken(gateway: Gateway, identifier: str) -> bool:
-    """Whether an instance of this name is there or on its way; one that leaves or failed makes place for a new one."""
+def _check_name(gateway: Gateway, identifier: str | None, info: ModelInfo) -> None:
+    """InstanceConflict for the name of an instance that is there or on its way, or of another model.
+
+    An instance that leaves, or has failed, makes place for a new one.
+    """
+    if identifier is None:
+        return
     there = gateway.pool.get(identifier)
-    return there is not None and there.state in _COMING_OR_THERE
+    if there is not None and there.state in _COMING_OR_THERE:
+        raise already_exists(identifier)
+    other = gateway.catalog.get(identifier)
+    if other is not None and other.key != info.key:
+        raise already_exists(identifier)  # as a model: requests for that one would come to this instance
 
 
 async def _loaded(gateway: Gateway, channel: Channel, info: ModelInfo, order: Ordering, words: Packets) -> None:

@@ -48,7 +48,7 @@ async def unload_model(domain: str, peer: Peer, parameter: Any) -> None:
     peer.need(ADMIN)
     gateway = peer.context.gateway
     _, instance = find_instance(gateway, text(table(parameter), "identifier"), domain)
-    await gateway.unload(instance.model_key, instance.instance_id)
+    await gateway.unload(instance.instance_id, instance.instance_id)
 
 
 async def get_base_prediction_config(domain: str, peer: Peer, parameter: Any) -> dict[str, Any]:

@@ -282,6 +282,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.input_deadline.cancel()
             self.output_deadline.cancel()
             self.handle_websocket_upgrade()
+            self.parser = None  # type: ignore[assignment]  # as in connection_lost, of which we shall not hear
             return
         if self.framing is None:
             self.parser = httptools.HttpRequestParser(self)
