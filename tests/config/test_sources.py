@@ -103,6 +103,15 @@ def test_empty_variables_say_nothing_but_lists_are_emptied(config_file: Path, mo
     assert (settings.also_listen, settings.ip_allowlist) == ((), ())
 
 
+def test_every_setting_of_words_is_emptied_by_an_empty_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {name for name, field in Settings.model_fields.items() if "tuple[str" in str(field.annotation)}
+    assert "lmstudio_guests" in words
+    for name in words:
+        monkeypatch.setenv(f"LANHAVEN_{name.upper()}", "")
+    settings = load_settings()
+    assert [name for name in words if dict(settings)[name] != ()] == []
+
+
 @pytest.mark.parametrize(
     ("variable", "hint"),
     [("LANHAVEN_IP_ALOWLIST", "ip_allowlist"), ("LANHAVEN_PORTS", "port"), ("LANHAVEN_QUEUEDEPTH", "queue_depth")],

@@ -19,7 +19,9 @@ from lanhaven.config.settings import Settings, derived
 from lanhaven.errors import InvalidRequest
 
 PREFIX = "LANHAVEN_"
-LIST_FIELDS = frozenset({"also_listen", "trusted_proxies", "ip_allowlist", "allowed_hosts", "cors_origins"})
+LIST_FIELDS = frozenset(
+    {"also_listen", "trusted_proxies", "ip_allowlist", "allowed_hosts", "lmstudio_guests", "cors_origins"}
+)
 SECRET_FIELDS = frozenset({"api_key", "providers"})
 FIELDS = tuple(Settings.model_fields)
 
