@@ -171,6 +171,7 @@ async def test_a_number_that_is_in_use_is_not_taken_twice(tmp_path: Path) -> Non
 # ---- going
 
 
+@pytest.mark.req("F-081")
 async def test_the_end_of_a_connection_ends_all_that_ran_for_it(tmp_path: Path) -> None:
     async with serving(tmp_path, MODELS) as house:
         with house.mock.held("alpha"):

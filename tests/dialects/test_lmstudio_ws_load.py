@@ -86,6 +86,7 @@ async def test_loads_at_the_same_time_get_names_of_their_own(tmp_path: Path) -> 
         assert sorted(each["identifier"] for each in infos) == ["alpha", "alpha:2"]
 
 
+@pytest.mark.req("S1-27")
 async def test_a_name_that_is_taken_is_an_error_of_one_line(tmp_path: Path) -> None:
     async with serving(tmp_path, MODELS) as house, frames(house.url) as client:
         await load(client, "alpha", identifier="mine")

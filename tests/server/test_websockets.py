@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from lanhaven.events import Failure
 from lanhaven.gateway import SHUTDOWN
 from lanhaven.keys.store import FILE_NAME, KeyScope, KeyStore
 from lanhaven.server.compose import compose
@@ -32,6 +33,11 @@ pytestmark = pytest.mark.anyio
 KEY = "a-key-that-is-long-enough"
 OFFER = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
 WHOLE = (*OFFER, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+PREDICT = {
+    "modelSpecifier": {"type": "query", "query": {"identifier": "alpha"}},
+    "history": {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]},
+    "predictionConfigStack": {"layers": []},
+}
 LOAD = {"modelKey": "alpha", "loadConfigStack": {"layers": []}}
 
 
@@ -59,6 +65,7 @@ async def test_a_guest_from_this_machine_may_load_but_not_watch(tmp_path: Path) 
         assert (await client.channel("loadModel", LOAD))[-1]["type"] == "success"
 
 
+@pytest.mark.req("F-141")
 async def test_without_guests_a_token_is_needed(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     token = KeyStore(tmp_path / "config" / FILE_NAME).add("phone", {KeyScope.INFERENCE}, lmstudio=True)
@@ -139,6 +146,7 @@ async def test_messages_beyond_the_body_limit_and_heaps_of_fragments_end_the_con
             await client.socket.wait_closed()
 
 
+@pytest.mark.req("F-083")
 async def test_a_client_that_reads_nothing_is_let_go(tmp_path: Path) -> None:
     limits = replace(ListenerLimits(), write_stall=0.3, socket_ping=3600.0)
     async with serving(tmp_path, MODELS, limits=limits) as house, frames(house.url, "system") as client:
@@ -274,6 +282,31 @@ async def test_what_still_runs_after_the_drain_fails_first(tmp_path: Path) -> No
             assert "going down" in (await client.rest())[-1]["error"]["title"]
             assert await client.closed() == 1012
             await way.ended()
+
+
+async def test_a_prediction_that_still_runs_after_the_drain_fails_first_too(tmp_path: Path) -> None:
+    endless = MODELS.replace("aliases: [first]", "config: {answer: count, tokens: 100000, interval_ms: 5}")
+    async with serving(tmp_path, endless) as house, door(house, drain_timeout=0.1) as way, frames(way.url) as client:
+        await client.channel("loadModel", LOAD)
+        await client.open("predict", PREDICT)
+        while (await client.packet())["type"] != "fragment":
+            pass
+        way.shutdown.begin("the test says so")
+        assert "going down" in (await client.rest())[-1]["error"]["title"]
+        assert await client.closed() == 1012
+        await way.ended()
+
+
+async def test_a_prediction_ends_with_its_connection(tmp_path: Path) -> None:
+    endless = MODELS.replace("aliases: [first]", "config: {answer: count, tokens: 100000, interval_ms: 5}")
+    async with serving(tmp_path, endless) as house:
+        async with frames(house.url) as client:
+            await client.channel("loadModel", LOAD)
+            await client.open("predict", PREDICT)
+            while (await client.packet())["type"] != "fragment":
+                pass
+        await house.until(lambda: house.services.gateway.inflight == 0)
+        assert house.named(Failure)[-1].cancelled
 
 
 async def test_new_sockets_are_refused_while_the_server_drains(tmp_path: Path) -> None:
