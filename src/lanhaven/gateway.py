@@ -66,6 +66,15 @@ class Gateway:
         """`async with gateway.infer(request) as inference: exchange = await inference.open()`."""
         return Inference(self, request, self._running)
 
+    async def warm(self, request: InferenceRequest) -> str:
+        """Load what the request would need, and ask nothing; the instance's identifier."""
+        target, wait = self.infer(request).resolve(), self.limits.queue_wait_stream
+        lease = await self.pool.lease(
+            target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait
+        )
+        lease.release()
+        return lease.instance_id
+
     @property
     def inflight(self) -> int:
         return len(self._running)
@@ -225,7 +234,7 @@ class Inference:
 
         An instance that turned out to be gone before it saw the request is replaced once.
         """
-        target = self._resolve()
+        target = self.resolve()
         try:
             return await self._attempt(target)
         except ProviderUnavailable as error:
@@ -263,7 +272,7 @@ class Inference:
         """Tokens that the instance can hold, prompt and answer together; None while unknown."""
         return self._lease.load_config.context_length if self._lease is not None else None
 
-    def _resolve(self) -> Target:
+    def resolve(self) -> Target:
         gateway, request = self._gateway, self.request
         target = gateway.catalog.resolve(request.model, gateway.pool.ids())
         able, need = target.info.capabilities, request.route.capability

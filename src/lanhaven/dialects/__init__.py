@@ -9,11 +9,13 @@ from lanhaven.dialects.base import Dialect, DialectContext
 from lanhaven.dialects.jobs import JobsDialect
 from lanhaven.dialects.lmstudio_ws import Handler as SocketHandler
 from lanhaven.dialects.lmstudio_ws import sockets as lmstudio_sockets
+from lanhaven.dialects.ollama import OllamaDialect
 from lanhaven.dialects.openai import OpenAIDialect
 
 FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (
     OpenAIDialect.create,
     AnthropicDialect.create,
+    OllamaDialect.create,
     JobsDialect.create,
 )
 

@@ -9,7 +9,8 @@ from typing import Any
 from lanhaven.dialects.anthropic_events import Event, Events, fold
 from lanhaven.dialects.anthropic_request import PREFIX, Asked, extras_of, read_request
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
-from lanhaven.dialects.chunks import chunks
+from lanhaven.dialects.chunks import Chunk, chunks
+from lanhaven.dialects.tools import Told, must_be_told, tell
 from lanhaven.errors import (
     CapacityError,
     ClientError,
@@ -59,10 +60,11 @@ class AnthropicDialect(Dialect):
         body = read_object(call.body)
         chat, asked = read_request(body)
         chat |= {"stream": True, "model": self._known(asked.model)}
+        told = tell(chat) if "tools" in chat and must_be_told(self._gateway.model(chat["model"])) else None
         request = self._request(Route.CHAT, chat, call)
         request.extras = extras_of(body)
         call.extra = [(b"request-id", call.request_id.encode())]
-        await respond(call, self._gateway, request, partial(relay, asked), streamed=asked.stream)
+        await respond(call, self._gateway, request, partial(relay, asked, told), streamed=asked.stream)
 
     async def _count(self, call: Call) -> None:
         """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
@@ -152,9 +154,10 @@ async def whole(exchange: Exchange) -> bytes:
     return await exchange.body()
 
 
-async def relay(asked: Asked, call: Call, inference: Inference, exchange: Exchange) -> None:
-    """The reply as a stream of events, or as their fold."""
-    events = all_events(Events(asked, inference.context_length), exchange)
+async def relay(asked: Asked, told: Told | None, call: Call, inference: Inference, exchange: Exchange) -> None:
+    """The reply as a stream of events, or as their fold. `told`: the model knows no tools."""
+    read = chunks(exchange) if told is None else told.read(chunks(exchange))
+    events = all_events(Events(asked, inference.context_length), read, exchange)
     if not asked.stream:
         await call.reply(200, encode(fold([event async for event in events])))
         return
@@ -164,10 +167,10 @@ async def relay(asked: Asked, call: Call, inference: Inference, exchange: Exchan
     await call.finish()
 
 
-async def all_events(events: Events, exchange: Exchange) -> AsyncIterator[Event]:
+async def all_events(events: Events, read: AsyncIterator[Chunk], exchange: Exchange) -> AsyncIterator[Event]:
     """Every event of a reply, the first one as soon as the engine has said something."""
     yield events.start()
-    async for chunk in chunks(exchange):
+    async for chunk in read:
         for event in events.feed(chunk):
             yield event
     for event in events.end(exchange.outcome):

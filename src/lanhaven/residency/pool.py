@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from lanhaven.errors import GatewayError
 from lanhaven.events import EventBus, InferenceQueued
@@ -279,6 +280,11 @@ class Pool:
         """Pinned: neither evicted nor ended by its TTL. ModelNotFound."""
         self._named(instance_id).pinned = pinned
         self._room.give()
+
+    def set_idle_ttl(self, instance_id: str, seconds: float) -> None:
+        """Seconds without a request that end the instance; 0 = never. ModelNotFound."""
+        resident = self._named(instance_id)
+        resident.config = replace(resident.config, idle_ttl=seconds)
 
     def _named(self, instance_id: str) -> Resident:
         resident = self._books.get(instance_id)

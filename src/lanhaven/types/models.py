@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -10,6 +11,13 @@ from types import MappingProxyType
 from typing import Any, Self
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+_PARAMETERS = re.compile(r"(?<![a-z0-9.])((?:\d+x)?\d+(?:\.\d+)?[bm])(?![a-z0-9])", re.IGNORECASE)
+
+
+def parameters_in(name: str) -> str | None:
+    """The number of parameters that a model's name tells: "135M" of SmolLM2-135M-Instruct, "8x7B" of Mixtral-8x7B."""
+    found = _PARAMETERS.search(name)
+    return found[1].upper().replace("X", "x") if found else None
 
 
 class ModelKind(StrEnum):
