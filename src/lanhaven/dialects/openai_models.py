@@ -1,13 +1,19 @@
-"""One object of `GET /v1/models`, readable by OpenAI's and by Anthropic's clients (extra keys are ignored by both)."""
+"""`GET /v1/models`: its objects, readable by OpenAI's and by Anthropic's clients (extra keys are ignored by both), and
+its filters and pages (C13)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
+from lanhaven.errors import InvalidRequest
 from lanhaven.gateway import Gateway
 from lanhaven.types.models import Instance, InstanceState, ModelInfo
 
+STATUSES = ("ready", "loading", "unloaded", "downloading", "error")
+LONGEST_PAGE = 1000
 CREATED = 1_700_000_000  # model files carry no date that means anything to a client; a stable number is what lists need
 
 
@@ -40,3 +46,39 @@ def _status(info: ModelInfo, loaded: list[Instance]) -> str:
     if InstanceState.READY in states:
         return "ready"
     return "loading" if InstanceState.LOADING in states else "unloaded"
+
+
+def listed(cards: Sequence[Mapping[str, Any]], query: bytes) -> dict[str, Any]:
+    """OpenAI's list. The query may hold `owned_by` and `status`: only those; `limit`: so many; `cursor`: those behind
+    the model of this id. `next_cursor` is where the next page begins, None on the last one.
+
+    InvalidRequest for a status, limit or cursor that cannot be; other fields of the query are ignored.
+    """
+    asked = {name: values[-1] for name, values in parse_qs(query.decode("latin-1"), keep_blank_values=True).items()}
+    status = asked.get("status")
+    if status is not None and status not in STATUSES:
+        raise InvalidRequest(f"status must be one of {', '.join(STATUSES)}.", param="status", retry=False)
+    found = [
+        each for each in cards if asked.get("owned_by") in (None, each["owned_by"]) and status in (None, each["status"])
+    ]
+    rest = found[_place(found, asked.get("cursor")) :]
+    page = rest[: _limit(asked.get("limit"))]
+    more = page[-1]["id"] if page and len(page) < len(rest) else None
+    return {"object": "list", "data": page, "has_more": more is not None, "next_cursor": more}
+
+
+def _limit(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= LONGEST_PAGE):
+        raise InvalidRequest(f"limit must be a whole number from 1 to {LONGEST_PAGE}.", param="limit", retry=False)
+    return int(text)
+
+
+def _place(cards: Sequence[Mapping[str, Any]], cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    for index, each in enumerate(cards):
+        if each["id"] == cursor:
+            return index + 1
+    raise InvalidRequest("cursor is not the id of a model in this list.", param="cursor", retry=False)
