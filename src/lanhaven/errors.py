@@ -74,6 +74,12 @@ class GatewayError(Exception):
         self.retry = retry
         self.facts: Mapping[str, object] = facts or {}
 
+    @property
+    def context(self) -> Mapping[str, object]:
+        """All that is known besides the message, for a log; from a server also endpoint, request_id, errors."""
+        said = {"code": self.code, "status": self.status, "param": self.param, "hint": self.hint}
+        return {name: value for name, value in said.items() if value is not None} | dict(self.facts)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.status} {self.code}: {self.message})"
 

@@ -1,0 +1,1 @@
+"""The client with await. `scripts/unasync` makes `_sync` of it."""

@@ -1,0 +1,66 @@
+# Made of _async/events.py by scripts/unasync: change that file.
+"""What happens on a server, for as long as one cares to know."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator
+from types import TracebackType
+from typing import Self
+
+from lanhaven.client._errors import ConnectionFailed, StreamingFailed
+from lanhaven.client._model_types import DebugEvent
+from lanhaven.client._protocol import Call, Repeat, backoff
+from lanhaven.client._sync.exchange import Exchange
+from lanhaven.errors import CapacityError, ProviderError
+
+IDLE = 90.0  # seconds: a living server sends a comment every 30
+
+
+class EventStream:
+    """The events of a server, from now on. The first is `connected`, and so is the first after every reconnection:
+    between the two some may have been missed.
+
+    A connection that breaks off, and a server that restarts, are waited for; reconnect=False ends there instead.
+    """
+
+    def __init__(self, exchange: Exchange, *, reconnect: bool) -> None:
+        self._events = _events(exchange, reconnect=reconnect)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> DebugEvent:
+        return next(self._events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self._events.close()
+
+
+def _events(exchange: Exchange, *, reconnect: bool) -> Generator[DebugEvent, None, None]:
+    call = Call("GET", "/debug/stream", timeout=IDLE, repeat=Repeat.ANY, feature="events")
+    known, failures = False, 0
+    while True:
+        try:
+            with exchange.stream(call) as frames:
+                known = True
+                for frame in frames:
+                    failures = 0
+                    yield DebugEvent(name=frame.event or "message", data=frame.object())
+        except (ConnectionFailed, StreamingFailed, CapacityError, ProviderError):
+            if not (reconnect and known):
+                raise
+        if not reconnect:
+            return
+        time.sleep(backoff(failures, random.random()))
+        failures += 1

@@ -1,0 +1,96 @@
+# Made of _async/stream.py by scripts/unasync: change that file.
+"""A streamed chat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from types import TracebackType
+from typing import Self
+
+from lanhaven.client._chat_types import ChatCompletion, ChatCompletionChunk
+from lanhaven.client._errors import StreamingFailed
+from lanhaven.client._fold import chunks_of
+from lanhaven.client._streaming import ChatStreamState
+from lanhaven.client._sync.exchange import Exchange
+from lanhaven.errors import GatewayError, UpstreamError
+
+
+class ChatStream:
+    """The chunks of an answer, as they come. Nothing is sent before the first one is asked for.
+
+    Use it in a `with` block, or iterate to the end: leaving early closes the connection at once, and the server stops
+    computing. Errors: GatewayError, StreamingFailed for a stream that is cut off.
+    """
+
+    def __init__(self, exchange: Exchange, state: ChatStreamState) -> None:
+        self._state = state
+        self._chunks = _chunks(exchange, state)
+
+    @property
+    def downgraded(self) -> bool:
+        """Whether the answer came in one piece, because streaming failed or is switched off."""
+        return self._state.downgraded
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ChatCompletionChunk:
+        return next(self._chunks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, whether the answer is whole or not. Idempotent."""
+        self._chunks.close()
+
+    def completion(self) -> ChatCompletion:
+        """Read what is left; the whole answer, put together."""
+        for _ in self:
+            pass
+        return self._state.fold.completion()
+
+
+def _chunks(exchange: Exchange, state: ChatStreamState) -> Generator[ChatCompletionChunk, None, None]:
+    # A function beside the class: if it held the stream, a stream that is dropped would wait for the garbage collector.
+    reason: GatewayError | None = None
+    for attempt in range(state.attempts):
+        if attempt:
+            time.sleep(state.settings.stream_retry)
+        begun = False
+        try:
+            with closing(_streamed(exchange, state)) as chunks:
+                for chunk in chunks:
+                    begun = True
+                    yield chunk
+            return
+        except (StreamingFailed, UpstreamError) as error:
+            if begun or not state.fallback or error.retry is False:
+                raise
+            reason = error
+    state.downgrade(reason)
+    answer = ChatCompletion.read(exchange.json(state.whole))
+    for chunk in chunks_of(answer):
+        state.fold.add(chunk)
+        yield chunk
+
+
+def _streamed(exchange: Exchange, state: ChatStreamState) -> Generator[ChatCompletionChunk, None, None]:
+    done = False
+    with exchange.stream(state.call) as frames:
+        for frame in frames:  # to the end of the body: closing before it looks like leaving
+            if done:
+                continue
+            chunk = state.chunk(frame)
+            if chunk is None:
+                done = True
+            else:
+                yield chunk
+    state.check_end(done=done)

@@ -1,0 +1,71 @@
+"""docs/sdk-python.md has every class, field, argument, setting and method of the SDK, and the sync client is up to date."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+import lanhaven
+from lanhaven.client._settings import VARIABLES, ClientSettings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/sdk-python.md").read_text(encoding="utf-8")
+CLASSES = [vars(lanhaven.client)[name] for name in lanhaven.client.__all__]
+SHAPES = [each for each in CLASSES if isinstance(each, type) and is_dataclass(each) and each is not ClientSettings]
+
+
+def told(word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", PAGE) is not None
+
+
+@pytest.mark.req("S3-42", "S3-41", "S3-44")
+@pytest.mark.parametrize("kind", SHAPES, ids=lambda kind: kind.__name__)
+def test_every_field_is_documented(kind: type) -> None:
+    names = [kind.__name__, *(each.name for each in fields(kind))]
+    assert [name for name in names if not told(name)] == []
+
+
+@pytest.mark.req("S3-42")
+def test_every_method_and_its_parameters_are_documented() -> None:
+    for name, method in inspect.getmembers(lanhaven.Client, inspect.isfunction):
+        if not name.startswith("_"):
+            words = [name, *list(inspect.signature(method).parameters)[1:]]
+            assert [word for word in words if not told("filter" if word == "wanted" else word)] == [], name
+
+
+def test_every_setting_is_an_argument_and_documented() -> None:
+    names = {each.name for each in fields(ClientSettings)}
+    for kind in (lanhaven.Client, lanhaven.AsyncClient):
+        assert set(inspect.signature(kind).parameters) == names
+    assert set(VARIABLES) <= names
+    assert [name for name in names if f"`{name}`" not in PAGE] == []
+
+
+def test_every_variable_is_documented() -> None:
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    assert [each for names in VARIABLES.values() for each in names if f"`{each}`" not in page] == []
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    plain, awaiting = vars(lanhaven.Client), vars(lanhaven.AsyncClient)
+    renamed = {"__aenter__": "__enter__", "__aexit__": "__exit__", "aclose": "close"}
+    assert {renamed.get(name, name) for name in awaiting} == set(plain)
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    assert set(lanhaven.__all__) == {*lanhaven.client.__all__, "__version__"}
+    assert all(each is not None for each in (vars(lanhaven.client)[name] for name in lanhaven.client.__all__))
+    with pytest.raises(AttributeError, match="Nobody"):
+        lanhaven.Nobody  # noqa: B018
+
+
+def test_the_sync_client_is_what_unasync_makes() -> None:
+    command = [sys.executable, str(ROOT / "scripts/unasync"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
