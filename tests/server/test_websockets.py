@@ -174,6 +174,8 @@ async def test_no_frame_is_logged_whatever_the_level(tmp_path: Path, caplog: pyt
             caplog.set_level(logging.DEBUG, name)
         async with serving(tmp_path, MODELS) as house, frames(house.url, "system") as client:
             await client.error("a prompt of somebody")
+            await client.socket.send(b"\xffprompt of somebody", text=True)
+            assert await client.closed() == 1007
     ours = [each for each in caplog.records if not each.name.startswith("websockets.client")]
     assert "prompt of somebody" not in "\n".join(each.getMessage() for each in ours)
 

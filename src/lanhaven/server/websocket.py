@@ -23,7 +23,9 @@ from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.replies import raw_refusal
 
 log = logging.getLogger("lanhaven.listener")
+# uvicorn would log a traceback for each text that is no UTF-8, and `websockets` each frame: neither is anybody's to read.
 _silent = logging.getLogger("lanhaven.listener.frames")
+_silent.setLevel(logging.CRITICAL + 1)
 
 DRAIN: dict[str, Any] = {"type": "lanhaven.drain"}  # an event of our own: no new work, and close when what runs is done
 MAX_FRAGMENTS = 4096
@@ -43,7 +45,6 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         limits: ListenerLimits,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        _silent.setLevel(logging.WARNING)
         self.limits = limits
         self.logger = self.conn.logger = _silent
         self.conn.debug = False  # else each frame is logged, prompts and all
