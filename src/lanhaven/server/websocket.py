@@ -23,7 +23,7 @@ from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.replies import raw_refusal
 
 log = logging.getLogger("lanhaven.listener")
-# uvicorn would log a traceback for each text that is no UTF-8, and `websockets` each frame: neither is anybody's to read.
+# uvicorn would log a traceback for each text that is no UTF-8, and `websockets` each frame: nobody is to read those.
 _silent = logging.getLogger("lanhaven.listener.frames")
 _silent.setLevel(logging.CRITICAL + 1)
 
