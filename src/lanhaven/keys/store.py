@@ -28,7 +28,7 @@ log = logging.getLogger("lanhaven.keys")
 
 FILE_NAME = "keys.json"
 MARK = "sk-lan-"
-TOKEN_MARK = "sk-lm-"  # of the form that LM Studio's clients take: sk-lm-xxxxxxxx:yyyyyyyyyyyyyyyyyyyy
+STUDIO_MARK = "sk-lm-"  # of the form that LM Studio's clients take: sk-lm-xxxxxxxx:yyyyyyyyyyyyyyyyyyyy
 SHOWN = len(MARK) + 4
 LOOK_EVERY = 0.5  # seconds between two looks at the file (F-154 promises 1 s)
 
@@ -121,7 +121,7 @@ class KeyStore:
 
         def renewed(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
             old = _named(keys, name)
-            secret, key = _make(name, old.scopes, lmstudio=(old.prefix or "").startswith(TOKEN_MARK))
+            secret, key = _make(name, old.scopes, lmstudio=(old.prefix or "").startswith(STUDIO_MARK))
             made.append(secret)
             return tuple(key if each is old else each for each in keys)
 
@@ -207,7 +207,7 @@ def _stamp(when: datetime) -> str:
 
 
 def _make(name: str, scopes: frozenset[KeyScope], *, lmstudio: bool = False) -> tuple[str, KeyInfo]:
-    secret = f"{TOKEN_MARK}{_letters(8)}:{_letters(20)}" if lmstudio else MARK + secrets.token_urlsafe(32)
+    secret = f"{STUDIO_MARK}{_letters(8)}:{_letters(20)}" if lmstudio else MARK + secrets.token_urlsafe(32)
     return secret, KeyInfo(name, scopes, digest_of(secret), prefix=secret[:SHOWN], created=_stamp(datetime.now(UTC)))
 
 
