@@ -313,6 +313,8 @@ class Inference:
             raise self._error from None
         finally:
             self._waiting = None
+        if exchange.status == 404:
+            raise await exchange.error()  # now, because the instance may be gone there: then another one answers
         self.timing.first_byte = gateway.clock()
         return exchange
 

@@ -116,6 +116,7 @@ class Socket:
         finally:
             if pong in self._pongs:
                 self._pongs.remove(pong)
+            _drop(pong)
         return not self.closed
 
     async def call(self, endpoint: str, parameter: Any, seconds: float) -> Any:
@@ -132,6 +133,7 @@ class Socket:
             raise Unreachable(f"did not answer within {seconds:g} s") from None
         finally:
             self._calls.pop(number, None)
+            _drop(answer)
 
     async def channel(self, endpoint: str, parameter: Any) -> Channel:
         """Open a channel. Close it when nothing more is to be read."""
@@ -303,3 +305,9 @@ def _settle(answer: asyncio.Future[Any], value: Any) -> None:
         answer.set_exception(value)
     else:
         answer.set_result(value)
+
+
+def _drop(answer: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more: an error in it was told already, or concerns nobody."""
+    if not answer.cancel() and not answer.cancelled():
+        answer.exception()
