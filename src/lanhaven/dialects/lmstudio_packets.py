@@ -41,6 +41,12 @@ class Packets:
     _thinking: bool = False
     _call: _Call | None = None
 
+    @property
+    def prompt_tokens(self) -> int:
+        """As the engine's progress said; 0 where it said nothing."""
+        total: int = self._details.get("totalPromptTokenCount", 0)
+        return total
+
     def read(self, chunk: Chunk) -> Iterator[Packet]:
         """The packets that a chunk makes."""
         self.timings = chunk.timings or self.timings

@@ -120,10 +120,11 @@ class _Answer:
     def _stats(self, instance: Instance, *, stopped: bool) -> dict[str, Any]:
         now = self.gateway.clock()
         predicted = self.usage.completion_tokens or self.packets.fragments
+        prompt = self.usage.prompt_tokens or self.packets.prompt_tokens
         stats: dict[str, Any] = {
-            "promptTokensCount": self.usage.prompt_tokens,
+            "promptTokensCount": prompt,
             "predictedTokensCount": predicted,
-            "totalTokensCount": self.usage.prompt_tokens + predicted,
+            "totalTokensCount": prompt + predicted,
             "totalTimeSec": now - self.accepted,
         }
         if self.first is not None:
