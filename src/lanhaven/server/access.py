@@ -29,7 +29,8 @@ NEEDS: tuple[tuple[str, KeyScope], ...] = (
     ("/api/delete", KeyScope.ADMIN),
     ("/api/blobs", KeyScope.ADMIN),
 )
-PUBLIC = frozenset({"/livez", "/readyz", "/favicon.ico"})
+# LM Studio's clients look for a server without a key, and take any refusal for "not there".
+PUBLIC = frozenset({"/livez", "/readyz", "/favicon.ico", "/lmstudio-greeting", "/lms-status"})
 HEALTH = frozenset({"/health"})
 
 # Two spellings of one path must never meet two rules (F-108).
