@@ -14,6 +14,7 @@ default_model: alpha
 models:
   - {id: alpha, provider: mock, enabled: true}
   - {id: slow, provider: mock, enabled: true, config: {answer: count, tokens: 1000, interval_ms: 20}}
+  - {id: fragile, provider: mock, enabled: true, config: {answer: count, tokens: 5, crash_after: 1}}
   - {id: broken, provider: mock, enabled: true, config: {fail_load: "tensor 'blk.7' is missing"}}
 """
 

@@ -55,20 +55,20 @@ def environment(**settings: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "NO_COLOR": "1", **settings}
 
 
-def run(*words: str, cwd: Path, settings: Mapping[str, str] | None = None) -> str:
+def run(*words: str, cwd: Path, settings: Mapping[str, str] | None = None, patience: float = PATIENCE) -> str:
     """A program of Node's, to its end, which must be a success; what it wrote."""
     done = subprocess.run(
         [node(), *words], cwd=cwd, env=environment(**(settings or {})), capture_output=True, text=True,
-        timeout=PATIENCE, check=False,
+        timeout=patience, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"node {' '.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
-def suite(path: Path, claimed: pytest.Mark | None, **settings: str) -> None:
+def suite(path: Path, claimed: pytest.Mark | None, patience: float = PATIENCE, **settings: str) -> None:
     """Run a file of tests. Each row that the Python test claims must stand in the title of a test that passed."""
     # The order of reporters and their forms differ between versions of Node.js; TAP is the same in all.
-    written = run("--test", "--test-reporter=tap", str(path), cwd=CLIENT, settings=settings)
+    written = run("--test", "--test-reporter=tap", str(path), cwd=CLIENT, settings=settings, patience=patience)
     passed = re.findall(r"^\s*ok \d+ - (?!.*# SKIP)(.+)$", written, re.MULTILINE)
     rows = {row for title in passed for row in title.partition(": ")[0].split()}
     assert len(passed) > 3, written
