@@ -238,8 +238,7 @@ class Inference:
         try:
             return await self._attempt(target)
         except ProviderUnavailable as error:
-            grace = self._gateway.limits.crash_grace
-            if self._lease is None or await self._gateway.pool.cause(self._lease, error, grace) is None:
+            if await self._gateway.pool.cause(self._lease, error, self._gateway.limits.crash_grace) is None:
                 raise error from None
         self._give_back()
         return await self._attempt(replace(target, instance_id=None))

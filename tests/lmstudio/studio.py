@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,32 +18,9 @@ from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 
-CHAT, SEEING, EMBEDDING = "qwen2.5-7b-instruct", "gemma-3-4b", "text-embedding-nomic-embed-text-v1.5"
+from tests.lmstudio.words import CHAT, EMBEDDING, MODELS, SEEING, no_model, not_loaded
 
-
-def model(key: str, kind: str = "llm", **more: Any) -> dict[str, Any]:
-    """One entry of listDownloadedModels."""
-    said = {
-        "type": kind,
-        "modelKey": key,
-        "format": "gguf",
-        "displayName": key.title(),
-        "path": f"publisher/{key}-GGUF/{key}-Q4_K_M.gguf",
-        "sizeBytes": 4_000_000,
-        "paramsString": "7B",
-        "architecture": "qwen2",
-        "publisher": "publisher",
-        "indexedModelIdentifier": f"publisher/{key}-GGUF/{key}-Q4_K_M.gguf",
-        "deviceIdentifier": None,
-        "quantization": {"name": "Q4_K_M", "bits": 4},
-        "maxContextLength": 32768,
-    }
-    if kind == "llm":
-        said |= {"vision": False, "trainedForToolUse": True}
-    return said | more
-
-
-MODELS = (model(CHAT), model(SEEING, vision=True, trainedForToolUse=False), model(EMBEDDING, "embedding"))
+__all__ = ["CHAT", "EMBEDDING", "SEEING", "Studio"]
 
 
 @dataclass
@@ -66,6 +44,7 @@ class Studio:
     refuses: int | None = None  # status for WebSocket upgrades
     redirects: str | None = None  # where everything is sent on to
     mute: set[str] = field(default_factory=set)  # endpoints that are never answered
+    stalls: set[str] = field(default_factory=set)  # endpoints upon which the connection is read no more, once
     garbage: dict[str, str | bytes] = field(default_factory=dict)  # endpoint -> what comes instead of an answer, once
     drops: set[str] = field(default_factory=set)  # endpoints upon which the connection is closed, once
     load_error: dict[str, Any] | None = None
@@ -74,6 +53,7 @@ class Studio:
     deaf: bool = False  # a load cannot be cancelled
     before_answer: tuple[str, ...] = ()  # frames that come, unasked, before every answer
     has_rest: bool = True
+    tls: ssl.SSLContext | None = None
     loaded: dict[str, Instance] = field(default_factory=dict)
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     rest: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -105,7 +85,7 @@ class Studio:
         app.router.add_post("/v1/embeddings", self._embed)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
@@ -213,6 +193,9 @@ class Studio:
             if endpoint in self.drops:
                 self.drops.discard(endpoint)
                 return
+            if endpoint in self.stalls:
+                self.stalls.discard(endpoint)
+                await asyncio.Event().wait()
             if endpoint in self.garbage:
                 said = self.garbage.pop(endpoint)
                 await (socket.send_bytes(said) if isinstance(said, bytes) else socket.send_str(said))
@@ -396,21 +379,3 @@ class Studio:
         data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
-
-
-def not_loaded(identifier: str) -> dict[str, Any]:
-    """As the transcripts have it."""
-    display = {"code": "generic.identifierNotFound", "identifier": identifier}
-    title = "Cannot find model instance"
-    return {
-        "title": title,
-        "rootTitle": title,
-        "displayData": {**display, "loadedModelsSample": [], "totalLoadedModels": 0},
-    }
-
-
-def no_model(key: str) -> dict[str, Any]:
-    """As the transcripts have it."""
-    display = {"code": "generic.pathNotFound", "path": key, "availablePathsSample": [], "totalModels": 3}
-    title = f'Cannot find a model with path "{key}"'
-    return {"title": title, "rootTitle": title, "displayData": display}

@@ -14,6 +14,10 @@ from lanhaven.providers.lmstudio_config import read_hosts
 from lanhaven.types.models import LoadConfig, ModelInfo
 from tests.lmstudio.studio import CHAT, Studio
 
+NOT_REACHED = (
+    "Failed to connect to LM Studio SDK after 3 attempts. Ensure LM Studio is running and the API server is enabled."
+)
+
 
 @dataclass
 class Observer:

@@ -24,7 +24,7 @@ from lanhaven.lmstudio.load_keys import ADMIN_NAMES, to_fields
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
 from lanhaven.providers.lmstudio_config import Host, Hosts, read_entry, read_hosts
 from lanhaven.providers.lmstudio_layers import layers_of
-from lanhaven.providers.lmstudio_link import Sleep
+from lanhaven.providers.lmstudio_link import TLS, Sleep
 from lanhaven.providers.lmstudio_loading import Order
 from lanhaven.providers.lmstudio_models import Running as There
 from lanhaven.providers.lmstudio_models import Studied
@@ -43,7 +43,8 @@ def create(context: ProviderContext) -> LMStudioProvider:
 
 
 class LMStudioProvider:
-    """See the module. `sleep`: what lies between two attempts to connect."""
+    """See the module. sleep: what lies between two attempts to connect. tls: how certificates are checked; True =
+    against those that the system trusts."""
 
     name = "lmstudio"
     load_fields = frozenset(LoadConfig.__slots__) - {"cpu_threads"}
@@ -51,9 +52,9 @@ class LMStudioProvider:
         {"temperature", "top_p", "top_k", "repeat_penalty", "max_tokens", "stop", "seed", "stream"}
     )
 
-    def __init__(self, hosts: Hosts, sleep: Sleep = asyncio.sleep) -> None:
-        self._hosts, self._sleep = hosts, sleep
-        self._studios: Mapping[str, Studio] = {name: Studio(host, sleep) for name, host in hosts.known.items()}
+    def __init__(self, hosts: Hosts, sleep: Sleep = asyncio.sleep, tls: TLS = True) -> None:
+        self._hosts, self._sleep, self._tls = hosts, sleep, tls
+        self._studios: Mapping[str, Studio] = {name: Studio(host, sleep, tls) for name, host in hosts.known.items()}
         self._names = Names()
 
     def describe(self, entry: ModelEntry) -> ModelInfo:
@@ -64,6 +65,7 @@ class LMStudioProvider:
         kind = said.kind or (known.kind if known is not None else None)
         model = known or Studied(said.model or entry.id, ModelKind.LLM)
         info = replace(model, kind=kind or model.kind).info(entry.id, self.name, studio.host.name)
+        info = replace(info, layers=said.layers, config=entry.config)
         return info if kind is not None else replace(info, capabilities=frozenset())  # nobody knows yet
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -154,7 +156,7 @@ class LMStudioProvider:
         """Of this host. The default one is not asked before a model needs it. May be called in a thread."""
         host = self._hosts.named(name)
         if host.name not in self._studios:
-            self._studios = {**self._studios, host.name: Studio(host, self._sleep)}
+            self._studios = {**self._studios, host.name: Studio(host, self._sleep, self._tls)}
         return self._studios[host.name]
 
     def _running(self, studio: Studio, there: There) -> Running:

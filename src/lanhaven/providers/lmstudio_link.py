@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ PING_SECONDS = 2.0
 REFUSED_FOR = 60.0  # seconds for which a refusal is believed
 
 T = TypeVar("T")
+TLS = ssl.SSLContext | bool
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -31,8 +33,8 @@ async def _no_redirects(*_told: Any) -> None:
 class Link:
     """Sockets of one host. `sleep` is what lies between two attempts."""
 
-    def __init__(self, host: Host, sleep: Sleep = asyncio.sleep) -> None:
-        self._host, self._sleep = host, sleep
+    def __init__(self, host: Host, sleep: Sleep = asyncio.sleep, tls: TLS = True) -> None:
+        self._host, self._sleep, self._tls = host, sleep, tls
         self._identity: Identity = identity(host.api_token)
         self._http: aiohttp.ClientSession | None = None
         self._sockets: dict[str, Socket] = {}
@@ -67,7 +69,8 @@ class Link:
         if self._http is None or self._http.closed:
             traces = aiohttp.TraceConfig()
             traces.on_request_redirect.append(_no_redirects)
-            self._http = aiohttp.ClientSession(trust_env=False, trace_configs=[traces])
+            connector = aiohttp.TCPConnector(ssl=self._tls)
+            self._http = aiohttp.ClientSession(connector=connector, trust_env=False, trace_configs=[traces])
         return self._http
 
     def keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

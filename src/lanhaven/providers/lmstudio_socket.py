@@ -258,6 +258,8 @@ async def connect(http: aiohttp.ClientSession, url: str, identity: Identity, sec
         if error.status in _CLIENT_ERRORS or error.status == 200:
             raise Refused(f"its server answered {error.status} to the WebSocket") from None
         raise Unreachable(f"answered with status {error.status}") from None
+    except aiohttp.ClientSSLError:
+        raise Unreachable("has a TLS certificate that cannot be verified") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
         raise Unreachable("is not running" if refused else "cannot be reached") from None

@@ -13,7 +13,7 @@ from typing import TypeVar
 from lanhaven.errors import GatewayError, ProviderUnavailable, UpstreamError
 from lanhaven.providers.base import LoadObserver
 from lanhaven.providers.lmstudio_config import Host
-from lanhaven.providers.lmstudio_link import Link, Sleep
+from lanhaven.providers.lmstudio_link import TLS, Link, Sleep
 from lanhaven.providers.lmstudio_loading import UNLOAD_SECONDS, Order, Outcome, load
 from lanhaven.providers.lmstudio_models import Running, Studied, downloaded, loaded
 from lanhaven.providers.lmstudio_rest import Rest
@@ -39,10 +39,10 @@ class Pulse:
 class Studio:
     """All errors raised are GatewayErrors. `known` are the models of the last answer."""
 
-    def __init__(self, host: Host, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, host: Host, sleep: Sleep = asyncio.sleep, tls: TLS = True) -> None:
         self.host = host
         self.known: tuple[Studied, ...] = ()
-        self._link = Link(host, sleep)
+        self._link = Link(host, sleep, tls)
         self._rest = Rest(host, self._link)
         self._up: bool | None = None
 

@@ -298,9 +298,11 @@ class Pool:
         if resident is not None and upstream in (None, resident.upstream):
             self._life.crashed(resident, error)
 
-    async def cause(self, lease: Lease, error: GatewayError, grace: float) -> GatewayError | None:
+    async def cause(self, lease: Lease | None, error: GatewayError, grace: float) -> GatewayError | None:
         """Why the instance ended, if that is what `error` came from. An upstream that says that it has the instance no
         more (facts: gone) is no proof; its provider is asked what runs (F-023)."""
+        if lease is None:
+            return None
         if error.facts.get("gone"):
             await reconcile(self._providers, self._books, self._amend)
         return await lease.cause(grace)
