@@ -9,7 +9,7 @@ from enum import StrEnum
 
 CARRIED = re.compile(r"^(?:export )?[A-Za-z_]\w*=")
 LASTING = re.compile(r"^(?:lanhaven watch\b|lanhaven ps .*(?:--watch|-w\b)|curl (?:\S+ )*-N\b)")
-STARTING = re.compile(r"^lanhaven (?:up|serve)\b")
+STARTING = re.compile(r"^lanhaven (?:up|serve|mock)\b")
 
 # Commands that no test can run, and why.
 NEVER = {"scripts/test": "it runs this very test"}

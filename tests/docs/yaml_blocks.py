@@ -1,4 +1,4 @@
-"""YAML blocks as what they are: a models.yaml whose models can run, or a config.yaml."""
+"""YAML blocks as what they are: a models.yaml whose models can run, a config.yaml, or a script of the mock."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lanhaven.models_file import read
 from lanhaven.models_file.read import TOP
 from lanhaven.providers.base import ModelEntry, ProviderContext
 from lanhaven.providers.registry import create
+from lanhaven.testing.models import read_script
 
 
 def check_yaml(text: str, home: Path) -> None:
@@ -23,6 +24,8 @@ def check_yaml(text: str, home: Path) -> None:
         assert file.entries, "it lists no model"
         for entry in file.entries:
             check_entry(entry, home)
+    elif "replies" in names:
+        assert read_script(path).steps, "it answers nothing"
     else:
         assert names <= set(Settings.model_fields), f"neither models.yaml nor config.yaml: {names}"
         load_settings(config_file=path)

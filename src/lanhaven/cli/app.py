@@ -8,7 +8,22 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from lanhaven.cli import chat, config, doctor, get, keys, load, models, output, status, up, watch
+from lanhaven.cli import (
+    chat,
+    config,
+    doctor,
+    get,
+    keys,
+    load,
+    mock,
+    models,
+    models_sync,
+    output,
+    ping,
+    status,
+    up,
+    watch,
+)
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound
 
@@ -29,6 +44,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Server", "up", up.up),
     ("", "serve", up.up),
     ("Server", "status", status.status),
+    ("Server", "ping", ping.ping),
     ("Server", "watch", watch.watch),
     ("Server", "doctor", doctor.doctor),
     ("Models", "ls", models.ls),
@@ -39,7 +55,9 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Models", "unload", load.unload),
     ("Models", "activate", load.activate),
     ("Models", "get", get.get),
+    ("Models", "models-sync", models_sync.models_sync),
     ("Use", "chat", chat.chat),
+    ("Use", "mock", mock.mock),
     ("Settings", "version", status.version),
 )
 GROUPS: tuple[tuple[str, str, Callable[[], typer.Typer]], ...] = (

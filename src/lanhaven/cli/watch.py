@@ -40,7 +40,7 @@ def watch(
             for name, data in events:
                 if wanted and not _matches(name, wanted):
                     continue
-                _show(name, _decoded(data), json=json)
+                show(name, _decoded(data), json=json)
         text = f"the server at {server.target.url} ended the stream"
         raise CliError(text, "lanhaven status", "lanhaven up", status=Exit.UNREACHABLE)
 
@@ -60,7 +60,8 @@ def _decoded(data: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {"data": value}
 
 
-def _show(name: str, event: Mapping[str, Any], *, json: bool) -> None:
+def show(name: str, event: Mapping[str, Any], *, json: bool) -> None:
+    """One event, as a line."""
     if json:
         output.line({"event": name, **event})
         return

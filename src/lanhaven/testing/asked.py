@@ -36,5 +36,8 @@ class Asked:
 
     @property
     def text(self) -> str:
-        """The last user message, or the prompt."""
-        return last_user_text(self.body)
+        """The last user message, the prompt, or what was to be embedded."""
+        given = self.body.get("input")
+        if given is None:
+            return last_user_text(self.body)
+        return given if isinstance(given, str) else " ".join(map(str, given))

@@ -78,6 +78,6 @@ def _list(said: Mapping[str, Any], name: str, path: Path) -> list[Any]:
 def _entry(value: object, path: Path) -> dict[str, Any]:
     if isinstance(value, str):
         return MockModel(value).entry
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or "id" not in value:
         raise InvalidRequest(f"{path.name}: a model must be a name, or an entry as in models.yaml.", param="models")
     return {"provider": PROVIDER, **value}

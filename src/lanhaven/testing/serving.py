@@ -44,7 +44,8 @@ def mock_settings(entries: Sequence[dict[str, Any]], *, host: str, api_key: str 
 
     folder = _folder()
     try:
-        (folder / "models.yaml").write_text(json.dumps({"models": list(entries)}), encoding="utf-8")
+        said = {"default_model": _first(entries), "models": list(entries)}
+        (folder / "models.yaml").write_text(json.dumps(said), encoding="utf-8")
         yield Settings(
             mock=True,
             host=host,
@@ -64,6 +65,12 @@ def mock_settings(entries: Sequence[dict[str, Any]], *, host: str, api_key: str 
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _first(entries: Sequence[dict[str, Any]]) -> str | None:
+    """The model of requests that name none: the first that chats."""
+    chatting = (each["id"] for each in entries if (each.get("config") or {}).get("kind", "llm") in ("llm", "vlm"))
+    return next(chatting, None)
+
+
 def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="lh-"))
     if len(str(folder).encode()) <= LONGEST_RUN_DIR or sys.platform == "win32":
@@ -75,13 +82,14 @@ def _folder() -> Path:
 async def serve(settings: Settings, address: Address, shutdown: Shutdown, on_ready: Callable[[Running], None]) -> None:
     """Until `shutdown` begins, or a signal comes to the main thread. GatewayError if it cannot start."""
     from lanhaven.gateway import SHUTDOWN
+    from lanhaven.keys.exposure import check_bind
     from lanhaven.keys.store import KeyStore
     from lanhaven.providers.mock import MockProvider
     from lanhaven.server import listener
     from lanhaven.server.build import build, sockets_folder
     from lanhaven.server.compose import compose
     from lanhaven.server.limits import ListenerLimits
-    from lanhaven.server.startup import unfit
+    from lanhaven.server.startup import keep_current, unfit
 
     services = build(settings, lambda: shutdown.draining)
     provider = services.providers["mock"]
@@ -92,8 +100,10 @@ async def serve(settings: Settings, address: Address, shutdown: Shutdown, on_rea
             raise InvalidRequest("; ".join(problems), hint="docs/mock.md names a mock model's settings")
         shutdown.on_abort(lambda: services.gateway.abort_all(SHUTDOWN))
         shutdown.on_drain(services.close_streams)
-        secured = compose(services, KeyStore.from_settings(settings))
-        sweeping = asyncio.create_task(services.pool.run())
+        keys = KeyStore.from_settings(settings)
+        check_bind(settings, keys)
+        secured = compose(services, keys)
+        sweeping = asyncio.create_task(keep_current(services))
         try:
             await listener.serve(
                 secured,
