@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-KEY = "sk-bench-0123456789abcdef0123456789abcdef"
+KEY = "sk-lm-benchkey:0123456789abcdef0123"  # of the form that LM Studio's protocol can carry
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Measures LanHaven beside nginx and LiteLLM, one after the other on the same upstream in one run, and prints the
 table.
 
-    scripts/bench [--quick] [--only overhead,streams,overload,many,engine,process] [--litellm PYTHON] [--write]
+    scripts/bench [--quick] [--only overhead,streams,overload,many,engine,process,studio] [--litellm PYTHON] [--write]
 
 CPU is that of the proxy's processes. Each proxy is measured in turns, twice, and the better turn counts: noise only
 ever adds. `--write` puts the table into docs/performance.md.
@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from bench import client, own
+from bench import client, own, studio
 from bench.peers import KEY, Peer, fronting, lanhaven, litellm, nginx, upstream
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -167,6 +167,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "overload": overload,
     "engine": own.engine,
     "process": own.process,
+    "studio": studio.studio,
 }
 
 
