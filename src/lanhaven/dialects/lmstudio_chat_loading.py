@@ -6,22 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from lanhaven.dialects.base import Call, Dialect, Handler
+from lanhaven.dialects.base import SSE, Call, Dialect, Handler
 from lanhaven.dialects.lmstudio_chat_events import Event, Telling, frame
 from lanhaven.errors import GatewayError
 from lanhaven.events import GatewayEvent, ModelLoadComplete, ModelLoadProgress, ModelLoadStart
 from lanhaven.gateway import Gateway
 from lanhaven.types.models import InstanceState
+from lanhaven.wire import KEEP_ALIVE
 
 
 class Voice(Dialect):
     """The dialect of one streamed call: its errors end what has been told so far. What is to be told before the answer
     begins is queued, because the bus does not wait; `speaking` sends it on."""
 
+    name = "lmstudio"
+    stream_headers = SSE
+    keep_alive = KEEP_ALIVE
+
     def __init__(self, words: Dialect, telling: Telling) -> None:
-        self.name = words.name
-        self.stream_headers = words.stream_headers
-        self.keep_alive = words.keep_alive
         self._words = words
         self._telling = telling
         self._queue: list[bytes] = []
