@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lanhaven.dialects.lmstudio_endpoint import INBOX
+from lanhaven.dialects.lmstudio_endpoint import Channel, Namespace, Peer, Shared
 from lanhaven.dialects.lmstudio_ws import NAMESPACES
 from lanhaven.dialects.lmstudio_ws_auth import introduced
-from lanhaven.dialects.lmstudio_ws_connection import MOST_RUNNING, MOST_WARNINGS
+from lanhaven.dialects.lmstudio_ws_connection import MOST_RUNNING, MOST_WARNINGS, Connection
 from lanhaven.dialects.lmstudio_ws_wire import Message, Wire
 from tests.dialects.lmstudio_frames import MODELS, frames, introduction, unknown
 from tests.serving import serving
@@ -140,13 +140,51 @@ async def test_what_is_no_frame_is_told_and_harms_nothing(tmp_path: Path) -> Non
         assert len(client.warnings) == 4
 
 
-async def test_a_channel_that_nobody_reads_is_no_place_to_pile_up_messages(tmp_path: Path) -> None:
+async def test_what_a_client_chats_in_a_channel_is_kept_nowhere(tmp_path: Path) -> None:
     async with serving(tmp_path, MODELS) as house, frames(house.url, "system") as client:
         number = await client.open("alive")
-        for _ in range(INBOX + 1):
-            await client.send({"type": "channelSend", "channelId": number, "message": {"type": "chatter"}})
-        assert (await client.next())["type"] == "channelError"
+        for said in ({"type": "chatter"}, None, "cancel"):
+            await client.send({"type": "channelSend", "channelId": number, "message": said})
         assert (await client.call("version"))["type"] == "rpcResult"
+        await client.send({"type": "channelSend", "channelId": number, "message": {"type": "cancel"}})
+        assert await client.rest() == []
+
+
+async def test_a_defect_is_an_error_without_its_insides(tmp_path: Path) -> None:
+    async def broken(peer: Peer, parameter: Any) -> None:
+        raise ValueError("a secret of the inside")
+
+    async def broken_channel(peer: Peer, channel: Channel, parameter: Any) -> None:
+        raise ValueError("a secret of the inside")
+
+    said = iter(
+        (
+            {"type": "rpcCall", "endpoint": "broken", "callId": 1},
+            {"type": "channelCreate", "endpoint": "broken", "channelId": 1},
+        )
+    )
+    answers: list[dict[str, Any]] = []
+    answered = asyncio.Event()
+
+    async def receive() -> Message:
+        for frame in said:
+            return {"type": "websocket.receive", "text": json.dumps(frame)}
+        await answered.wait()
+        return {"type": "websocket.disconnect"}
+
+    async def send(message: Message) -> None:
+        answers.append(json.loads(message["text"]))
+        if len(answers) == 2:
+            answered.set()
+
+    namespace = Namespace("llm", {"broken": broken}, {"broken": broken_channel})
+    async with serving(tmp_path, MODELS) as house:
+        context = house.services.dialect_context
+        peer = Peer(context, Shared(context), "llm", "me", "conn-1")
+        await Connection(namespace, peer, Wire(receive, send)).run()
+    assert {each["type"] for each in answers} == {"rpcError", "channelError"}
+    assert "secret" not in str(answers)
+    assert "conn-1" in str(answers)
 
 
 async def test_calls_of_one_connection_are_bounded(tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lanhaven.dialects.base import DialectContext
-from lanhaven.errors import Forbidden, Overloaded
+from lanhaven.errors import Forbidden
 
 T = TypeVar("T")
 
-INBOX = 64  # messages of a client that its channel has not read yet
 INFERENCE, ADMIN, DEBUG = "inference", "admin", "debug"
 
 
@@ -55,7 +54,6 @@ class Peer:
     key_name: str | None = None
     scopes: frozenset[str] = frozenset()
     _requests: int = 0
-    _endings: list[Callable[[], None]] = field(default_factory=list)
 
     def new_request_id(self) -> str:
         """An id for one inference, for events and the log."""
@@ -67,15 +65,6 @@ class Peer:
         if scope not in self.scopes:
             raise Forbidden(f"This needs a key with the scope {scope}.", retry=False)
 
-    def at_end(self, callback: Callable[[], None]) -> None:
-        """Call back when this connection has ended."""
-        self._endings.append(callback)
-
-    def ended(self) -> None:
-        """The connection has ended: the callbacks, newest first."""
-        while self._endings:
-            self._endings.pop()()
-
 
 class Channel:
     """The server's end of one channel. It closes when its handler returns, with an error if that raises."""
@@ -83,29 +72,18 @@ class Channel:
     def __init__(self, send: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
         self.cancelled = asyncio.Event()  # the client sent {"type": "cancel"} or {"type": "stop"}
         self._send = send
-        self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue(INBOX)
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send a packet; waits while the client is slow."""
         await self._send(message)
 
-    async def receive(self) -> dict[str, Any]:
-        """The client's next message that is neither a cancel nor a stop."""
-        return await self._inbox.get()
-
     def arrived(self, message: Any) -> None:
-        """The connection's side: a message came. Overloaded if the handler reads too few of them."""
-        kind = message.get("type") if isinstance(message, dict) else None
-        if kind in ("cancel", "stop"):
+        """The connection's side: the client said something. Here a cancel alone means anything."""
+        if isinstance(message, dict) and message.get("type") in ("cancel", "stop"):
             self.cancelled.set()
-        elif isinstance(message, dict):
-            try:
-                self._inbox.put_nowait(message)
-            except asyncio.QueueFull:
-                raise Overloaded("Too many messages wait in this channel.") from None
 
     def __repr__(self) -> str:
-        return f"Channel({'cancelled' if self.cancelled.is_set() else 'open'}, {self._inbox.qsize()} unread)"
+        return f"Channel({'cancelled' if self.cancelled.is_set() else 'open'})"
 
 
 # A call's result is sent as JSON; None is "void": its frame has no result (a null there ends a whole Node process).

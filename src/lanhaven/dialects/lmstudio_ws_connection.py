@@ -65,7 +65,6 @@ class Connection:
             raise
         finally:
             await self._end_all()
-            self._peer.ended()
 
     # ---- what the client says
 
@@ -124,12 +123,7 @@ class Connection:
         """For a channel. One that is closed already is a cancel that came late: nothing to speak of."""
         run = self._running.get(("channel", number))
         if run is not None and run.channel is not None:
-            try:
-                run.channel.arrived(frame.get("message"))
-            except Overloaded as error:
-                run.task.cancel()
-                await run.fail(error)
-                await self._close_if_done()
+            run.channel.arrived(frame.get("message"))
         if isinstance(frame.get("ackId"), int):
             await self._wire.send({"type": "channelAck", "channelId": number, "ackId": frame["ackId"]})
 
