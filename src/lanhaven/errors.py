@@ -39,7 +39,7 @@ encodes an error its own way. `status` and `code` are hints for those encoders, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class GatewayError(Exception):
@@ -75,9 +75,9 @@ class GatewayError(Exception):
         self.facts: Mapping[str, object] = facts or {}
 
     @property
-    def context(self) -> Mapping[str, object]:
+    def context(self) -> Mapping[str, Any]:
         """All that is known besides the message, for a log; from a server also endpoint, request_id, errors."""
-        said = {"code": self.code, "status": self.status, "param": self.param, "hint": self.hint}
+        said: dict[str, Any] = {"code": self.code, "status": self.status, "param": self.param, "hint": self.hint}
         return {name: value for name, value in said.items() if value is not None} | dict(self.facts)
 
     def __repr__(self) -> str:

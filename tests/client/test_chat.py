@@ -10,6 +10,7 @@ import pytest
 
 from lanhaven import (
     AsyncClient,
+    ChatCompletion,
     ChatCompletionRequest,
     ChatMessage,
     ChatRole,
@@ -219,6 +220,36 @@ async def test_a_stream_without_done_may_end_with_its_finish_reason(kind: Kind) 
     body = sse(chunk("a"), chunk(None, "stop"), done=False)
     async with plain_server({CHAT: [Answer(body)]}) as server, client(kind, server.url) as sdk:
         assert (await sdk.run(sdk.plain.stream_chat_completion(HELLO).completion)).text == "a"
+
+
+async def test_what_follows_the_end_is_nothing(kind: Kind) -> None:
+    body = sse(chunk("a"), chunk(None, "stop")) + sse(chunk("b"), done=False)
+    async with plain_server({CHAT: [Answer(body)]}) as server, client(kind, server.url) as sdk:
+        assert (await sdk.run(sdk.plain.stream_chat_completion(HELLO).completion)).text == "a"
+
+
+def test_parts_and_formats() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    message = ChatMessage(ChatRole.USER, [{"type": "text", "text": "What is "}, image, {"type": "text", "text": "it?"}])
+    assert message.text == "What is it?"
+    assert ChatMessage(ChatRole.ASSISTANT).text == ""
+    request = ChatCompletionRequest("m", [message], response_format=ResponseFormat.json_object(), stop=["a"])
+    body = request.to_dict()
+    assert body["response_format"] == {"type": "json_object"}
+    assert body["messages"][0]["content"][1] == image
+    assert body["stop"] == ["a"]
+    assert type(body["messages"][0]["role"]) is str
+
+
+def test_what_has_no_name_or_another_type_is_kept() -> None:
+    reply = whole("x") | {"timings": {"n": 1}, "created": "yesterday", "usage": {"total_tokens": True, "cost": 0.5}}
+    found = ChatCompletion.read(reply)
+    assert found.created == 0
+    assert found.extra == {"timings": {"n": 1}, "created": "yesterday"}
+    assert found.usage is not None
+    assert found.usage.extra == {"total_tokens": True, "cost": 0.5}
+    assert found.to_dict()["timings"] == {"n": 1}
+    assert ChatCompletion.read(found.to_dict() | {"created": 1}).text == "x"
 
 
 @pytest.mark.req("C3")

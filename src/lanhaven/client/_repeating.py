@@ -1,11 +1,14 @@
-"""Something done again and again while something else is waited for: the one place where the two clients differ."""
+"""Something done again and again while something else is waited for: the one place where the two clients differ.
+
+What it raises is raised where the block ends, unless the block itself failed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self
 
@@ -25,10 +28,15 @@ class AsyncRepeating:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+        if self._task.cancelled():
+            return
+        failure = self._task.exception()
+        if failure is not None and kind is None:
+            raise failure
 
     async def _run(self) -> None:
         while True:
@@ -43,17 +51,22 @@ class Repeating:
         self._action = action
         self._every = every
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="lanhaven load progress")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="lanhaven")
+        self._future: Future[None] | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._future = self._pool.submit(self._run)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        self._thread.join()
+        if self._future is not None:
+            wait((self._future,))
+            self._pool.shutdown()
+            if kind is None:
+                self._future.result()
 
     def _run(self) -> None:
         while True:
