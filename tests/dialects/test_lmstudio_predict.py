@@ -164,6 +164,7 @@ async def test_a_cancel_while_it_waits_for_its_turn(tmp_path: Path) -> None:
         assert last["stats"]["predictedTokensCount"] == 0
 
 
+@pytest.mark.req("S1-41")
 async def test_the_end_of_the_connection_frees_the_instance(tmp_path: Path) -> None:
     async with serving(tmp_path, SLOW) as house:
         await house.services.gateway.load("alpha")
