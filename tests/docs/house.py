@@ -121,10 +121,8 @@ class Home:
         return done.stdout
 
     def _starts(self, command: str) -> None:
-        """In a home of its own: a second server of one user is refused. `--lan` stays on this machine."""
-        place = self.path.parent / f"{self.path.name}-{len(self.done)}"
-        place.mkdir()
-        alone = Home(place, self.models).furnish()
+        """In a home of its own: a second server of one user is refused (a mock is not). `--lan` stays on this machine."""
+        alone = self if command.startswith("lanhaven mock") else self._another()
         if "--lan" in command:
             command = command.replace("--lan", "--lan --host 127.0.0.1")
         with alone.terminal(command) as terminal:
@@ -132,6 +130,11 @@ class Home:
             terminal.until("\n")
             terminal.interrupt()
             assert terminal.finish().status == 0, command
+
+    def _another(self) -> Home:
+        place = self.path.parent / f"{self.path.name}-{len(self.done)}"
+        place.mkdir()
+        return Home(place, self.models).furnish()
 
     def _lasts(self, command: str) -> None:
         """Until it has written a line. Meanwhile somebody uses the server."""
