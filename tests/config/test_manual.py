@@ -88,8 +88,9 @@ def test_the_models_example_shows_every_field_and_reads() -> None:
     path = ROOT / "models.example.yaml"
     models = read(path)
     assert (models.default_model, models.max_loaded_models) == ("smollm2", 2)
-    first, second, third = models.entries
+    first, second, third, fourth = models.entries
     assert (first.provider, second.provider, third.enabled) == ("llama_cpp", "mlx", False)
+    assert (fourth.provider, fourth.enabled) == ("lmstudio", False)
     assert first.load.idle_ttl == 1800.0
     said = {snake(name) for name in re.findall(r"([A-Za-z]+):\s", path.read_text(encoding="utf-8"))}
     grouped = {"gpu_ratio", "gpu_layers", "idle_ttl"}  # written as gpu: {...} and ttl
