@@ -51,3 +51,11 @@ async def test_what_cannot_be_is_refused(tmp_path: Path, query: str) -> None:
         reply = await house.http.get(f"/v1/models?{query}")
         assert reply.status_code == 400
         assert reply.json()["error"]["param"] == query.partition("=")[0]
+
+
+async def test_the_filters_stand_in_the_api_document(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        listed = (await house.http.get("/openapi.json")).json()["paths"]["/v1/models"]["get"]
+        assert [each["name"] for each in listed["parameters"]] == ["owned_by", "status", "limit", "cursor"]
+        page = (await house.http.get("/docs")).text
+        assert "Only models of this provider." in page

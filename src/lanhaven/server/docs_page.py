@@ -74,7 +74,9 @@ def _operation(document: Json, base_url: str, path: str, method: str, operation:
 
 
 def _parameters(parameters: Any) -> str:
-    rows = [(each["name"], f"{each['in']}, {_kind(each['schema'])}", "") for each in parameters]
+    rows = [
+        (each["name"], f"{each['in']}, {_kind(each['schema'])}", each.get("description", "")) for each in parameters
+    ]
     return _table("Parameters", rows) if rows else ""
 
 

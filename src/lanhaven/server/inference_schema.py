@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.dialects.openai_models import LONGEST_PAGE, STATUSES
+
 Schema = dict[str, Any]
 
 
@@ -175,7 +177,15 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             },
             "id",
         ),
-        "ModelList": _object({"object": TEXT, "data": _list(_ref("Model"))}, "data"),
+        "ModelList": _object(
+            {
+                "object": TEXT,
+                "data": _list(_ref("Model")),
+                "has_more": {"type": "boolean"},
+                "next_cursor": _either(TEXT, {"type": "null"}),
+            },
+            "data",
+        ),
         "OpenAIError": _object(
             {"error": _object({"message": TEXT, "type": TEXT, "param": _either(TEXT, {"type": "null"}), "code": TEXT})},
             "error",
@@ -188,11 +198,20 @@ CONTINUE = {"model": "smollm2", "prompt": "Once upon a time"}
 EMBED = {"model": "minilm", "input": "The sea is calm."}
 ORDER = {"model": "reranker", "query": "sea", "documents": ["A wave.", "A tax."]}
 MODEL_ID = {"name": "id", "in": "path", "required": True, "schema": TEXT}
+LIST_QUERY = tuple(
+    {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+    for name, schema, description in (
+        ("owned_by", TEXT, "Only models of this provider."),
+        ("status", {"type": "string", "enum": [*STATUSES]}, "Only models in this state; ready = in memory."),
+        ("limit", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE}, "At most so many."),
+        ("cursor", TEXT, "Those behind the model of this id: the next_cursor of the page before."),
+    )
+)
 
 
 def inference_paths() -> dict[str, Any]:
     """Path -> operations, as OpenAPI has them. The paths without /v1 are left out: they are the same operations."""
-    listed = _operation("list_models", "Models that could run", "ModelList")
+    listed = _operation("list_models", "Models that could run", "ModelList") | {"parameters": [*LIST_QUERY]}
     one = _operation("get_model", "One model", "Model") | {"parameters": [MODEL_ID]}
     chat = _operation("chat", "Answer a conversation", "ChatCompletion", _body("ChatRequest", ASK))
     text = _operation("complete", "Continue a text", "Completion", _body("CompletionRequest", CONTINUE))
