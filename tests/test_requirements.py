@@ -25,6 +25,8 @@ EXPECTED = frozenset(
     | {f"S0-x{number}" for number in range(1, 17)}
     | {f"S1-{number:02}" for number in range(1, 52)}
     | {f"S2-{number:02}" for number in range(1, 26)}
+    | {f"S3-{number:02}" for number in range(1, 45)}
+    | {f"S3-x{number}" for number in range(1, 9)}
     | {f"C{number}" for number in range(1, 30)}
     | {f"F-{number:03}" for first, last in FAULTS for number in range(first, last + 1)}
     | {f"P{number}" for number in range(1, 29)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -93,7 +94,9 @@ class PlainServer:
 
 
 @asynccontextmanager
-async def plain_server(answers: Mapping[str, list[Answer]]) -> AsyncIterator[PlainServer]:
+async def plain_server(
+    answers: Mapping[str, list[Answer]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[PlainServer]:
     """Serve until the block ends."""
     plain = PlainServer(answers)
     tasks: set[asyncio.Task[None]] = set()
@@ -103,7 +106,7 @@ async def plain_server(answers: Mapping[str, list[Answer]]) -> AsyncIterator[Pla
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     plain.port = server.sockets[0].getsockname()[1]
     try:
         yield plain

@@ -64,7 +64,7 @@ async def test_a_dictionary_does_as_well(tmp_path: Path, kind: Kind) -> None:
         assert "".join(each.text for each in streamed) == "one two"
 
 
-@pytest.mark.req("S3-08", "C12")
+@pytest.mark.req("S3-08", "S3-43", "C12")
 async def test_a_stream_is_an_iterator_of_chunks(tmp_path: Path, kind: Kind) -> None:
     async with serving(tmp_path) as house, client(kind, house.url) as sdk:
         stream = sdk.plain.stream_chat_completion(HELLO)

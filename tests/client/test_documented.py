@@ -81,7 +81,17 @@ def test_the_tests_fail_where_they_reach_too_little_of_the_sdk() -> None:
 @pytest.mark.req("S3-04", "S3-34", "S3-38", "S3-39")
 def test_what_to_do_if_it_does_not_work_is_told() -> None:
     advice = PAGE.split("## If it does not work", 1)[1].split("\n## ", 1)[0]
-    for word in ("/health", "port", "firewall", "local server", "LANHAVEN_TIMEOUT", "60", "stream", "max_retries", "key"):
+    for word in (
+        "/health",
+        "port",
+        "firewall",
+        "local server",
+        "LANHAVEN_TIMEOUT",
+        "60",
+        "stream",
+        "max_retries",
+        "key",
+    ):
         assert word in advice, word
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ Kind = type[lanhaven.Client] | type[lanhaven.AsyncClient]
 CALL = Call("POST", "/v1/chat/completions")
 SETTINGS = ClientSettings(base_url="http://h:1")
 CHAT = "/v1/chat/completions"
+PEM = Path(__file__).parents[1] / "upstream" / "localhost.pem"
 ASK = {"messages": [{"role": "user", "content": "x"}]}
 
 
@@ -153,6 +155,19 @@ async def test_a_server_that_is_not_there(kind: Kind) -> None:
         with pytest.raises(lanhaven.ConnectionFailed):
             await sdk.every(sdk.plain.stream_chat_completion(ASK))
         assert not await sdk.do("health")
+
+
+@pytest.mark.req("S3-15")
+async def test_certificates_are_checked_unless_told_otherwise(kind: Kind) -> None:
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.load_cert_chain(PEM)
+    async with plain_server({CHAT: [Answer(whole("x"))]}, own) as server:
+        url = server.url.replace("http:", "https:")
+        async with client(kind, url, max_retries=0) as sdk:
+            with pytest.raises(lanhaven.ConnectionFailed, match=r"(?i)certificate"):
+                await sdk.do("chat_completion", ASK)
+        async with client(kind, url, verify_tls=False) as sdk:
+            assert (await sdk.do("chat_completion", ASK)).text == "x"
 
 
 @pytest.mark.req("S3-14", "S3-27", "C4")

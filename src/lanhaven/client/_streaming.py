@@ -9,7 +9,7 @@ from lanhaven.client._chat_types import ChatCompletionChunk
 from lanhaven.client._errors import StreamingFailed
 from lanhaven.client._fold import Fold
 from lanhaven.client._frames import DONE, Frame
-from lanhaven.client._protocol import Call, error_of, is_error
+from lanhaven.client._protocol import Call, error_of
 from lanhaven.client._settings import ClientSettings
 from lanhaven.errors import GatewayError, UpstreamError
 
@@ -40,7 +40,7 @@ class ChatStreamState:
         if frame.data == DONE:
             return None
         value = frame.object()
-        if is_error(value) or frame.event == "error":
+        if value.get("error") or frame.event == "error":
             raise error_of(200, value, self.call, self.settings)
         try:
             found = ChatCompletionChunk.read(value)
