@@ -51,6 +51,10 @@ class Dialect(Protocol):
         """Path -> method -> handler."""
         ...
 
+    def beat(self) -> bytes:
+        """The frame that fills a silence: what it returns is sent."""
+        return self.keep_alive
+
     def status(self, error: GatewayError) -> int:
         """The HTTP status of an error reply."""
         return error.status
@@ -156,7 +160,7 @@ class Call:
     async def _beat(self) -> None:
         if not (self._busy or self._closing):
             await self.start()
-            await self.write(self.dialect.keep_alive)
+            await self.write(self.dialect.beat())
 
     def release(self) -> None:
         """Stop the keep-alive timer for good (the client left)."""
