@@ -13,9 +13,11 @@ from lanhaven.dialects.lmstudio_ws import Handler as SocketHandler
 from lanhaven.dialects.lmstudio_ws import sockets as lmstudio_sockets
 from lanhaven.dialects.ollama import OllamaDialect
 from lanhaven.dialects.openai import OpenAIDialect
+from lanhaven.dialects.responses import ResponsesDialect
 
 FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (
     OpenAIDialect.create,
+    ResponsesDialect.create,
     AnthropicDialect.create,
     OllamaDialect.create,
     JobsDialect.create,
