@@ -113,8 +113,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
 SIBLINGS_APART = frozenset({"providers", "dialects"})
 SIBLINGS_ALLOWED = frozenset(
     {("lanhaven.dialects.multipart", "lanhaven.dialects.openai")}
-    # jobs are the chat of OpenAI's dialect, taken apart in time: same checks, same words, same list of models
-    | {("lanhaven.dialects.jobs", f"lanhaven.dialects.{name}") for name in ("openai", "openai_fields", "openai_models")}
+    # beside jobs the routes under /api/v1/ai are OpenAI's own: one answer, the list of models
+    | {("lanhaven.dialects.jobs", "lanhaven.dialects.openai")}
 )
 
 # Room -> the packages from outside that it may import; rooms not named here may import what pyproject.toml declares.

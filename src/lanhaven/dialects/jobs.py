@@ -12,18 +12,16 @@ Requests and errors are in OpenAI's words. A job belongs to the key that made it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 from urllib.parse import parse_qs
 
-from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler
 from lanhaven.dialects.jobs_desk import Desk, JobLimits
-from lanhaven.dialects.jobs_models import listed
 from lanhaven.dialects.jobs_record import Job
 from lanhaven.dialects.jobs_work import work
-from lanhaven.dialects.openai import OpenAIDialect, relay_bytes
-from lanhaven.dialects.openai_fields import check_fields, check_messages
-from lanhaven.dialects.openai_models import model_card
+from lanhaven.dialects.openai import OpenAIDialect
+from lanhaven.dialects.openai_errors import error_body
+from lanhaven.dialects.openai_fields import check_fields, check_messages, take_load
+from lanhaven.dialects.tools import must_be_told, tell
 from lanhaven.errors import GatewayError, InvalidRequest
 from lanhaven.gateway import Gateway
 from lanhaven.types.chat import InferenceRequest, Route
@@ -44,7 +42,9 @@ class JobsDialect(Dialect):
     def __init__(self, gateway: Gateway, limits: JobLimits | None = None) -> None:
         self.desk = Desk(limits or JobLimits())
         self._gateway = gateway
-        self._openai = OpenAIDialect(gateway)
+        openai = OpenAIDialect(gateway).routes()
+        self._chat = openai["/v1/chat/completions"]["POST"]
+        self._models = openai["/v1/models"]
 
     @classmethod
     def create(cls, context: DialectContext) -> JobsDialect:
@@ -57,22 +57,32 @@ class JobsDialect(Dialect):
             f"{ROOT}/lmstudio/infer": {"POST": self._start},
             STREAM: {"GET": self._stream},
             JOBS: {"DELETE": self._cancel},
-            f"{ROOT}/lmstudio/models": {"GET": self._models, "HEAD": self._models},
+            f"{ROOT}/lmstudio/models": self._models,
             f"{ROOT}/generate": {"POST": self._generate},
         }
 
     async def _start(self, call: Call) -> None:
-        body = _chat_body(call)
+        body = read_object(call.body)
+        check_fields(body)
+        check_messages(body)
         if body.get("n") not in (None, 1):
             raise InvalidRequest("A job gives one answer: n must be 1.", param="n", retry=False)
-        request = self._request(body, call)
-        model = self._gateway.catalog.resolve(request.model, self._gateway.pool.ids()).info.key
-        job = Job(model, call.key_name)
-        self.desk.start(job, work(job, self._gateway, request, self._words))
+        load = take_load(body)
+        request = InferenceRequest(
+            Route.CHAT,
+            body,
+            call.request_id,
+            call.path,
+            call.method,
+            dialect=self.name,
+            client=call.key_name,
+            load=load,
+        )
+        info = self._gateway.infer(request).resolve().info
+        told = "tools" in body and must_be_told(info) and tell(dict(body)) is not None
+        job = Job(info.key, call.key_name)
+        self.desk.start(job, work(job, self._gateway, request, error_body, told=told))
         await call.reply(202, encode({"job_id": job.id, "model": job.model, "created": job.created}))
-
-    def _words(self, error: GatewayError) -> bytes:
-        return self.error_body(error, "")
 
     async def _stream(self, call: Call) -> None:
         job = self.desk.find(call.path.removeprefix(STREAM), call.key_name)
@@ -99,43 +109,26 @@ class JobsDialect(Dialect):
         self.desk.cancel(job_id, call.key_name)
         await call.reply(200, encode({"job_id": job_id, "status": "forgotten" if was_over else "cancelled"}))
 
-    async def _models(self, call: Call) -> None:
-        cards = [model_card(each, self._gateway) for each in self._gateway.catalog.models()]
-        await call.reply(200, encode(listed(cards, _query(call))))
-
     async def _generate(self, call: Call) -> None:
-        body = _chat_body(call, prompt=True)
-        request = replace(self._request(body, call), body={**body, "stream": False})
-        await respond(call, self._gateway, request, relay_bytes)
-
-    def _request(self, body: dict[str, Any], call: Call) -> InferenceRequest:
-        return InferenceRequest(
-            Route.CHAT, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name
-        )
+        body = read_object(call.body)
+        if "messages" not in body and isinstance(body.get("prompt"), str):
+            body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
+        call.body = encode({**body, "stream": False})
+        await self._chat(call)
 
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """OpenAI's envelope."""
-        return self._openai.error_body(error, request_id)
+        return error_body(error)
 
     def error_frame(self, error: GatewayError, request_id: str) -> bytes:
         """For a stream that breaks though its job does not: a defect. Jobs tell of their own failures by `failed`."""
-        return sse(self.error_body(error, request_id), "error")
-
-
-def _chat_body(call: Call, *, prompt: bool = False) -> dict[str, Any]:
-    """A chat body, checked as on /v1/chat/completions. `prompt`: a text of that name does for messages."""
-    body = read_object(call.body)
-    check_fields(body)
-    if prompt and "messages" not in body and isinstance(body.get("prompt"), str):
-        body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
-    check_messages(body)
-    return body
+        return sse(error_body(error), "error")
 
 
 def _last_event_id(call: Call) -> int:
     """How many events the reader has: a header, as an EventSource sends it, or a field of the query."""
     headers = [value for name, value in call.headers if name == b"last-event-id"]
-    text = headers[-1].decode("latin-1") if headers else _query(call).get("last_event_id", "")
+    text = headers[-1].decode("latin-1") if headers else _queried(call, "last_event_id")
     if not text:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
@@ -145,5 +138,5 @@ def _last_event_id(call: Call) -> int:
     return int(text)
 
 
-def _query(call: Call) -> dict[str, str]:
-    return {name: values[-1] for name, values in parse_qs(call.query.decode("latin-1")).items()}
+def _queried(call: Call, name: str) -> str:
+    return parse_qs(call.query.decode("latin-1")).get(name, [""])[-1]

@@ -1,7 +1,8 @@
 """The work of a job: one answer, streamed from the upstream; whatever ends it, its last event says so.
 
 A stream that breaks before its first piece is asked for once more, and then for a whole answer (S3-x6): some servers
-cannot stream what they can answer. Once readers have seen a piece nothing is asked for again.
+cannot stream what they can answer. Once readers have seen a piece nothing is asked for again. The calls of a model that
+was told of tools in words are read from a stream only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from lanhaven.dialects.chunks import chunks
 from lanhaven.dialects.jobs_answer import Answer
 from lanhaven.dialects.jobs_record import Job
+from lanhaven.dialects.tools import Told, tell
 from lanhaven.errors import GatewayError, UpstreamError
 from lanhaven.gateway import Gateway
 from lanhaven.types.chat import InferenceRequest, Outcome
@@ -25,11 +27,14 @@ Words = Callable[[GatewayError], bytes]  # an error as the JSON object {"error":
 STREAMS = 2  # attempts
 
 
-async def work(job: Job, gateway: Gateway, request: InferenceRequest, words: Words) -> None:
-    """Run it to its end. The request's terminal event is out before readers hear of the job's."""
+async def work(job: Job, gateway: Gateway, request: InferenceRequest, words: Words, *, told: bool = False) -> None:
+    """Run it to its end. The request's terminal event is out before readers hear of the job's.
+
+    told: its tools must be told in words.
+    """
     answer = Answer(job)
     try:
-        outcome = await _answered(job, gateway, request, answer)
+        outcome = await _answered(job, gateway, request, answer, told=told)
     except GatewayError as error:
         job.publish("failed", msgspec.Raw(words(error)))
     except asyncio.CancelledError:
@@ -39,12 +44,13 @@ async def work(job: Job, gateway: Gateway, request: InferenceRequest, words: Wor
         job.publish("completed", answer.payload(outcome))
 
 
-async def _answered(job: Job, gateway: Gateway, request: InferenceRequest, answer: Answer) -> Outcome:
+async def _answered(job: Job, gateway: Gateway, request: InferenceRequest, answer: Answer, *, told: bool) -> Outcome:
     for number in range(STREAMS):
+        attempt = _attempt(request, number, stream=True)
         try:
-            return await _ask(gateway, _attempt(request, number, stream=True), answer)
+            return await _ask(gateway, attempt, answer, tell(attempt.body) if told else None)
         except UpstreamError as error:
-            if answer.begun or error.retry is False:
+            if answer.begun or error.retry is False or (told and number + 1 == STREAMS):
                 raise
             reason = error.message
     job.publish("downgraded", {"reason": reason})
@@ -58,18 +64,19 @@ def _attempt(request: InferenceRequest, number: int, *, stream: bool) -> Inferen
     return replace(request, body=body, request_id=request_id, usage_wanted=stream)
 
 
-async def _ask(gateway: Gateway, request: InferenceRequest, answer: Answer) -> Outcome:
+async def _ask(gateway: Gateway, request: InferenceRequest, answer: Answer, told: Told | None = None) -> Outcome:
     async with gateway.infer(request) as inference:
         exchange = await inference.open()
         if exchange.status >= 400:
             raise await exchange.error()
-        await _read(exchange, answer)
+        await _read(exchange, answer, told)
     return inference.outcome
 
 
-async def _read(exchange: Exchange, answer: Answer) -> None:
+async def _read(exchange: Exchange, answer: Answer, told: Told | None) -> None:
     if exchange.streamed:
-        async for chunk in chunks(exchange):
+        read = chunks(exchange) if told is None else told.read(chunks(exchange))
+        async for chunk in read:
             answer.take(chunk)
     else:
         answer.take_whole(await exchange.body())
