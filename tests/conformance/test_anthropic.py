@@ -91,3 +91,22 @@ def test_both_key_headers_and_versions(house: House) -> None:
     ):
         reply = httpx2.post(f"{house.url}/v1/messages?beta=true", json=body, headers=headers, trust_env=False)
         assert reply.status_code == 200, reply.text
+
+
+def test_a_model_whose_template_knows_no_tools_calls_one(anthropic: Anthropic) -> None:
+    schema: dict[str, object] = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}},
+        "required": ["city"],
+    }
+    message = anthropic.messages.create(
+        model="smollm2",
+        max_tokens=80,
+        messages=[{"role": "user", "content": "What is the weather in Paris?"}],
+        tools=[{"name": "get_weather", "description": "The weather.", "input_schema": schema}],
+        tool_choice={"type": "any"},
+    )
+    assert message.stop_reason == "tool_use"
+    (call,) = (block for block in message.content if block.type == "tool_use")
+    assert call.name == "get_weather"
+    assert set(call.input) == {"city"}

@@ -22,6 +22,8 @@ from lanhaven.dialects.openai_fields import (
 )
 from lanhaven.dialects.openai_models import listed, model_card
 from lanhaven.dialects.openai_replies import Embeddings, has_legacy_logprobs, legacy_logprobs
+from lanhaven.dialects.openai_tools import relay_told
+from lanhaven.dialects.tools import must_be_told, tell
 from lanhaven.errors import GatewayError, UnsupportedFeature
 from lanhaven.gateway import Gateway, Inference
 from lanhaven.types.chat import InferenceRequest, Route
@@ -67,9 +69,25 @@ class OpenAIDialect(Dialect):
         body = read_object(call.body)
         check_fields(body)
         check(body)
+        if route is Route.CHAT and body.get("tools"):
+            await self._infer_with_tools(body, call)
+            return
         convert = has_legacy_logprobs(route, body)
         relay = relay_converted if convert else relay_bytes
         await respond(call, self._gateway, self._request(route, body, call), relay)
+
+    async def _infer_with_tools(self, body: dict[str, Any], call: Call) -> None:
+        """Most templates know tools, and the bytes pass; the others are told in words, and the answer is read back."""
+        request = self._request(Route.CHAT, body, call)
+        info = self._gateway.infer(request).resolve().info
+        told = tell(body) if must_be_told(info) and body.get("n") in (None, 1) else None
+        if told is None:
+            await respond(call, self._gateway, request, relay_bytes)
+            return
+        streamed, options = body.get("stream") is True, body.get("stream_options") or {}
+        body["stream"] = True
+        relay = partial(relay_told, told, streamed, options.get("include_usage") is True)
+        await respond(call, self._gateway, request, relay, streamed=streamed)
 
     async def _embed(self, call: Call) -> None:
         body = read_object(call.body)
