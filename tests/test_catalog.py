@@ -265,30 +265,6 @@ async def test_a_disabled_model_is_as_absent() -> None:
     assert cat.get("off") is None
 
 
-async def test_a_provider_that_fails_keeps_its_last_answer_and_is_reported() -> None:
-    shelf, other = Shelf("shelf", "m"), Shelf("other", "n")
-    cat = Catalog([], {"shelf": shelf, "other": other})
-    await cat.refresh()
-    shelf.failure = ProviderUnavailable("It does not run.")
-    other.known = []
-    await cat.refresh()
-    assert keys(cat) == ["m"]
-    assert cat.problems == ("shelf: its models could not be listed: It does not run.",)
-    shelf.failure = None
-    await cat.refresh()
-    assert cat.problems == ()
-
-
-async def test_a_provider_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lanhaven.catalog.ASK_TIMEOUT", 0.01)
-    slow, quick = Shelf("slow", "m"), Shelf("quick", "n")
-    slow.gate = asyncio.Event()
-    cat = Catalog([], {"slow": slow, "quick": quick})
-    await cat.refresh()
-    assert keys(cat) == ["n"]
-    assert cat.problems == ("slow: its models could not be listed: no answer within 0.01 s",)
-
-
 async def test_refresh_describes_off_the_loop_and_sees_files_that_came() -> None:
     shelf = Shelf("shelf", broken={"a": FileNotFoundError(2, "No such file")})
     cat = Catalog(entries("a"), {"shelf": shelf})

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import difflib
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lanhaven.errors import GatewayError, ModelNotFound, NoActiveModel, ProviderUnavailable
+from lanhaven.errors import GatewayError, InternalError, ModelNotFound, NoActiveModel, ProviderUnavailable
 from lanhaven.providers.base import ModelEntry, Provider
 from lanhaven.types.models import ModelInfo
 
@@ -21,6 +22,8 @@ LATEST = ":latest"  # Ollama's clients add it, or leave it out
 ACTIVE_NAMES = frozenset({"", "default", "auto"})  # C24
 SHOWN_NAME = 200  # characters of an unknown name that are repeated in the error
 NEAR_NAMES = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +205,22 @@ class Catalog:
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 self._found[name] = tuple(await self._providers[name].models())
-        except (GatewayError, TimeoutError) as error:
-            reason = error.message if isinstance(error, GatewayError) else f"no answer within {ASK_TIMEOUT:g} s"
-            self._failures[name] = f"{name}: its models could not be listed: {reason}"
-            if name not in self._found:
-                self._unheard[name] = error if isinstance(error, GatewayError) else ProviderUnavailable(reason)
+        except GatewayError as error:
+            self._missed(name, error)
+        except TimeoutError:
+            self._missed(name, ProviderUnavailable(f"no answer within {ASK_TIMEOUT:g} s"))
+        # A provider is a plug-in: one with a defect must not end the asking of the others, which never ends.
+        except Exception as error:  # noqa: BLE001
+            _log.error("provider %s failed to list its models", name, exc_info=error)
+            self._missed(name, InternalError("it failed in an unforeseen way"))
         else:
             self._failures.pop(name, None)
             self._unheard.pop(name, None)
+
+    def _missed(self, name: str, error: GatewayError) -> None:
+        self._failures[name] = f"{name}: its models could not be listed: {error.message}"
+        if name not in self._found and isinstance(error, ProviderUnavailable):
+            self._unheard[name] = error
 
     def _rebuild(self) -> None:
         listed = [info for _, info in self._described.values()]

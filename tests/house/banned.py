@@ -14,6 +14,7 @@ BROAD_HANDLERS: Mapping[str, str] = MappingProxyType(
     {
         "src/lanhaven/formats/gguf_source.py": "closes the descriptor, then raises again",
         "src/lanhaven/residency/engine.py": "a provider is a plug-in: what it raises fails its waiters, not the pool",
+        "src/lanhaven/catalog.py": "a provider is a plug-in: a defect of one must not end the asking of the others",
         "src/lanhaven/runfile.py": "removes the half-written note, then raises again",
         "src/lanhaven/server/app.py": "the last resort: a defect is logged and answered without its insides",
         "src/lanhaven/dialects/lmstudio_ws_connection.py": "the last resort: a defect is logged, and its caller hears",
