@@ -201,6 +201,30 @@ async def test_reasoning_and_tools_are_told(tmp_path: Path) -> None:
         )
 
 
+PLAIN = """\
+models:
+  - id: plain
+    provider: openai
+    config: {{base_url: "{url}/v1", model: alpha, capabilities: [chat]}}
+"""
+
+
+async def test_tools_are_told_in_words_to_a_model_that_knows_none(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}]
+    (tmp_path / "b").mkdir()
+    async with (
+        serving(tmp_path / "b") as behind,
+        serving(tmp_path, PLAIN.format(url=behind.url)) as house,
+    ):
+        await behind.chat()
+        behind.mock.server("alpha").script(Fault(text='{"tool_calls": [{"name": "add", "arguments": {"a": 1}}]}'))
+        last = (await whole(house, await start(house, "2 and 3?", model="plain", tools=tools)))[-1]
+        (call,) = last.payload["tool_calls"]
+        assert (last.name, last.payload["finish_reason"]) == ("completed", "tool_calls")
+        assert call["function"] == {"name": "add", "arguments": '{"a":1}'}
+        assert "tools" not in behind.sent
+
+
 @pytest.mark.req("C12")
 async def test_a_job_can_be_cancelled_and_then_forgotten(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:

@@ -79,7 +79,7 @@ class JobsDialect(Dialect):
             load=load,
         )
         info = self._gateway.infer(request).resolve().info
-        told = "tools" in body and must_be_told(info) and tell(dict(body)) is not None
+        told = must_be_told(info) and tell(body) is not None
         job = Job(info.key, call.key_name)
         self.desk.start(job, work(job, self._gateway, request, error_body, told=told))
         await call.reply(202, encode({"job_id": job.id, "model": job.model, "created": job.created}))

@@ -22,6 +22,7 @@ class Answer:
         self._content: list[str] = []
         self._thought: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
+        self._finish: str | None = None  # as the chunks say: where tools are told in words, the upstream says "stop"
 
     @property
     def begun(self) -> bool:
@@ -32,6 +33,7 @@ class Answer:
         for choice in chunk.choices:
             if choice.index == 0:
                 self._grow(choice.delta)
+                self._finish = choice.finish_reason or self._finish
 
     def take_whole(self, body: bytes) -> None:
         """A completion that came in one piece."""
@@ -79,7 +81,7 @@ class Answer:
                 "total_tokens": usage.total_tokens,
                 "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
             },
-            "finish_reason": outcome.finish_reason,
+            "finish_reason": self._finish or outcome.finish_reason,
         }
         if self._thought:
             whole["reasoning_content"] = "".join(self._thought)

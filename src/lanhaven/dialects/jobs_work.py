@@ -17,7 +17,7 @@ import msgspec
 from lanhaven.dialects.chunks import chunks
 from lanhaven.dialects.jobs_answer import Answer
 from lanhaven.dialects.jobs_record import Job
-from lanhaven.dialects.tools import Told, tell
+from lanhaven.dialects.tools import Told
 from lanhaven.errors import GatewayError, UpstreamError
 from lanhaven.gateway import Gateway
 from lanhaven.types.chat import InferenceRequest, Outcome
@@ -30,7 +30,7 @@ STREAMS = 2  # attempts
 async def work(job: Job, gateway: Gateway, request: InferenceRequest, words: Words, *, told: bool = False) -> None:
     """Run it to its end. The request's terminal event is out before readers hear of the job's.
 
-    told: its tools must be told in words.
+    told: its tools are told in words.
     """
     answer = Answer(job)
     try:
@@ -48,7 +48,7 @@ async def _answered(job: Job, gateway: Gateway, request: InferenceRequest, answe
     for number in range(STREAMS):
         attempt = _attempt(request, number, stream=True)
         try:
-            return await _ask(gateway, attempt, answer, tell(attempt.body) if told else None)
+            return await _ask(gateway, attempt, answer, Told() if told else None)
         except UpstreamError as error:
             if answer.begun or error.retry is False or (told and number + 1 == STREAMS):
                 raise
