@@ -1,9 +1,8 @@
-"""POST /api/v1/chat: whole and streamed, the order of its events, loads, faults, and what it remembers."""
+"""POST /api/v1/chat: whole and streamed, the order of its events, faults, and what it remembers."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +10,14 @@ import httpx2
 import pytest
 
 from lanhaven.engines.scripted import Act, Fault
-from lanhaven.errors import LoadFailed
-from lanhaven.events import ModelLoadStart
 from lanhaven.keys.store import FILE_NAME, KeyStore
-from tests.dialects.lmstudio_words import V1Result, events, in_order, names, result_of
-from tests.serving import House, serving
+from tests.dialects.lmstudio_chatting import MODELS, ask, messages, refused, stream
+from tests.dialects.lmstudio_words import in_order, names, result_of
+from tests.serving import serving
 
 pytestmark = pytest.mark.anyio
 
-MODELS = """\
-default_model: alpha
-models:
-  - {id: alpha, provider: mock}
-  - {id: qwen/qwen3-4b, provider: mock}
-  - {id: slow, provider: mock, config: {load_seconds: 0.05}}
-  - {id: eyes, provider: mock, config: {kind: vlm}}
-"""
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
-
-
-async def ask(house: House, given: Any = "one two three", **fields: Any) -> V1Result:
-    reply = await house.http.post("/api/v1/chat", json={"model": "alpha", "input": given, **fields})
-    assert reply.status_code == 200, reply.text
-    return V1Result.model_validate_json(reply.content)
-
-
-async def stream(house: House, given: Any = "one two three", **fields: Any) -> list[dict[str, Any]]:
-    body = {"model": "alpha", "input": given, "stream": True, **fields}
-    reply = await house.http.post("/api/v1/chat", json=body)
-    assert reply.status_code == 200, reply.text
-    assert reply.headers["content-type"].startswith("text/event-stream")
-    return events(reply.text)
-
-
-async def refused(house: House, **fields: Any) -> tuple[int, dict[str, Any]]:
-    reply = await house.http.post("/api/v1/chat", json={"model": "alpha", "input": "x", **fields})
-    return reply.status_code, reply.json()["error"]
-
-
-def messages(house: House) -> list[tuple[str, Any]]:
-    """What the engine was asked last."""
-    return [(each["role"], each["content"]) for each in house.seen[-1].body["messages"]]
 
 
 async def test_a_whole_answer(tmp_path: Path) -> None:
@@ -79,75 +45,6 @@ async def test_a_stream_of_a_loaded_model(tmp_path: Path) -> None:
         result = result_of(found)
         assert (result.text, result.stats.total_output_tokens) == ("one two three", 3)
         assert result.response_id is not None
-
-
-async def test_a_stream_that_has_to_load_tells_of_it(tmp_path: Path) -> None:
-    async with serving(tmp_path, MODELS) as house:
-        found = await stream(house, model="slow")
-        assert in_order(found)
-        told = [each["progress"] for each in found if each["type"] == "model_load.progress"]
-        assert told == sorted(set(told))
-        assert len(told) > 5
-        assert told[-1] == 1.0
-        (end,) = [each for each in found if each["type"] == "model_load.end"]
-        assert end["load_time_seconds"] == result_of(found).stats.model_load_time_seconds
-        assert {each["model_instance_id"] for each in found if "model_load" in each["type"]} == {"slow"}
-
-
-async def test_the_events_of_a_load_come_while_it_lasts(tmp_path: Path) -> None:
-    async with serving(tmp_path, MODELS) as house:
-        body = {"model": "alpha", "input": "x", "stream": True}
-        with ExitStack() as held:
-            held.enter_context(house.mock.held("alpha"))
-            async with house.http.stream("POST", "/api/v1/chat", json=body) as reply:
-                lines = reply.aiter_lines()
-                seen = [line async for line in _until(lines, "event: model_load.start")]
-                assert seen[0] == "event: chat.start"
-                held.close()
-                rest = [line async for line in lines]
-        assert "event: chat.end" in rest
-
-
-async def _until(lines: Any, wanted: str) -> Any:
-    async for line in lines:
-        yield line
-        if line == wanted:
-            return
-
-
-async def test_a_load_that_others_began_is_told_from_then_on(tmp_path: Path) -> None:
-    async with serving(tmp_path, MODELS) as house:
-        with ExitStack() as held:
-            held.enter_context(house.mock.held("alpha"))
-            other = asyncio.create_task(house.services.gateway.load("alpha"))
-            await house.until(lambda: house.named(ModelLoadStart))
-            mine = asyncio.create_task(stream(house))
-            await house.until(lambda: any(each.waiting for each in house.services.pool.instances()))
-            held.close()
-            found = await mine
-            await other
-        assert in_order(found)
-        assert names(found)[:2] == ["chat.start", "model_load.start"]
-        assert "model_load.end" in names(found)
-
-
-async def test_the_load_of_another_model_is_not_told(tmp_path: Path) -> None:
-    async with serving(tmp_path, MODELS) as house:
-        await ask(house)
-        both = await asyncio.gather(stream(house, model="slow"), stream(house, model="alpha"))
-        assert "model_load.start" in names(both[0])
-        assert "model_load.start" not in names(both[1])
-
-
-async def test_a_load_that_fails_ends_the_stream_with_its_error(tmp_path: Path) -> None:
-    async with serving(tmp_path, MODELS) as house:
-        house.mock.fail_loads("alpha", LoadFailed("It is broken."))
-        found = await stream(house)
-        assert names(found) == ["chat.start", "model_load.start", "error", "chat.end"]
-        assert found[2]["error"] == {"type": "internal_error", "message": "It is broken.", "code": "load_failed"}
-        assert result_of(found).output == []
-        status, error = await refused(house)  # without a stream there is nothing to have begun
-        assert (status, error["code"]) == (500, "load_failed")
 
 
 async def test_reasoning_comes_before_the_message(tmp_path: Path) -> None:
@@ -310,32 +207,6 @@ async def test_settings_reach_the_engine(tmp_path: Path) -> None:
         assert (await ask(house, reasoning="off")).ignored == ["reasoning"]
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_a_context_length_is_loaded_with(tmp_path: Path, streamed: bool) -> None:
-    async with serving(tmp_path, MODELS) as house:
-
-        async def instance(wanted: int) -> str | None:
-            if not streamed:
-                return (await ask(house, context_length=wanted)).model_instance_id
-            found = await stream(house, context_length=wanted)
-            assert in_order(found)
-            assert found[0]["model_instance_id"] == found[-1]["result"]["model_instance_id"]
-            return result_of(found).model_instance_id
-
-        def loaded() -> dict[str, int | None]:
-            return {each.instance_id: each.load_config.context_length for each in house.services.pool.instances()}
-
-        assert await instance(1000) == "alpha"
-        assert loaded() == {"alpha": 1000}
-        assert await instance(500) == "alpha"  # it holds that
-        assert await instance(2000) == "alpha:2"
-        assert loaded() == {"alpha": 1000, "alpha:2": 2000}
-        assert await instance(1500) == "alpha:2"
-        assert all(each.automatic for each in house.services.pool.instances())
-        status, error = await refused(house, context_length=10_000)
-        assert (status, error["param"]) == (400, "context_length")
-
-
 @pytest.mark.parametrize(
     ("fields", "status", "kind", "param"),
     [
@@ -370,19 +241,6 @@ async def test_a_prompt_that_does_not_fit_is_an_error_of_the_request(tmp_path: P
         assert (status, error["type"], error["code"]) == (400, "invalid_request", "context_length_exceeded")
 
 
-async def test_comments_keep_a_silent_stream_alive(tmp_path: Path) -> None:
-    async with serving(tmp_path, MODELS, keep_alive_interval=0.02) as house:
-        body = {"model": "alpha", "input": "x", "stream": True}
-        with ExitStack() as held:
-            held.enter_context(house.mock.held("alpha"))
-            async with house.http.stream("POST", "/api/v1/chat", json=body) as reply:
-                lines = reply.aiter_lines()
-                begun = [line async for line in _until(lines, ": keep-alive")]
-                held.close()
-                text = "\n".join([*begun, *[line async for line in lines]])
-        assert in_order(events(text))
-
-
 @pytest.mark.req("F-081")
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_client_that_leaves_ends_it_and_nothing_is_stored(tmp_path: Path, streamed: bool) -> None:
@@ -399,17 +257,6 @@ async def test_a_client_that_leaves_ends_it_and_nothing_is_stored(tmp_path: Path
         await server.until(lambda: server.disconnects == 1)
         await house.until(lambda: house.services.gateway.inflight == 0)
         assert not (tmp_path / "data" / "store.sqlite3").exists()
-
-
-async def test_a_client_that_leaves_while_it_loads_stops_the_load(tmp_path: Path) -> None:
-    async with serving(tmp_path, MODELS) as house:
-        with house.mock.held("alpha"):
-            body = {"model": "alpha", "input": "x", "stream": True}
-            async with house.http.stream("POST", "/api/v1/chat", json=body) as reply:
-                async for line in reply.aiter_lines():
-                    if line == "event: model_load.start":
-                        break
-            await house.until(lambda: not house.services.pool.ids())
 
 
 async def test_a_long_answer_arrives_whole(tmp_path: Path) -> None:
