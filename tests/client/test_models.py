@@ -92,10 +92,13 @@ async def test_load_use_unload(tmp_path: Path, kind: Kind) -> None:
 
 
 async def test_a_load_tells_how_far_it_is(tmp_path: Path, kind: Kind) -> None:
-    models = "models:\n  - {id: alpha, provider: mock, config: {load_seconds: 0.6, size_bytes: 1000}}\n"
+    models = "models:\n  - {id: alpha, provider: mock, config: {size_bytes: 1000}}\n"
     seen: list[LoadProgress] = []
     async with serving(tmp_path, models) as house, client(kind, house.url) as sdk:
-        loaded = await sdk.do("load_model", "alpha", on_progress=seen.append)
+        with house.mock.held("alpha"):
+            load = asyncio.create_task(sdk.do("load_model", "alpha", on_progress=seen.append))
+            await house.until(lambda: seen)
+        loaded = await load
         assert loaded.instance_id == seen[-1].instance_id == "alpha"
         assert (seen[-1].stage, seen[-1].progress) == ("ready", 1)
         assert len(seen) > 1
@@ -107,14 +110,18 @@ async def test_a_load_tells_how_far_it_is(tmp_path: Path, kind: Kind) -> None:
 
 
 async def test_what_on_progress_raises_reaches_the_caller(tmp_path: Path, kind: Kind) -> None:
-    models = "models:\n  - {id: alpha, provider: mock, config: {load_seconds: 0.3}}\n"
+    seen: list[LoadProgress] = []
 
     def refuse(progress: LoadProgress) -> None:
+        seen.append(progress)
         raise OSError("the screen is gone")
 
-    async with serving(tmp_path, models) as house, client(kind, house.url) as sdk:
+    async with serving(tmp_path) as house, client(kind, house.url) as sdk:
+        with house.mock.held("alpha"):
+            load = asyncio.create_task(sdk.do("load_model", "alpha", on_progress=refuse))
+            await house.until(lambda: seen)
         with pytest.raises(OSError, match="the screen is gone"):
-            await sdk.do("load_model", "alpha", on_progress=refuse)
+            await load
         with pytest.raises(ModelNotFound):
             await sdk.do("load_model", "nobody", on_progress=refuse)
 
