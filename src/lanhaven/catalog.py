@@ -112,6 +112,11 @@ class Catalog:
         """What is wrong with the catalog, a sentence each: names that clash, providers that did not answer."""
         return (*self._index.problems, *self._failures.values())
 
+    @property
+    def complete(self) -> bool:
+        """Whether every provider told its models when it was asked last."""
+        return not self._failures
+
     def activate(self, model_key: str, instance_id: str | None = None) -> None:
         """Make this the model for requests without a name."""
         self._active = Active(model_key, instance_id)

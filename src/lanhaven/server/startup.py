@@ -34,8 +34,8 @@ from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address, IfTaken
 
-SWEEP_SECONDS = 2.0
-STEPS_PER_ASK = 2  # lists of models are long, and change seldom
+SWEEP_SECONDS = 1.5
+STEPS_PER_ASK = 2  # lists of models are long, and change seldom; who did not answer is asked every time (F-020)
 UNFIT_TOLD = 10  # models that cannot run, in the banner
 
 
@@ -121,7 +121,7 @@ async def keep_current(services: Services, interval: float = SWEEP_SECONDS) -> N
     """End what is idle, and see what people did elsewhere, e.g. in LM Studio's window, until cancelled (F-023)."""
     for step in count(1):
         await asyncio.sleep(interval)
-        if step % STEPS_PER_ASK == 0:
+        if step % STEPS_PER_ASK == 0 or not services.catalog.complete:
             await services.catalog.ask()  # first: an instance is taken over only if its model is known
         await services.pool.sweep()
 
