@@ -109,6 +109,26 @@ def test_results_that_follow_one_another_are_one_message() -> None:
     assert request["messages"][-1]["content"] == "Result of add: 5\nResult of add: 6\nNow answer the question."
 
 
+def test_messages_in_other_forms_are_understood_or_refused() -> None:
+    parts = [{"type": "text", "text": "5"}, {"type": "text", "text": "!"}]
+    nameless = {"role": "assistant", "content": "hm", "tool_calls": [{"id": "c0"}, "x"]}
+    request = body(USER, nameless, ASKED, {**RESULT, "content": parts}, {"role": "tool"}, tool_choice="none")
+    tell(request)
+    assert [each["content"] for each in request["messages"]][1] == "hm"
+    assert request["messages"][-1]["content"].startswith("Result of add: 5!\nResult of the tool: ")
+    with pytest.raises(InvalidRequest, match="name"):
+        tell(body(USER, tools=[{"type": "function", "function": {}}]))
+
+
+def test_arguments_that_are_no_json_are_told_as_text() -> None:
+    odd = {**CALL, "function": {"name": "add", "arguments": "two"}}
+    request = body(USER, {**ASKED, "content": "So:", "tool_calls": [odd]}, RESULT)
+    tell(request)
+    said, _, calls = request["messages"][2]["content"].partition("\n")
+    assert said == "So:"
+    assert json.loads(calls)["tool_calls"][0]["arguments"] == "two"
+
+
 def test_tools_and_a_format_of_the_answer_exclude_each_other() -> None:
     with pytest.raises(InvalidRequest, match="not both"):
         tell(body(USER, response_format={"type": "json_object"}))

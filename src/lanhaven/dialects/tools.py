@@ -17,7 +17,7 @@ import json
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -64,26 +64,50 @@ def tell(body: dict[str, Any]) -> Told | None:
 
 def _offered(tools: Sequence[Any], choice: Any, messages: Sequence[Any]) -> tuple[list[dict[str, Any]], bool]:
     """The functions that may be called now, and whether one must be."""
-    functions = [
-        each["function"] for each in tools if isinstance(each, dict) and isinstance(each.get("function"), dict)
-    ]
+    functions = [_function(each) for each in tools]
     match choice:
         case "none":
             return [], False
         case "required":
             return functions, True
         case {"function": {"name": name}}:
-            return [each for each in functions if each.get("name") == name], True
+            return [each for each in functions if each["name"] == name], True
     answered = _answered(messages)
-    return [each for each in functions if each.get("name") not in answered], False
+    return [each for each in functions if each["name"] not in answered], False
+
+
+def _function(tool: Any) -> dict[str, Any]:
+    match tool:
+        case {"function": {"name": str()} as function}:
+            found: dict[str, Any] = function
+            return found
+    raise InvalidRequest("Each tool must have a function with a name.", param="tools", retry=False)
 
 
 def _answered(messages: Sequence[Any]) -> set[str]:
     """Names of the tools that have answered since the last user message."""
     since = max((at for at, each in enumerate(messages) if each.get("role") == "user"), default=0)
-    results = {each.get("tool_call_id") for each in messages[since:] if each.get("role") == "tool"}
-    calls = (call for each in messages[since:] for call in each.get("tool_calls") or ())
-    return {call["function"]["name"] for call in calls if call.get("id") in results}
+    results = {str(each.get("tool_call_id")) for each in messages[since:] if each.get("role") == "tool"}
+    calls = (call for each in messages[since:] for call in _calls_of(each))
+    return {call.name for call in calls if call.call_id in results}
+
+
+class _Call(NamedTuple):
+    """A call that lies behind."""
+
+    call_id: str
+    name: str
+    arguments: Any
+
+
+def _calls_of(message: Any) -> list[_Call]:
+    """The calls of a message, those that are some."""
+    found = []
+    for each in message.get("tool_calls") or ():
+        match each:
+            case {"function": {"name": str(name)} as function}:
+                found.append(_Call(str(each.get("id")), name, function.get("arguments")))
+    return found
 
 
 def _instructions(tools: Sequence[dict[str, Any]], required: bool) -> str:
@@ -96,20 +120,21 @@ def _told_messages(messages: Sequence[Any], instructions: str | None) -> list[di
     names: dict[str, str] = {}
     told: list[dict[str, Any]] = []
     for message in messages:
-        calls = message.get("tool_calls") or ()
+        calls = _calls_of(message)
         if calls:
-            names |= {str(each.get("id")): each["function"]["name"] for each in calls}
+            names |= {each.call_id: each.name for each in calls}
             told.append({"role": "assistant", "content": _calls_in_words(message.get("content"), calls)})
         elif message.get("role") == "tool":
-            _add_result(told, f"Result of {names.get(message.get('tool_call_id'), 'the tool')}: {message['content']}")
+            name = names.get(str(message.get("tool_call_id")), "the tool")
+            _add_result(told, f"Result of {name}: {_text(message.get('content'))}")
         else:
             told.append(dict(message))
     if instructions is None:
         if messages and messages[-1].get("role") == "tool":
             told[-1]["content"] += "\nNow answer the question."
         return told
-    if told and told[0].get("role") == "system" and isinstance(told[0].get("content"), str):
-        told[0]["content"] += f"\n\n{instructions}"
+    if told and told[0].get("role") == "system":
+        told[0]["content"] = f"{_text(told[0].get('content'))}\n\n{instructions}"
         return told
     return [{"role": "system", "content": instructions}, *told]
 
@@ -122,13 +147,18 @@ def _add_result(told: list[dict[str, Any]], text: str) -> None:
         told.append({"role": "user", "content": text})
 
 
-def _calls_in_words(content: Any, calls: Sequence[Any]) -> str:
-    listed = [
-        {"name": each["function"]["name"], "arguments": msgspec.Raw(_object(each["function"].get("arguments")))}
-        for each in calls
-    ]
-    said = f"{content}\n" if isinstance(content, str) and content else ""
-    return said + encode({"tool_calls": listed}).decode()
+def _calls_in_words(content: Any, calls: Sequence[_Call]) -> str:
+    listed = [{"name": each.name, "arguments": msgspec.Raw(_object(each.arguments))} for each in calls]
+    said = _text(content)
+    return (f"{said}\n" if said else "") + encode({"tool_calls": listed}).decode()
+
+
+def _text(content: Any) -> str:
+    """A message's content: a string, or its text parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else ()
+    return "".join(str(each.get("text", "")) for each in parts if isinstance(each, dict))
 
 
 def _object(arguments: Any) -> bytes:
