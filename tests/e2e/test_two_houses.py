@@ -101,7 +101,7 @@ def test_the_studio_dies_and_comes_back(tmp_path: Path, smollm2: Path, minilm: P
             stream.rest()
             assert stream.error["message"]
         until(lambda: not {pid for pid in engines if is_engine(pid)}, "its engines end")
-        reply = a.http.post("/admin/models/load", json={"modelKey": SMALL})
+        reply = a.http.post("/admin/models/load", json={"modelKey": SMALL, "instanceId": "another"})
         assert reply.status_code == 503, reply.text
         assert "LM Studio" in reply.json()["error"]
         with studio(tmp_path / "b", port, smollm2, minilm):
