@@ -11,6 +11,7 @@ import httpx2
 import openai
 import pytest
 
+from lanhaven.engines import scripted
 from lanhaven.engines.scripted import Act, Fault, ScriptedModel, ScriptedServer
 from lanhaven.engines.scripted_answers import sample, vector
 from lanhaven.engines.scripted_script import Script, step_of
@@ -281,3 +282,12 @@ async def test_servers_share_a_script() -> None:
                 reply = await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
                 assert reply.json()["choices"][0]["message"]["content"] == expected
     assert len(script.seen) == 2
+
+
+async def test_what_it_was_asked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripted, "MOST_REQUESTS", 10)
+    async with ScriptedServer() as server, httpx2.AsyncClient(base_url=str(server.base_url)) as http:
+        for _ in range(40):
+            await http.get("/health")
+        assert len(server.requests) <= 11
+        assert server.disconnects == 0

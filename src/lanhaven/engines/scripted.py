@@ -31,6 +31,7 @@ from lanhaven.types.models import Upstream
 
 __all__ = ["Act", "Fault", "ScriptedModel", "ScriptedServer", "Seen"]
 
+MOST_REQUESTS = 2000  # remembered; half of them are forgotten at once
 GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})
 COUNTS = frozenset({"/tokenize", "/apply-template", "/v1/chat/completions/input_tokens"})  # as llama.cpp has them
 EXTRAS = frozenset({"return_progress"})
@@ -47,8 +48,8 @@ _NO_LOGITS = "the current context does not support logits computation. skipping"
 class ScriptedServer:
     """`socket`: path of a unix socket to listen on; without one, a free port of 127.0.0.1 (or `port`).
 
-    What it saw: `requests` in order, `generations` begun, `open` connections, `disconnects` (clients that left early),
-    `running` and `most_running` requests in slots.
+    What it saw: `requests` in order (the last thousand at least), `generations` begun, `open` connections, `disconnects`
+    (clients that left early), `running` and `most_running` requests in slots.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ScriptedServer:
         self.generations = 0
         self.connections = 0
         self.disconnects = 0
+        self._forgotten_disconnects = 0
         self.running = 0
         self.most_running = 0
         self.crashed = False
@@ -177,8 +179,16 @@ class ScriptedServer:
             self._open.discard(connection)
         else:
             self._open.add(connection)
-        self.disconnects = sum(each.left for each in self.requests)
+        self._forget_old()
+        self.disconnects = self._forgotten_disconnects + sum(each.left for each in self.requests)
         self._pulse.set()
+
+    def _forget_old(self) -> None:
+        """A server that runs for days must not keep what it was asked on its first."""
+        if len(self.requests) > MOST_REQUESTS:
+            old = self.requests[: MOST_REQUESTS // 2]
+            self._forgotten_disconnects += sum(each.left for each in old)
+            del self.requests[: len(old)]
 
     async def _serve(self, connection: ScriptedConnection, seen: Seen) -> None:
         seen.body = _json(seen.raw)
