@@ -126,11 +126,13 @@ async def test_what_people_do_in_lm_studios_window_is_seen_within_a_few_seconds(
 
 
 @pytest.mark.req("F-023")
-async def test_a_request_for_what_was_unloaded_behind_our_back_loads_it_again(both: Both) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_for_what_was_unloaded_behind_our_back_loads_it_again(both: Both, stream: bool) -> None:
     assert (await both.chat(CHAT))[0] == 200
     both.studio.unload_by_hand(CHAT)
-    status, answer = await both.chat(CHAT)
-    assert (status, answer["choices"][0]["message"]["content"]) == (200, f"hello from {CHAT}")
+    reply = await both.house.chat(model=CHAT, stream=stream)
+    assert reply.status_code == 200
+    assert f"from {CHAT}" in reply.text
     assert len(both.studio.calls("loadModel")) == 2
     assert [each.reason for each in both.house.named(ModelUnloadStart)] == ["gone"]
 
