@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import zstandard
 
 from lanhaven.engines.scripted_faults import Act, Fault
 from lanhaven.events import Failure, InferenceComplete
@@ -262,3 +263,15 @@ async def test_a_client_that_leaves_frees_the_instance(tmp_path: Path) -> None:
             await anext(reply.aiter_lines())
         await house.until(lambda: house.services.gateway.inflight == 0)
         assert [each.code for each in house.named(Failure)] == ["client_closed"]
+
+
+@pytest.mark.req("F-111")
+async def test_a_body_in_zstd_as_codex_may_send_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        body = zstandard.compress(json.dumps({"model": "alpha", "input": "hello"}).encode())
+        headers = {"content-encoding": "zstd", "content-type": "application/json"}
+        reply = await house.http.post("/v1/responses", content=body, headers=headers)
+        assert text_of(reply.json()) == "hello"
+        for bad, status in ((body[:10], 400), (zstandard.compress(bytes((20 << 20) + 1)), 413)):
+            assert (await house.http.post("/v1/responses", content=bad, headers=headers)).status_code == status
+        assert (await house.http.post("/v1/chat/completions", content=body, headers=headers)).status_code == 415

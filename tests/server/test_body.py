@@ -1,13 +1,15 @@
-"""Reading a body: bounded, and never inflated."""
+"""Reading a body: bounded, and inflated only where that is asked for, within bounds."""
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Awaitable, Callable
 
 import pytest
+import zstandard
 
-from lanhaven.errors import PayloadTooLarge, UnsupportedMediaType
-from lanhaven.server.body import read_body
+from lanhaven.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from lanhaven.server.body import inflate, read_body
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.listener import running
 from tests.server.raw import connected, get
@@ -63,3 +65,43 @@ async def test_read_body_in_pieces_and_encodings() -> None:
         await read_body({"headers": [(b"content-encoding", b"gzip")]}, pieces(b""), 4)
     with pytest.raises(ConnectionResetError):
         await read_body(plain, gone, 4)
+
+
+@pytest.mark.req("F-111")
+async def test_zstd_where_it_is_taken_is_inflated_within_bounds() -> None:
+    def body(data: bytes) -> Callable[[], Awaitable[dict[str, object]]]:
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": data, "more_body": False}
+
+        return receive
+
+    zstd: dict[str, object] = {"headers": [(b"content-encoding", b"zstd")]}
+    packed = zstandard.compress(b"x" * 1000)
+    assert await read_body(zstd, body(packed), 2000, zstd=1000) == b"x" * 1000
+    for limit, inflated in ((2000, 999), (999, 2000)):
+        with pytest.raises(PayloadTooLarge):
+            await read_body(zstd, body(packed), limit, zstd=inflated)
+    with pytest.raises(InvalidRequest):
+        await read_body(zstd, body(b"not zstd"), 2000, zstd=1000)
+    with pytest.raises(UnsupportedMediaType):
+        await read_body(zstd, body(packed), 2000)
+    with pytest.raises(UnsupportedMediaType):
+        await read_body({"headers": [(b"content-encoding", b"gzip")]}, body(b""), 2000, zstd=1000)
+
+
+@pytest.mark.req("F-111")
+def test_a_bomb_is_never_inflated() -> None:
+    bomb = zstandard.compress(bytes(512 << 20))
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadTooLarge):
+            inflate(bomb, 1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    wide = zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters.from_level(3, window_log=27)
+    ).compressobj()
+    with pytest.raises(InvalidRequest):
+        inflate(wide.compress(b"x") + wide.flush(), 100)

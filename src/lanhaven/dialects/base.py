@@ -46,6 +46,7 @@ class Dialect(Protocol):
     name: str
     stream_headers: Headers
     keep_alive: bytes  # a frame that its clients ignore
+    zstd: int = 0  # bytes that a request body in zstd may have once inflated; 0: none is taken
 
     def routes(self) -> Mapping[str, Mapping[str, Handler]]:
         """Path -> method -> handler."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
@@ -21,6 +21,7 @@ from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import KEEP_ALIVE, encode, read_object, sse
 
+MAX_INFLATED = 20 << 20  # bytes; Codex may compress what it sends
 LEFT_OUT = b"x-lanhaven-left-out"  # a reply's header: tools that the model was not told of
 
 
@@ -30,6 +31,7 @@ class ResponsesDialect(Dialect):
     name = "responses"
     stream_headers = SSE
     keep_alive = KEEP_ALIVE
+    zstd = MAX_INFLATED
 
     def __init__(self, gateway: Gateway, store: Store) -> None:
         self._gateway = gateway
@@ -233,4 +235,4 @@ async def _whole(exchange: Exchange) -> bytes:
 
 def _now() -> int:
     """Seconds since the epoch."""
-    return time.time_ns() // 1_000_000_000
+    return int(datetime.now(UTC).timestamp())

@@ -112,7 +112,7 @@ class App:
             if handler is None:
                 raise MethodNotAllowed(f"{call.path} takes {', '.join(routed.methods)}, not {call.method}.")
             if call.method == "POST":
-                call.body = await read_body(scope, receive, self._max_body)
+                call.body = await read_body(scope, receive, self._max_body, zstd=routed.dialect.zstd)
             await handler(call)
         except GatewayError as error:
             await call.fail(error)

@@ -1,32 +1,65 @@
-"""Reading a request body, bounded."""
+"""Reading a request body, bounded; compressed ones only where a dialect takes them."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+import zstandard
+
 from lanhaven.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
+WINDOW = 8 << 20  # bytes; what HTTP allows a zstd frame to make us keep (RFC 9659, 3)
 
-async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes.
+
+async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int, *, zstd: int = 0) -> bytes:
+    """The whole body, at most `limit` bytes. `zstd`: how long one in zstd may be once inflated; 0: none is taken.
 
     PayloadTooLarge as soon as the declared or the received length is over the limit: nothing beyond it is held, and the
-    listener closes the connection behind the answer (F-088). UnsupportedMediaType for a compressed body: 300 KB of gzip
-    can be 300 MB (F-111). ConnectionResetError if the client leaves (our own listener cancels the task before that).
+    listener closes the connection behind the answer (F-088). UnsupportedMediaType for any other compressed body: 300 KB
+    of gzip can be 300 MB (F-111). ConnectionResetError if the client leaves (our own listener cancels the task before
+    that).
     """
+    compressed = False
     for name, value in scope["headers"]:
         if name == b"content-length":
             _judge_length(value, limit)
-        elif name == b"content-encoding" and value.strip().lower() not in {b"identity", b""}:
-            raise UnsupportedMediaType("Compressed request bodies are not accepted: send it without Content-Encoding.")
+        elif name == b"content-encoding":
+            compressed = _judge_encoding(value, zstd > 0) or compressed
+    body = await _read(receive, limit)
+    return inflate(body, min(limit, zstd)) if compressed else body
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= limit:
         return body
     return await _read_on(message, receive, limit)
+
+
+def inflate(body: bytes, limit: int) -> bytes:
+    """What a zstd frame holds. PayloadTooLarge beyond `limit` bytes, of which no more than one more is ever made."""
+    reader = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(body)
+    try:
+        plain = reader.read(limit + 1)
+    except zstandard.ZstdError:
+        raise InvalidRequest("The body is not zstd, as its Content-Encoding says.") from None
+    if len(plain) > limit:
+        raise _too_large(limit)
+    return plain
+
+
+def _judge_encoding(value: bytes, zstd: bool) -> bool:
+    """Whether the body is in zstd."""
+    encoding = value.strip().lower()
+    if encoding in {b"identity", b""}:
+        return False
+    if encoding == b"zstd" and zstd:
+        return True
+    raise UnsupportedMediaType("Compressed request bodies are not accepted: send it without Content-Encoding.")
 
 
 def _judge_length(value: bytes, limit: int) -> None:
