@@ -43,6 +43,7 @@ class Studio:
     token: tuple[str, str] | None = None  # who may come in
     refuses: int | None = None  # status for WebSocket upgrades
     redirects: str | None = None  # where everything is sent on to
+    greeting: str | bytes | None = '{"success": true}'  # what it says to whom it lets in; None: it hangs up
     mute: set[str] = field(default_factory=set)  # endpoints that are never answered
     stalls: set[str] = field(default_factory=set)  # endpoints upon which the connection is read no more, once
     garbage: dict[str, str | bytes] = field(default_factory=dict)  # endpoint -> what comes instead of an answer, once
@@ -50,9 +51,11 @@ class Studio:
     load_error: dict[str, Any] | None = None
     numbers: tuple[float, ...] = (0.0, 0.5, 1.0)  # progress of a load
     gate: asyncio.Event | None = None  # a load waits for it after its first progress
+    ends_early: bool = False  # a load's channel is closed without a result
     deaf: bool = False  # a load cannot be cancelled
     before_answer: tuple[str, ...] = ()  # frames that come, unasked, before every answer
     has_rest: bool = True
+    rest_reply: str | None = None  # instead of the list of models
     tls: ssl.SSLContext | None = None
     loaded: dict[str, Instance] = field(default_factory=dict)
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -177,7 +180,9 @@ class Studio:
             await socket.send_json({"success": False, "error": text})
             await socket.close()
             return socket
-        await socket.send_json({"success": True})
+        if self.greeting is None:
+            return socket
+        await _say(socket, self.greeting)
         with suppress(ConnectionError):
             await self._talk(namespace, socket)
         return socket
@@ -197,8 +202,7 @@ class Studio:
                 self.stalls.discard(endpoint)
                 await asyncio.Event().wait()
             if endpoint in self.garbage:
-                said = self.garbage.pop(endpoint)
-                await (socket.send_bytes(said) if isinstance(said, bytes) else socket.send_str(said))
+                await _say(socket, self.garbage.pop(endpoint))
                 continue
             for each in self.before_answer:
                 await socket.send_str(each)
@@ -258,6 +262,9 @@ class Studio:
             await fail({"title": f"Model with identifier {said['identifier']} already exists"})
             return
         await tell({"type": "resolved", "info": info})
+        if self.ends_early:
+            await socket.send_json({"type": "channelClose", "channelId": number})
+            return
         for step in self.numbers:
             await tell({"type": "progress", "progress": step})
             self.loading.set()
@@ -287,6 +294,8 @@ class Studio:
 
     async def _rest_models(self, request: web.Request) -> web.Response:
         self.rest.append(("GET", request.path, None))
+        if self.rest_reply is not None:
+            return web.Response(text=self.rest_reply)
         if not self.has_rest:
             return web.json_response({"error": "Unexpected endpoint or method. (GET /api/v1/models)"})
         if not self._let_in(request):
@@ -379,3 +388,7 @@ class Studio:
         data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
+
+
+async def _say(socket: web.WebSocketResponse, said: str | bytes) -> None:
+    await (socket.send_bytes(said) if isinstance(said, bytes) else socket.send_str(said))

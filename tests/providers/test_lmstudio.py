@@ -164,6 +164,18 @@ async def test_a_load_that_fails_gives_its_own_words(world: Case) -> None:
     assert caught.value.hint == "close something"
 
 
+async def test_a_load_that_ends_without_a_result_fails(world: Case) -> None:
+    world.studio.ends_early = True
+    with pytest.raises(LoadFailed, match="without a result"):
+        await world.load()
+
+
+async def test_a_load_config_that_cannot_be_read_does_no_harm(world: Case) -> None:
+    world.studio.mute.add("getLoadConfig")
+    loaded = await world.load(CHAT, "primary", LoadConfig(context_length=512, gpu_ratio=0.5))
+    assert loaded.load_config == LoadConfig(context_length=512)
+
+
 @pytest.mark.req("F-022")
 async def test_what_holds_the_identifier_is_taken_if_it_is_the_same_model(world: Case) -> None:
     world.studio.load_by_hand(CHAT, "primary")

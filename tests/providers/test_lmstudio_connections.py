@@ -135,6 +135,23 @@ async def test_garbage_ends_the_connection_and_the_next_use_makes_a_new_one(worl
     assert world.studio.opened == {"system": 2}
 
 
+@pytest.mark.parametrize("greeting", [None, "no json", "{}", '{"success": "yes"}', b"\x00", "[true]"])
+async def test_whoever_does_not_greet_as_lm_studio_does_is_none(world: Case, greeting: str | bytes | None) -> None:
+    world.studio.greeting = greeting
+    with pytest.raises(ProviderUnavailable) as caught:
+        await world.provider.models()
+    assert "closed the connection" in str(caught.value.hint) or "not LM Studio's protocol" in str(caught.value.hint)
+    world.studio.greeting = '{"success": true}'
+    assert len(await world.provider.models()) == 3
+
+
+async def test_a_load_that_floods_us_is_given_up(world: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lanhaven.providers.lmstudio_socket.MOST_WAITING", 10)
+    world.studio.before_answer = ('{"type": "channelSend", "channelId": 1, "message": {"type": "progress"}}',) * 2000
+    with pytest.raises(ProviderUnavailable, match="sent more than was read"):
+        await world.load()
+
+
 async def test_all_that_waits_on_a_broken_connection_fails_once(world: Case) -> None:
     await world.provider.models()
     world.studio.mute.add("listDownloadedModels")

@@ -63,6 +63,16 @@ async def test_a_model_that_it_does_not_have(world: Case) -> None:
         await world.load("no-such")
 
 
+@pytest.mark.parametrize("body", ["<html>", "[]", "3", '{"models": 5}', '{"models": [5, {}, {"key": 5}]}'])
+async def test_replies_that_are_none_do_no_harm(world: Case, body: str) -> None:
+    world.studio.rest_reply = body
+    if body.startswith("{"):
+        assert await world.provider.models() == ()
+    else:
+        with pytest.raises(ProviderUnavailable):
+            await world.provider.models()
+
+
 async def test_a_load_that_fails_gives_its_own_words(world: Case) -> None:
     world.studio.load_error = {"title": "out of memory"}
     with pytest.raises(LoadFailed, match="LM Studio: out of memory"):
