@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.house_process import HouseProcess, running
+from tests.js.node import chromium
 
 KEY = "sk-test-0123456789abcdef0123456789abcdef"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 MODELS = """\
 default_model: alpha
 models:
@@ -31,3 +34,11 @@ def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseProces
     """The same without a key, as on one's own machine."""
     with running(tmp_path_factory.mktemp("open"), MODELS, "--provider", "mock") as house:
         yield house
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()

@@ -12,13 +12,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.house_process import HouseProcess, running, until
 from tests.js.conftest import KEY, MODELS
-from tests.js.node import CLIENT, chromium
-
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+from tests.js.node import CLIENT
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -51,14 +49,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "index.html").write_text("<!doctype html><title>A page</title><p>Hello</p>")
     with web_server(folder) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -30,7 +30,10 @@ NEEDS: tuple[tuple[str, KeyScope], ...] = (
     ("/api/blobs", KeyScope.ADMIN),
 )
 # LM Studio's clients look for a server without a key, and take any refusal for "not there".
-PUBLIC = frozenset({"/livez", "/readyz", "/favicon.ico", "/lmstudio-greeting", "/lms-status"})
+PROBES = frozenset({"/livez", "/readyz", "/favicon.ico", "/lmstudio-greeting", "/lms-status"})
+# A page without secrets; its reader types the key in that its requests need.
+PAGES = frozenset({"/ai/lmstudio/demo", "/ai/lmstudio/demo.css", "/ai/lmstudio/demo.js"})
+PUBLIC = PROBES | PAGES
 HEALTH = frozenset({"/health"})
 
 # Two spellings of one path must never meet two rules (F-108).

@@ -16,6 +16,7 @@ from lanhaven.dialects.base import retry_headers
 from lanhaven.errors import GatewayError, ModelNotFound
 from lanhaven.server.admin import admin_router, native_error, not_found
 from lanhaven.server.debug import debug_router
+from lanhaven.server.demo_page import add_demo
 from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
 from lanhaven.server.openapi import document, operation_name
@@ -46,6 +47,7 @@ def native_app(services: Services) -> FastAPI:
     for router in (admin_router(services), debug_router(services), info_router(services)):
         app.include_router(router)
     _add_documentation(app)
+    add_demo(app)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
