@@ -48,8 +48,8 @@ _NO_LOGITS = "the current context does not support logits computation. skipping"
 class ScriptedServer:
     """`socket`: path of a unix socket to listen on; without one, a free port of 127.0.0.1 (or `port`).
 
-    What it saw: `requests` in order (the last thousand at least), `generations` begun, `open` connections, `disconnects`
-    (clients that left early), `running` and `most_running` requests in slots.
+    What it saw: `requests` in order (the last thousand at least), `generations` begun, `open` connections,
+    `disconnects` (clients that left early), `running` and `most_running` requests in slots.
     """
 
     def __init__(
