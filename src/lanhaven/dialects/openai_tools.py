@@ -25,7 +25,7 @@ async def relay_told(
     """The upstream was asked for a stream; `stream` and `usage_wanted` are what the client asked for."""
     head = {
         "id": f"chatcmpl-{secrets.token_urlsafe(18)}",
-        "created": int(time.time()),
+        "created": time.time_ns() // 10**9,
         "model": exchange.upstream.model,
     }
     deltas = read(told, exchange)

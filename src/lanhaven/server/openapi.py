@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from lanhaven.server.inference_schema import SCHEMAS, inference_paths
+from lanhaven.server.translated_schema import translated_paths
 
 DESCRIPTION = (
     "Every path under /v1 is served without /v1 as well. Where the server has keys, send one as "
@@ -55,7 +56,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     operations = [operation for path in found["paths"].values() for operation in path.values()]
     for operation in operations:
         _tell_errors(operation["responses"])
-    found["paths"] = inference_paths() | found["paths"]
+    found["paths"] = inference_paths() | translated_paths() | found["paths"]
     schemas = found["components"]["schemas"]
     for fastapis in ("HTTPValidationError", "ValidationError"):
         schemas.pop(fastapis, None)
