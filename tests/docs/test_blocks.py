@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,7 @@ PROGRAMS = ("bash", "curl", "jq", "node", "npm")
 # Blocks that no test runs: document -> reasons. A new one is added here on purpose or not at all.
 NOT_RUN: dict[str, list[str]] = {
     "docs/cli.md": ["how a failure looks; it needs a model of 24 GB"],
+    "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
     "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
     "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],
     "docs/security.md": ["a piece of the configuration of nginx"],
@@ -92,16 +94,18 @@ def test_blocks_do_what_they_say(homes: Homes, block: Block) -> None:
             assert written.strip() or "print(" not in block.text
 
 
-@pytest.mark.parametrize("block", [each for each in RUN if each.language in ("yaml", "json")], ids=str)
+@pytest.mark.parametrize("block", [each for each in RUN if each.language in ("yaml", "json", "toml")], ids=str)
 def test_files_that_are_shown_are_taken(block: Block, tmp_path: Path, smollm2: Path) -> None:
     if block.language == "json":
         json.loads(block.text)
+    elif block.language == "toml":
+        tomllib.loads(block.text)
     else:
         check_yaml(block.text, Home(tmp_path, {"smollm2": smollm2}).furnish().path)
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    known = {"sh", "console", "python", "javascript", "yaml", "json", "text"}
+    known = {"sh", "console", "python", "javascript", "yaml", "json", "toml", "text"}
     assert [str(block) for block in RUN if block.language not in known] == []
 
 
