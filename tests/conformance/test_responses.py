@@ -84,12 +84,12 @@ def test_a_function_is_called_and_answers(openai: OpenAI, streamed: bool) -> Non
     question = "What is the weather in Rome?"
     if streamed:
         with openai.responses.stream(
-            model="smollm2", input=question, tools=[WEATHER], tool_choice="required", max_output_tokens=100
+            model="smollm2", input=question, tools=[WEATHER], tool_choice="required", temperature=0
         ) as stream:
             first: Response = stream.get_final_response()
     else:
         first = openai.responses.create(
-            model="smollm2", input=question, tools=[WEATHER], tool_choice="required", max_output_tokens=100
+            model="smollm2", input=question, tools=[WEATHER], tool_choice="required", temperature=0
         )
     [call] = valid(first).output
     assert isinstance(call, ResponseFunctionToolCall)

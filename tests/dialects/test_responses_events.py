@@ -156,6 +156,15 @@ def test_a_failure_is_the_last_event() -> None:
     assert response["id"] == told[0]["response"]["id"]
 
 
+def test_a_failure_in_a_call_does_not_end_the_call() -> None:
+    events = begin()
+    told = [*events.start(), *events.feed(read_chunk(encode({"choices": [{"delta": call(0, '{"a', "add")}]})))]
+    told += events.fail(EngineCrashed("It died."))
+    assert kinds(told)[2:] == ["output_item.added", "function_call_arguments.delta", "failed"]
+    [cut] = told[-1]["response"]["output"]
+    assert (cut["status"], cut["arguments"]) == ("incomplete", '{"a')
+
+
 def test_a_failure_before_the_first_event_brings_the_first_ones() -> None:
     told = begin().fail(ContextLengthExceeded("Too long."))
     assert [event["type"] for event in told] == [*BEGIN, "response.failed"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lanhaven.dialects.responses_request import Asked, read_request
-from lanhaven.errors import InvalidRequest, UnsupportedFeature
+from lanhaven.errors import ClientError, InvalidRequest, UnsupportedFeature
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 ADD: dict[str, Any] = {"type": "function", "name": "add", "parameters": {"type": "object"}}
@@ -183,6 +186,7 @@ def test_how_to_answer() -> None:
     }
     assert (told["reasoning_effort"], told["temperature"], told["top_p"], told["max_tokens"]) == ("high", 0.5, 0.9, 7)
     assert told["parallel_tool_calls"] is False
+    assert "parallel_tool_calls" not in chat(tools=[ADD])
     assert asked(reasoning={"effort": "none"}).extras["chat_template_kwargs"]["enable_thinking"] is False
 
 
@@ -206,6 +210,7 @@ def test_fields_that_change_nothing_here_are_ignored() -> None:
         ({"instructions": ["x"]}, "instructions"),
         ({"tools": "x"}, "tools"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tools": [ADD, {"type": "x\r\nSet-Cookie: a"}]}, "tools[1].type"),
         ({"tools": [ADD, ADD]}, "tools[1].name"),
         ({"tools": [{**ADD, "parameters": 1}]}, "tools[0].parameters"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -244,3 +249,30 @@ def test_what_is_not_here_is_said(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(UnsupportedFeature) as caught:
         chat(**fields)
     assert caught.value.param == param
+
+
+WORDS = (
+    "message function_call function_call_output reasoning custom namespace function user assistant input_text "
+    "input_image allowed_tools required json_schema data:x web_search"
+)
+NAMES = (
+    "type role content text name tools call_id arguments output summary id namespace image_url detail parameters format "
+    "schema mode effort input encrypted_content strict"
+)
+FIELDS = (
+    "input instructions tools tool_choice text reasoning metadata model stream include max_output_tokens temperature "
+    "previous_response_id truncation parallel_tool_calls"
+)
+ANY = st.recursive(
+    st.sampled_from(WORDS.split()) | st.none() | st.booleans() | st.integers(-2, 2) | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES.split()), inner | st.just(""), max_size=6)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS.split()), ANY, max_size=4), st.lists(ANY, max_size=3))
+def test_any_body_is_served_or_refused(fields: dict[str, Any], items: list[Any]) -> None:
+    with suppress(ClientError):
+        chat(**{"input": items, **fields})

@@ -22,6 +22,7 @@ from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import KEEP_ALIVE, encode, read_object, sse
 
 MAX_INFLATED = 20 << 20  # bytes; Codex may compress what it sends
+MAX_NAMED = 16
 LEFT_OUT = b"x-lanhaven-left-out"  # a reply's header: tools that the model was not told of
 
 
@@ -69,7 +70,7 @@ class ResponsesDialect(Dialect):
         reply = Reply(Events(asked, asked.model or key, _now()), shelf, told)
         call.dialect = reply
         if asked.tools.left_out:
-            call.extra = [(LEFT_OUT, ", ".join(asked.tools.left_out).encode("ascii", "replace"))]
+            call.extra = [(LEFT_OUT, ", ".join(asked.tools.left_out[:MAX_NAMED]).encode())]
         request = self._request(Route.CHAT, chat, asked, call)
         await respond(call, self._gateway, request, reply.relay, streamed=asked.stream)
 

@@ -112,8 +112,10 @@ class Events:
         return self._event(f"response.{response['status']}", response=response)
 
     def fail(self, error: GatewayError) -> list[Event]:
-        """The last events of a reply that failed."""
+        """The last events of a reply that failed. The item that grew is told in the Response alone: clients run a call
+        as soon as its own last event is there."""
         begun = self.start()
+        self._filled("incomplete")
         response = self._response("failed")
         response["error"] = {"code": failure_code(error), "message": wording(error)}
         return [*begun, self._event("response.failed", response=response)]
@@ -189,34 +191,43 @@ class Events:
                 yield self._event("response.function_call_arguments.delta", **opened.at(), delta=text)
 
     def _close(self, status: str) -> Iterator[Event]:
-        opened, self._open = self._open, None
+        opened = self._filled(status)
         if opened is None:
             return
+        item, at = opened.item, opened.at(part=opened.call is None)
+        match opened.kind:
+            case "message":
+                text = item["content"][0]["text"]
+                yield self._event("response.output_text.done", **at, text=text, logprobs=[])
+            case "reasoning":
+                yield self._event("response.reasoning_text.done", **at, text=item["content"][0]["text"])
+            case "function_call":
+                done = {"name": item["name"], "arguments": item["arguments"]}
+                yield self._event("response.function_call_arguments.done", **at, **done)
+            case _:
+                yield self._event("response.custom_tool_call_input.delta", **at, delta=item["input"])
+                yield self._event("response.custom_tool_call_input.done", **at, input=item["input"])
+        if opened.call is None:
+            yield self._event("response.content_part.done", **at, part=item["content"][0])
+        yield self._event("response.output_item.done", output_index=opened.index, item=dict(item))
+
+    def _filled(self, status: str) -> _Open | None:
+        """The item that grew, as it is now."""
+        opened, self._open = self._open, None
+        if opened is None:
+            return None
         text = "".join(opened.pieces)
         opened.item["status"] = status
-        if opened.call is None:
-            yield from self._close_text(opened, text)
-        elif opened.kind == "function_call":
-            opened.item["arguments"] = text or "{}"
-            done = {"name": opened.item["name"], "arguments": opened.item["arguments"]}
-            yield self._event("response.function_call_arguments.done", **opened.at(), **done)
-        else:
-            given = opened.item["input"] = _custom_input(text)
-            yield self._event("response.custom_tool_call_input.delta", **opened.at(), delta=given)
-            yield self._event("response.custom_tool_call_input.done", **opened.at(), input=given)
-        yield self._event("response.output_item.done", output_index=opened.index, item=dict(opened.item))
-
-    def _close_text(self, opened: _Open, text: str) -> Iterator[Event]:
-        part = _part(opened.kind, text)
-        opened.item["content"] = [part]
-        at = opened.at(part=True)
-        if opened.kind == "message":
-            yield self._event("response.output_text.done", **at, text=text, logprobs=[])
-        else:
-            yield self._event("response.reasoning_text.done", **at, text=text)
-            if self.asked.seal:
-                opened.item["encrypted_content"] = SEAL + text
-        yield self._event("response.content_part.done", **at, part=part)
+        match opened.kind:
+            case "function_call":
+                opened.item["arguments"] = text or "{}"
+            case "custom_tool_call":
+                opened.item["input"] = _custom_input(text)
+            case kind:
+                opened.item["content"] = [_part(kind, text)]
+                if kind == "reasoning" and self.asked.seal:
+                    opened.item["encrypted_content"] = SEAL + text
+        return opened
 
     # ---- the Response
 

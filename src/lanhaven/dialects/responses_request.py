@@ -55,7 +55,8 @@ def read_request(body: dict[str, Any]) -> Asked:
     how = _how(body)
     if tools.functions:
         how["tools"] = tools.functions
-        how["parallel_tool_calls"] = flag_in(body, "parallel_tool_calls", default=True)
+        if body.get("parallel_tool_calls") is not None:  # else as the model's template likes it
+            how["parallel_tool_calls"] = flag_in(body, "parallel_tool_calls", default=True)
         if tools.choice is not None:
             how["tool_choice"] = tools.choice
     reasoning = object_in(body, "reasoning")

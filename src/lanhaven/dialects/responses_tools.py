@@ -13,6 +13,7 @@ model that has not heard of a tool does not call it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,8 @@ from typing import Any
 from lanhaven.dialects.responses_fields import list_in, text_in, unserved, wrong
 from lanhaven.wire import encode
 
-MAX_TOOLS = 512
+MAX_TOOLS = 256
+_KIND = re.compile("[a-z0-9_.-]{1,40}")  # it is told in a header
 _INPUT = {
     "type": "object",
     "properties": {"input": {"type": "string"}},
@@ -87,11 +89,11 @@ def read_tools(body: Mapping[str, Any]) -> Toolbox:
                 box.add(tool, where)
             case "namespace":
                 _add_namespace(box, tool, where)
-            case str(kind):
+            case str(kind) if _KIND.fullmatch(kind):
                 box.left_out.append(f"{where} {kind}")
                 continue
             case _:
-                raise wrong(f"{where}.type", "must be a string")
+                raise wrong(f"{where}.type", "must be the name of a type")
         box.shown.append(tool)
     if box.left_out and not box.functions:
         raise unserved("tools", f"{', '.join(box.left_out)} runs at OpenAI; only functions and custom tools work here")
