@@ -13,7 +13,14 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lanhaven.errors import GatewayError, InternalError, ModelNotFound, NoActiveModel, ProviderUnavailable
+from lanhaven.errors import (
+    GatewayError,
+    InstanceConflict,
+    InternalError,
+    ModelNotFound,
+    NoActiveModel,
+    ProviderUnavailable,
+)
 from lanhaven.providers.base import ModelEntry, Provider
 from lanhaven.types.models import ModelInfo
 
@@ -137,6 +144,22 @@ class Catalog:
             number += 1
             candidate = f"{key}:{number}"
         return candidate
+
+    def check_identifier(self, name: str | None, key: str) -> None:
+        """Whether an instance of the model `key` may be called so.
+
+        InstanceConflict for a name of another model, and for those that mean the active one: requests for them would
+        come to this instance, or never reach it.
+        """
+        owner = None if name is None else self._index.names.get(name)
+        if name in ACTIVE_NAMES:
+            raise InstanceConflict(
+                f"{name!r} means the active model, no instance can be called so.", param="instanceId"
+            )
+        if owner is not None and owner != key:
+            raise InstanceConflict(
+                f"{name!r} is a name of the model {owner}, no instance of {key} can be called so.", param="instanceId"
+            )
 
     def replace(self, entries: Sequence[ModelEntry], *, default_model: str | None = None) -> None:
         """Take over a new models.yaml. Entries that changed, or could not run, are described anew."""

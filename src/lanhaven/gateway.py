@@ -1,45 +1,19 @@
-"""The gateway: a request's way from a model name to an upstream, and the orders load, unload and activate.
-
-resolve the name -> lease an instance -> fill in its defaults -> one HTTP exchange. Every accepted request is one
-`Inference`, which emits `inference_start` and exactly one of `inference_complete` and `error`, whatever ends it.
-"""
+"""The gateway: takes requests in (`inference.py` carries each out), and the orders load, unload and activate."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable
+from dataclasses import replace
 
 from lanhaven.catalog import Catalog, Target
-from lanhaven.errors import (
-    EngineCrashed,
-    GatewayError,
-    InternalError,
-    InvalidRequest,
-    ModelNotFound,
-    ProviderUnavailable,
-    ServerShutdown,
-    UnsupportedFeature,
-    UpstreamError,
-)
-from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart, ModelActivate
-from lanhaven.residency.pool import Lease, LoadResult, Pool
-from lanhaven.types.chat import BEYOND_OPENAI, InferenceRequest, Outcome, Timing
+from lanhaven.errors import GatewayError, ModelNotFound, ProviderUnavailable, ServerShutdown
+from lanhaven.events import EventBus, Failure, ModelActivate
+from lanhaven.inference import GatewayLimits, Inference, InferenceContext
+from lanhaven.residency.pool import LoadResult, Pool
+from lanhaven.types.chat import InferenceRequest
 from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling
-from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
-from lanhaven.upstream.preparing import prepare
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayLimits:
-    """Seconds. A streaming client is kept alive by comments, so it may wait longer for its turn."""
-
-    queue_wait: float = 60.0
-    queue_wait_stream: float = 600.0
-    crash_grace: float = 0.25  # how long a broken connection waits for its engine's death certificate
 
 
 class Gateway:
@@ -60,11 +34,11 @@ class Gateway:
         self.bus = bus
         self.limits = limits
         self.clock = clock
-        self._running: set[Inference] = set()
+        self._context = InferenceContext(catalog, pool, client, bus, limits, clock)
 
     def infer(self, request: InferenceRequest) -> Inference:
         """`async with gateway.infer(request) as inference: exchange = await inference.open()`."""
-        return Inference(self, request, self._running)
+        return Inference(self._context, request)
 
     async def warm(self, request: InferenceRequest) -> str:
         """Load what the request would need, and ask nothing; the instance's identifier."""
@@ -77,11 +51,11 @@ class Gateway:
 
     @property
     def inflight(self) -> int:
-        return len(self._running)
+        return len(self._context.running)
 
     def abort_all(self, error: GatewayError) -> None:
         """End every running request with `error`: streams get an error frame."""
-        for inference in tuple(self._running):
+        for inference in tuple(self._context.running):
             inference.abort(error)
 
     async def load(
@@ -105,6 +79,7 @@ class Gateway:
                 )
             )
             raise
+        self.catalog.check_identifier(instance_id, info.key)
         result = await self.pool.load(
             info,
             instance_id=instance_id,
@@ -194,207 +169,6 @@ class Gateway:
 
 def _absent(name: str, instance_id: str | None) -> str:
     return f"Model not found: {name}" + (f" (instance: {instance_id})" if instance_id is not None else "")
-
-
-class Inference:
-    """One accepted request, from its start event to its single terminal event.
-
-    Leaving the context, for whatever reason, closes the upstream and gives the instance back before anything else.
-    """
-
-    __slots__ = ("_error", "_exchange", "_gateway", "_lease", "_running", "_waiting", "request", "timing")
-
-    def __init__(self, gateway: Gateway, request: InferenceRequest, running: set[Inference]) -> None:
-        self._gateway = gateway
-        self._running = running
-        self._lease: Lease | None = None
-        self._exchange: Exchange | None = None
-        self._error: GatewayError | None = None
-        self._waiting: asyncio.Task[Any] | None = None
-        self.request = request
-        self.timing = Timing(accepted=gateway.clock())
-
-    async def __aenter__(self) -> Self:
-        request = self.request
-        self._running.add(self)
-        self._gateway.bus.emit(
-            InferenceStart(
-                request_id=request.request_id,
-                method=request.method,
-                path=request.path,
-                dialect=request.dialect,
-                model=request.model,
-                client=request.client,
-            )
-        )
-        return self
-
-    async def open(self) -> Exchange:
-        """Get an instance, send the request, and return once the reply has begun.
-
-        An instance that turned out to be gone before it saw the request is replaced once.
-        """
-        target = self.resolve()
-        try:
-            return await self._attempt(target)
-        except ProviderUnavailable as error:
-            if await self._gateway.pool.cause(self._lease, error, self._gateway.limits.crash_grace) is None:
-                raise error from None
-        self._give_back()
-        return await self._attempt(replace(target, instance_id=None))
-
-    def abort(self, error: GatewayError) -> None:
-        """End this request with `error`, in whatever phase it is. One whose reply is complete has succeeded."""
-        error = self._judged(error)
-        if self._exchange is not None and not self._exchange.abort(error):
-            return
-        self._error = error
-        if self._exchange is None and self._waiting is not None:
-            self._waiting.cancel()
-
-    def _lost(self, error: GatewayError) -> None:
-        """The instance ended under the lease. Between two attempts `open` finds out by itself, and goes on."""
-        if self._exchange is not None or self._waiting is not None:
-            self.abort(error)
-
-    @property
-    def outcome(self) -> Outcome:
-        return self._exchange.outcome if self._exchange is not None else Outcome()
-
-    @property
-    def instance_id(self) -> str | None:
-        """The instance that serves; None while that is open."""
-        return self._lease.instance_id if self._lease is not None else None
-
-    @property
-    def context_length(self) -> int | None:
-        """Tokens that the instance can hold, prompt and answer together; None while unknown."""
-        return self._lease.load_config.context_length if self._lease is not None else None
-
-    def resolve(self) -> Target:
-        gateway, request = self._gateway, self.request
-        target = gateway.catalog.resolve(request.model, gateway.pool.ids())
-        able, need = target.info.capabilities, request.route.capability
-        if need is not None and able and need not in able:
-            raise InvalidRequest(
-                f"Model {target.info.key} cannot do {need}: it is made for {', '.join(sorted(able))}.",
-                param="model",
-                hint=_who_can(need, gateway.catalog),
-                retry=False,
-            )
-        if request.load is not None:
-            return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))
-        return target
-
-    async def _attempt(self, target: Target) -> Exchange:
-        gateway, request = self._gateway, self.request
-        limits, only = gateway.limits, request.only
-        wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
-        task = self._waiting = asyncio.current_task()
-        try:
-            lease = self._lease = await gateway.pool.lease(
-                target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait, only=only
-            )
-            self.timing.leased = gateway.clock()
-            if request.route in BEYOND_OPENAI and request.route not in lease.upstream.routes:
-                raise UnsupportedFeature(f"The engine of {target.info.key} has no {request.route}.", retry=False)
-            body = prepare(request, lease.sampling, lease.upstream)
-            lease.on_abort = self._lost
-            if lease.broken is not None:
-                raise ProviderUnavailable("The instance ended before the request reached it.")
-            exchange = self._exchange = await gateway.client.send(
-                lease.upstream, request.route, body, stream=request.stream, drop_usage=not request.usage_wanted
-            )
-        except asyncio.CancelledError:
-            if self._error is None or task is None:
-                raise
-            task.uncancel()
-            raise self._error from None
-        finally:
-            self._waiting = None
-        if exchange.status == 404:
-            raise await exchange.error()  # now, because the instance may be gone there: then another one answers
-        self.timing.first_byte = gateway.clock()
-        return exchange
-
-    async def _verdict(self, error: GatewayError) -> GatewayError:
-        """The engine's death, if that is what broke the connection: it is reported a moment later than the socket."""
-        cause = await self._lease.cause(self._gateway.limits.crash_grace) if self._lease is not None else None
-        return self._judged(cause or error)
-
-    def _judged(self, error: GatewayError) -> GatewayError:
-        """A crash before the reply began may be retried by the client; one after it would repeat a generation."""
-        if isinstance(error, EngineCrashed) and self.timing.first_byte is None:
-            return EngineCrashed(error.message, hint=error.hint, retry=True, facts=error.facts)
-        return error
-
-    def _give_back(self) -> None:
-        if self._exchange is not None:
-            self._exchange.close()
-        if self._lease is not None:
-            self._lease.release()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, UpstreamError) and self._error is None:
-            self._error = await self._verdict(error)
-        self._give_back()
-        self._running.discard(self)
-        self.timing.finished = self._gateway.clock()
-        if isinstance(error, asyncio.CancelledError) and self._error is not None:
-            error = None  # our own abort arriving late: the request failed, its client did not leave
-        elif error is None:
-            self._error = None  # the reply is complete, whatever happened meanwhile
-        self._emit_end(error)
-        if self._error is not None and self._error is not error:
-            raise self._error from error
-
-    def _emit_end(self, error: BaseException | None) -> None:
-        failure = self._error or error
-        if failure is None:
-            self._gateway.bus.emit(self._complete())
-        else:
-            self._gateway.bus.emit(self._failure(failure))
-
-    def _complete(self) -> InferenceComplete:
-        timing, lease, outcome = self.timing, self._lease, self.outcome
-        start = timing.accepted
-        return InferenceComplete(
-            request_id=self.request.request_id,
-            model_key=lease.model_key if lease else "",
-            instance_id=lease.instance_id if lease else "",
-            dialect=self.request.dialect,
-            client=self.request.client,
-            streamed=self.request.stream,
-            seconds=(timing.finished or start) - start,
-            queue_seconds=(timing.leased or start) - start,
-            first_byte_seconds=(timing.first_byte or start) - start,
-            finish_reason=outcome.finish_reason,
-            usage=outcome.usage,
-        )
-
-    def _failure(self, error: BaseException) -> Failure:
-        left = isinstance(error, asyncio.CancelledError)
-        known = error if isinstance(error, GatewayError) else InternalError("Internal error.")
-        return Failure(
-            operation="inference",
-            error="The client left." if left else known.message,
-            code="client_closed" if left else known.code,
-            status=499 if left else known.status,
-            request_id=self.request.request_id,
-            model_key=self._lease.model_key if self._lease else None,
-            instance_id=self._lease.instance_id if self._lease else None,
-            dialect=self.request.dialect,
-            client=self.request.client,
-            cancelled=left,
-            seconds=(self.timing.finished or self.timing.accepted) - self.timing.accepted,
-        )
-
-
-def _who_can(need: str, catalog: Catalog) -> str | None:
-    able: Mapping[str, None] = dict.fromkeys(each.key for each in catalog.models() if need in each.capabilities)
-    return f"These can: {', '.join(able)}" if able else None
 
 
 SHUTDOWN = ServerShutdown("The server is going down.", retry_after=5)

@@ -55,6 +55,8 @@ def test_the_table_tells_variables_default_and_meaning(name: str) -> None:
                 if isinstance(value, bool)
                 else f"{value:g}"
                 if isinstance(value, float)
+                else ", ".join(value)
+                if isinstance(value, tuple)
                 else str(value)
             )
             assert default == f"`{written}`"

@@ -14,9 +14,11 @@ def facts(key: str, path: str | None = None, **more: object) -> Facts:
     return facts_of(ModelInfo(key, "llama_cpp", path=Path(path) if path else None, **more))  # type: ignore[arg-type]
 
 
+@pytest.mark.req("S2-23")
 @pytest.mark.parametrize(
     ("key", "file", "publisher", "path"),
     [
+        ("q", "/g/Models/lmstudio-community/Qwen3/q.gguf", "lmstudio-community", "lmstudio-community/Qwen3/q.gguf"),
         ("q", "/home/x/.lmstudio/models/Qwen/Qwen3-4B-GGUF/q.gguf", "Qwen", "Qwen/Qwen3-4B-GGUF/q.gguf"),
         ("q", "/h/hub/models--Qwen--Qwen3-4B/snapshots/0a/q.gguf", "Qwen", "Qwen/Qwen3-4B/q.gguf"),
         ("q", "/srv/q.gguf", "local", "local/q/q.gguf"),

@@ -40,6 +40,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.models_file": "catalog",
         "lanhaven.importer": "importer",
         "lanhaven.gateway": "gateway",
+        "lanhaven.inference": "gateway",
         "lanhaven.metrics": "metrics",
         "lanhaven.exposition": "metrics",
         "lanhaven.store": "store",

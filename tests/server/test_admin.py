@@ -129,6 +129,15 @@ async def test_an_identifier_in_use_is_a_conflict(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("C29")
+@pytest.mark.parametrize("name", ["beta", "auto", "default", "second"])
+async def test_an_identifier_that_means_something_else_is_a_conflict(tmp_path: Path, name: str) -> None:
+    models = "models:\n  - {id: alpha, provider: mock}\n  - {id: beta, provider: mock, aliases: [second]}\n"
+    async with serving(tmp_path, models) as house:
+        body = {"modelKey": "alpha", "instanceId": name}
+        assert (await house.http.post("/admin/models/load", json=body)).status_code == 409
+        assert house.services.pool.ids() == {}
+
+
 async def test_loading_again_without_an_identifier_gives_what_is_there_or_a_second_one(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         first = (await house.http.post("/admin/models/load", json={"modelKey": "alpha"})).json()

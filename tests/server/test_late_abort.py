@@ -10,7 +10,7 @@ import pytest
 from lanhaven.engines.scripted import Act, Fault
 from lanhaven.errors import EngineCrashed
 from lanhaven.events import Failure, InferenceComplete
-from lanhaven.gateway import GatewayLimits, Inference
+from lanhaven.inference import GatewayLimits, Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from tests.serving import House, serving
 
@@ -63,7 +63,7 @@ async def test_before_the_last_frame_it_still_fails(tmp_path: Path) -> None:
 
 def awaits_certificate(house: House) -> bool:
     """Whether the one request found its instance dead, and waits to hear of what."""
-    (inference,) = house.services.gateway._running
+    (inference,) = house.services.gateway._context.running
     return inference._lease is not None and bool(inference._lease._verdicts)
 
 

@@ -28,7 +28,8 @@ from lanhaven.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from lanhaven.gateway import Gateway, Inference
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import encode, read_object, sse

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from lanhaven.downloads import Downloads
 from lanhaven.errors import GatewayError
-from lanhaven.gateway import Gateway, Inference
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 from lanhaven.store import Store
 from lanhaven.types.chat import InferenceRequest
 from lanhaven.upstream.exchange import Exchange

@@ -19,7 +19,7 @@ from lanhaven.dialects.lmstudio_models import context_length
 from lanhaven.dialects.lmstudio_rest_models import named
 from lanhaven.dialects.lmstudio_stats import Measure
 from lanhaven.errors import GatewayError, InvalidRequest
-from lanhaven.gateway import Inference
+from lanhaven.inference import Inference
 from lanhaven.store import new_id
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import Instance, InstanceState, LoadConfig, ModelInfo

@@ -284,7 +284,7 @@ def _store_of(path: Path | None) -> tuple[str, str] | None:
     if path is None:
         return None
     parents = [each.name for each in path.parents]
-    if len(parents) > 2 and parents[2] == "models":
+    if len(parents) > 2 and parents[2].lower() == "models":
         return parents[1], parents[0]
     hub = next((found for each in parents if (found := _HUB.match(each)) is not None), None)
     return (hub["publisher"], hub["repo"]) if hub is not None else None

@@ -23,7 +23,8 @@ from lanhaven.dialects.lmstudio_ws_fields import table
 from lanhaven.dialects.lmstudio_ws_models import sampling_fields
 from lanhaven.dialects.tools import Told, must_be_told, tell
 from lanhaven.errors import InvalidRequest, ModelUnloaded, UnsupportedFeature
-from lanhaven.gateway import Gateway, Inference
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 from lanhaven.lmstudio.load_keys import config_fields
 from lanhaven.types.chat import InferenceRequest, Route, Usage
 from lanhaven.types.models import Instance, ModelInfo

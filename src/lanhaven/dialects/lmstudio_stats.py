@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lanhaven.dialects.chunks import Chunk
-from lanhaven.gateway import Gateway, Inference
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 
 CONTEXT_REACHED, LIMIT_REACHED = "contextLengthReached", "maxPredictedTokensReached"
 

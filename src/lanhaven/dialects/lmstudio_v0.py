@@ -20,7 +20,7 @@ from lanhaven.dialects.openai_errors import error_body
 from lanhaven.dialects.openai_fields import check_fields, check_input, check_messages, check_prompt, take_load
 from lanhaven.dialects.openai_replies import Embeddings, has_legacy_logprobs, legacy_logprobs
 from lanhaven.errors import GatewayError
-from lanhaven.gateway import Inference
+from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import ModelInfo
 from lanhaven.upstream.exchange import Exchange

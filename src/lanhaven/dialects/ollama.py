@@ -20,7 +20,8 @@ from lanhaven.dialects.ollama_replies import Line, Lines, fold
 from lanhaven.dialects.ollama_request import Asked, read_asked, read_chat, read_generate
 from lanhaven.dialects.tools import Told, must_be_told, tell
 from lanhaven.errors import GatewayError, InvalidRequest, ModelNotFound
-from lanhaven.gateway import Gateway, Inference
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import Instance, LoadConfig
 from lanhaven.upstream.exchange import Exchange

@@ -25,7 +25,8 @@ from lanhaven.dialects.openai_replies import Embeddings, has_legacy_logprobs, le
 from lanhaven.dialects.openai_tools import relay_told
 from lanhaven.dialects.tools import must_be_told, tell
 from lanhaven.errors import GatewayError, UnsupportedFeature
-from lanhaven.gateway import Gateway, Inference
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import KEEP_ALIVE, encode, frames_of, read_object, sse

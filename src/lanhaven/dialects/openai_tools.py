@@ -11,7 +11,7 @@ from typing import Any
 from lanhaven.dialects.base import Call
 from lanhaven.dialects.chunks import ChunkChoice, ToolCallDelta, chunks
 from lanhaven.dialects.tools import Told
-from lanhaven.gateway import Inference
+from lanhaven.inference import Inference
 from lanhaven.types.chat import Usage
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import DONE, encode, sse

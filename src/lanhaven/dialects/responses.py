@@ -15,7 +15,8 @@ from lanhaven.dialects.responses_kept import Kept, Shelf, check_not_streamed, pa
 from lanhaven.dialects.responses_request import Asked, read_request
 from lanhaven.dialects.tools import Told, must_be_told, tell
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound, UnsupportedFeature, UpstreamError
-from lanhaven.gateway import Gateway, Inference
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 from lanhaven.store import Store
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange

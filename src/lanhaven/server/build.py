@@ -14,7 +14,8 @@ from lanhaven.config import Settings
 from lanhaven.config.addresses import is_loopback_host
 from lanhaven.downloads import Downloads
 from lanhaven.events import EventBus
-from lanhaven.gateway import Gateway, GatewayLimits
+from lanhaven.gateway import Gateway
+from lanhaven.inference import GatewayLimits
 from lanhaven.metrics import Metrics
 from lanhaven.models_file import ModelsFile, enlist, models_path, read
 from lanhaven.packed import PackedModel, fetch

@@ -1,0 +1,251 @@
+"""One accepted request on its way: resolve the name -> lease an instance -> fill in its defaults -> one HTTP exchange.
+
+It emits `inference_start` and exactly one of `inference_complete` and `error`, whatever ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Self
+
+from lanhaven.catalog import Catalog, Target
+from lanhaven.errors import (
+    EngineCrashed,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    ProviderUnavailable,
+    UnsupportedFeature,
+    UpstreamError,
+)
+from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart
+from lanhaven.residency.pool import Lease, Pool
+from lanhaven.types.chat import BEYOND_OPENAI, InferenceRequest, Outcome, Timing
+from lanhaven.upstream.exchange import Exchange
+from lanhaven.upstream.pool import UpstreamClient
+from lanhaven.upstream.preparing import prepare
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """Seconds. A streaming client is kept alive by comments, so it may wait longer for its turn."""
+
+    queue_wait: float = 60.0
+    queue_wait_stream: float = 600.0
+    crash_grace: float = 0.25  # how long a broken connection waits for its engine's death certificate
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceContext:
+    """What every request is served with, and the requests that run."""
+
+    catalog: Catalog
+    pool: Pool
+    client: UpstreamClient
+    bus: EventBus
+    limits: GatewayLimits
+    clock: Callable[[], float]
+    running: set[Inference] = field(default_factory=set)
+
+
+class Inference:
+    """One accepted request, from its start event to its single terminal event.
+
+    Leaving the context, for whatever reason, closes the upstream and gives the instance back before anything else.
+    """
+
+    __slots__ = ("_context", "_error", "_exchange", "_lease", "_waiting", "request", "timing")
+
+    def __init__(self, context: InferenceContext, request: InferenceRequest) -> None:
+        self._context = context
+        self._lease: Lease | None = None
+        self._exchange: Exchange | None = None
+        self._error: GatewayError | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self.request = request
+        self.timing = Timing(accepted=context.clock())
+
+    async def __aenter__(self) -> Self:
+        request = self.request
+        self._context.running.add(self)
+        self._context.bus.emit(
+            InferenceStart(
+                request_id=request.request_id,
+                method=request.method,
+                path=request.path,
+                dialect=request.dialect,
+                model=request.model,
+                client=request.client,
+            )
+        )
+        return self
+
+    async def open(self) -> Exchange:
+        """Get an instance, send the request, and return once the reply has begun.
+
+        An instance that turned out to be gone before it saw the request is replaced once.
+        """
+        target = self.resolve()
+        try:
+            return await self._attempt(target)
+        except ProviderUnavailable as error:
+            if await self._context.pool.cause(self._lease, error, self._context.limits.crash_grace) is None:
+                raise error from None
+        self._give_back()
+        return await self._attempt(replace(target, instance_id=None))
+
+    def abort(self, error: GatewayError) -> None:
+        """End this request with `error`, in whatever phase it is. One whose reply is complete has succeeded."""
+        error = self._judged(error)
+        if self._exchange is not None and not self._exchange.abort(error):
+            return
+        self._error = error
+        if self._exchange is None and self._waiting is not None:
+            self._waiting.cancel()
+
+    def _lost(self, error: GatewayError) -> None:
+        """The instance ended under the lease. Between two attempts `open` finds out by itself, and goes on."""
+        if self._exchange is not None or self._waiting is not None:
+            self.abort(error)
+
+    @property
+    def outcome(self) -> Outcome:
+        return self._exchange.outcome if self._exchange is not None else Outcome()
+
+    @property
+    def instance_id(self) -> str | None:
+        """The instance that serves; None while that is open."""
+        return self._lease.instance_id if self._lease is not None else None
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that the instance can hold, prompt and answer together; None while unknown."""
+        return self._lease.load_config.context_length if self._lease is not None else None
+
+    def resolve(self) -> Target:
+        context, request = self._context, self.request
+        target = context.catalog.resolve(request.model, context.pool.ids())
+        able, need = target.info.capabilities, request.route.capability
+        if need is not None and able and need not in able:
+            raise InvalidRequest(
+                f"Model {target.info.key} cannot do {need}: it is made for {', '.join(sorted(able))}.",
+                param="model",
+                hint=_who_can(need, context.catalog),
+                retry=False,
+            )
+        if request.load is not None:
+            return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))
+        return target
+
+    async def _attempt(self, target: Target) -> Exchange:
+        context, request = self._context, self.request
+        limits, only = context.limits, request.only
+        wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
+        task = self._waiting = asyncio.current_task()
+        try:
+            lease = self._lease = await context.pool.lease(
+                target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait, only=only
+            )
+            self.timing.leased = context.clock()
+            if request.route in BEYOND_OPENAI and request.route not in lease.upstream.routes:
+                raise UnsupportedFeature(f"The engine of {target.info.key} has no {request.route}.", retry=False)
+            body = prepare(request, lease.sampling, lease.upstream)
+            lease.on_abort = self._lost
+            if lease.broken is not None:
+                raise ProviderUnavailable("The instance ended before the request reached it.")
+            exchange = self._exchange = await context.client.send(
+                lease.upstream, request.route, body, stream=request.stream, drop_usage=not request.usage_wanted
+            )
+        except asyncio.CancelledError:
+            if self._error is None or task is None:
+                raise
+            task.uncancel()
+            raise self._error from None
+        finally:
+            self._waiting = None
+        if exchange.status == 404:
+            raise await exchange.error()  # now, because the instance may be gone there: then another one answers
+        self.timing.first_byte = context.clock()
+        return exchange
+
+    async def _verdict(self, error: GatewayError) -> GatewayError:
+        """The engine's death, if that is what broke the connection: it is reported a moment later than the socket."""
+        cause = await self._lease.cause(self._context.limits.crash_grace) if self._lease is not None else None
+        return self._judged(cause or error)
+
+    def _judged(self, error: GatewayError) -> GatewayError:
+        """A crash before the reply began may be retried by the client; one after it would repeat a generation."""
+        if isinstance(error, EngineCrashed) and self.timing.first_byte is None:
+            return EngineCrashed(error.message, hint=error.hint, retry=True, facts=error.facts)
+        return error
+
+    def _give_back(self) -> None:
+        if self._exchange is not None:
+            self._exchange.close()
+        if self._lease is not None:
+            self._lease.release()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, UpstreamError) and self._error is None:
+            self._error = await self._verdict(error)
+        self._give_back()
+        self._context.running.discard(self)
+        self.timing.finished = self._context.clock()
+        if isinstance(error, asyncio.CancelledError) and self._error is not None:
+            error = None  # our own abort arriving late: the request failed, its client did not leave
+        elif error is None:
+            self._error = None  # the reply is complete, whatever happened meanwhile
+        self._emit_end(error)
+        if self._error is not None and self._error is not error:
+            raise self._error from error
+
+    def _emit_end(self, error: BaseException | None) -> None:
+        failure = self._error or error
+        if failure is None:
+            self._context.bus.emit(self._complete())
+        else:
+            self._context.bus.emit(self._failure(failure))
+
+    def _complete(self) -> InferenceComplete:
+        timing, lease, outcome = self.timing, self._lease, self.outcome
+        start = timing.accepted
+        return InferenceComplete(
+            request_id=self.request.request_id,
+            model_key=lease.model_key if lease else "",
+            instance_id=lease.instance_id if lease else "",
+            dialect=self.request.dialect,
+            client=self.request.client,
+            streamed=self.request.stream,
+            seconds=(timing.finished or start) - start,
+            queue_seconds=(timing.leased or start) - start,
+            first_byte_seconds=(timing.first_byte or start) - start,
+            finish_reason=outcome.finish_reason,
+            usage=outcome.usage,
+        )
+
+    def _failure(self, error: BaseException) -> Failure:
+        left = isinstance(error, asyncio.CancelledError)
+        known = error if isinstance(error, GatewayError) else InternalError("Internal error.")
+        return Failure(
+            operation="inference",
+            error="The client left." if left else known.message,
+            code="client_closed" if left else known.code,
+            status=499 if left else known.status,
+            request_id=self.request.request_id,
+            model_key=self._lease.model_key if self._lease else None,
+            instance_id=self._lease.instance_id if self._lease else None,
+            dialect=self.request.dialect,
+            client=self.request.client,
+            cancelled=left,
+            seconds=(self.timing.finished or self.timing.accepted) - self.timing.accepted,
+        )
+
+
+def _who_can(need: str, catalog: Catalog) -> str | None:
+    able: Mapping[str, None] = dict.fromkeys(each.key for each in catalog.models() if need in each.capabilities)
+    return f"These can: {', '.join(able)}" if able else None
