@@ -27,6 +27,8 @@ EXPECTED = frozenset(
     | {f"S2-{number:02}" for number in range(1, 26)}
     | {f"S3-{number:02}" for number in range(1, 45)}
     | {f"S3-x{number}" for number in range(1, 9)}
+    | {f"S4-{number:02}" for number in range(1, 32)}
+    | {f"S4-x{number}" for number in range(1, 15)}
     | {f"C{number}" for number in range(1, 30)}
     | {f"F-{number:03}" for first, last in FAULTS for number in range(first, last + 1)}
     | {f"P{number}" for number in range(1, 29)}
