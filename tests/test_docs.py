@@ -19,7 +19,7 @@ import lanhaven
 from lanhaven.cli import app as command_line
 from lanhaven.config import Settings
 from lanhaven.dialects import all_dialects
-from lanhaven.dialects.openai import OpenAIDialect
+from lanhaven.dialects.openai.dialect import OpenAIDialect
 from lanhaven.errors import GatewayError
 from lanhaven.events import GatewayEvent
 from lanhaven.server.app import Router

@@ -15,7 +15,7 @@ from lanhaven.client._errors import error_class
 from lanhaven.client._protocol import Call, check_version, error_of, refusal, retry_after
 from lanhaven.client._settings import ClientSettings
 from lanhaven.dialects.base import retry_headers
-from lanhaven.dialects.openai_errors import error_body
+from lanhaven.dialects.openai.errors import error_body
 from lanhaven.errors import GatewayError
 from lanhaven.server.native import error_json
 from tests.client.both import Both, client

@@ -13,8 +13,8 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 
 from lanhaven.dialects import all_dialects
-from lanhaven.dialects.openai import ABSENT
-from lanhaven.dialects.openai_fields import CHECKS, check_fields
+from lanhaven.dialects.openai.dialect import ABSENT
+from lanhaven.dialects.openai.fields import CHECKS, check_fields
 from lanhaven.errors import InvalidRequest
 from lanhaven.server.app import Router
 from lanhaven.server.docs_page import page

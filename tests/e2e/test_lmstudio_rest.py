@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.lmstudio_words import V0Figures, V0List, V1Model, V1Result, events, in_order, names, result_of
+from tests.dialects.lmstudio.words import V0Figures, V0List, V1Model, V1Result, events, in_order, names, result_of
 from tests.house_process import HouseProcess, running
 
 MODELS = """\

@@ -17,7 +17,7 @@ BROAD_HANDLERS: Mapping[str, str] = MappingProxyType(
         "src/lanhaven/catalog.py": "a provider is a plug-in: a defect of one must not end the asking of the others",
         "src/lanhaven/runfile.py": "removes the half-written note, then raises again",
         "src/lanhaven/server/app.py": "the last resort: a defect is logged and answered without its insides",
-        "src/lanhaven/dialects/lmstudio_ws_connection.py": "the last resort: a defect is logged, and its caller hears",
+        "src/lanhaven/dialects/lmstudio/ws/connection.py": "the last resort: a defect is logged, and its caller hears",
         "src/lanhaven/server/websocket.py": "the last resort: whatever the application raises, the client sees no trace",
         "src/lanhaven/server/cycle.py": "the last resort: whatever the application raises, the client sees no trace",
         "src/lanhaven/keys/key_file.py": "removes the half-written file, then raises again",

@@ -51,9 +51,9 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.dialects.base": "dialects.base",
         "lanhaven.dialects.chunks": "dialects.base",
         # OpenAI's words, which other dialects speak as well: they stand beside its dialect, in the shared room
-        "lanhaven.dialects.openai_errors": "dialects.base",
-        "lanhaven.dialects.openai_fields": "dialects.base",
-        "lanhaven.dialects.openai_replies": "dialects.base",
+        "lanhaven.dialects.openai.errors": "dialects.base",
+        "lanhaven.dialects.openai.fields": "dialects.base",
+        "lanhaven.dialects.openai.replies": "dialects.base",
         "lanhaven.dialects.tools": "dialects.base",
         "lanhaven.server": "server",
         "lanhaven.client": "client",
@@ -110,12 +110,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 # Rooms whose files do not know each other: one provider never needs another. Files that share the first word of their
-# name (`openai`, `openai_fields`) are one.
+# name (`lmstudio`, `lmstudio_names`) are one.
 SIBLINGS_APART = frozenset({"providers", "dialects"})
 SIBLINGS_ALLOWED = frozenset(
-    {("lanhaven.dialects.multipart", "lanhaven.dialects.openai")}
+    {("lanhaven.dialects.multipart", "lanhaven.dialects.openai.dialect")}
     # beside jobs the routes under /api/v1/ai are OpenAI's own: one answer, the list of models
-    | {("lanhaven.dialects.jobs", "lanhaven.dialects.openai")}
+    | {("lanhaven.dialects.jobs.dialect", "lanhaven.dialects.openai.dialect")}
 )
 
 # Room -> the packages from outside that it may import; rooms not named here may import what pyproject.toml declares.

@@ -24,7 +24,7 @@ from lanhaven.server.listener import serve
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address
 from lanhaven.server.websocket import MAX_FRAGMENTS
-from tests.dialects.lmstudio_frames import MODELS, Frames, frames, introduction, unknown
+from tests.dialects.lmstudio.frames import MODELS, Frames, frames, introduction, unknown
 from tests.server.raw import ask, connected, get
 from tests.serving import House, serving
 

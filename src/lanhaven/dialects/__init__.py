@@ -1,19 +1,19 @@
-"""Dialects: the API families that clients speak. Adding one is one file plus one line here."""
+"""Dialects: the API families that clients speak. Adding one is one package plus one line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lanhaven.dialects.anthropic import AnthropicDialect
+from lanhaven.dialects.anthropic.dialect import AnthropicDialect
 from lanhaven.dialects.base import Dialect, DialectContext
-from lanhaven.dialects.jobs import JobsDialect
-from lanhaven.dialects.lmstudio import LMStudioDialect
-from lanhaven.dialects.lmstudio_v0 import LMStudioV0
-from lanhaven.dialects.lmstudio_ws import Handler as SocketHandler
-from lanhaven.dialects.lmstudio_ws import sockets as lmstudio_sockets
-from lanhaven.dialects.ollama import OllamaDialect
-from lanhaven.dialects.openai import OpenAIDialect
-from lanhaven.dialects.responses import ResponsesDialect
+from lanhaven.dialects.jobs.dialect import JobsDialect
+from lanhaven.dialects.lmstudio.rest.dialect import LMStudioDialect
+from lanhaven.dialects.lmstudio.rest.v0 import LMStudioV0
+from lanhaven.dialects.lmstudio.ws.sockets import Handler as SocketHandler
+from lanhaven.dialects.lmstudio.ws.sockets import sockets as lmstudio_sockets
+from lanhaven.dialects.ollama.dialect import OllamaDialect
+from lanhaven.dialects.openai.dialect import OpenAIDialect
+from lanhaven.dialects.responses.dialect import ResponsesDialect
 
 FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (
     OpenAIDialect.create,

@@ -1,6 +1,6 @@
 """The OpenAPI form of the inference routes, which no framework serves and so no framework describes.
 
-Bounds are those of dialects/openai_fields.py (a test compares them). Fields that are not named here pass as well.
+Bounds are those of dialects/openai/fields.py (a test compares them). Fields that are not named here pass as well.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lanhaven.dialects.openai_models import LONGEST_PAGE, STATUSES
+from lanhaven.dialects.openai.models import LONGEST_PAGE, STATUSES
 
 Schema = dict[str, Any]
 

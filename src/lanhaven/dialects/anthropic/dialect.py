@@ -1,0 +1,178 @@
+"""The Anthropic dialect: /v1/messages and its token count, as the official libraries and Claude Code speak it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from typing import Any
+
+from lanhaven.dialects.anthropic.events import Event, Events, fold
+from lanhaven.dialects.anthropic.request import PREFIX, Asked, extras_of, read_request
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
+from lanhaven.dialects.chunks import Chunk, chunks
+from lanhaven.dialects.tools import Told, must_be_told, tell
+from lanhaven.errors import (
+    CapacityError,
+    ClientError,
+    ContextLengthExceeded,
+    EngineHung,
+    Forbidden,
+    GatewayError,
+    InstanceConflict,
+    ModelNotFound,
+    NotFound,
+    PayloadTooLarge,
+    QueueFull,
+    Unauthorized,
+    UnsupportedFeature,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
+from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.upstream.exchange import Exchange
+from lanhaven.wire import encode, read_object, sse
+
+
+class AnthropicDialect(Dialect):
+    """Query strings (`?beta=true`) and headers of betas are accepted and mean nothing here."""
+
+    name = "anthropic"
+    stream_headers = SSE
+    keep_alive = sse(b'{"type": "ping"}', "ping")
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @classmethod
+    def create(cls, context: DialectContext) -> AnthropicDialect:
+        """For the registry."""
+        return cls(context.gateway)
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """Path -> method -> handler."""
+        return {
+            "/v1/messages": {"POST": self._messages},
+            "/v1/messages/count_tokens": {"POST": self._count},
+        }
+
+    async def _messages(self, call: Call) -> None:
+        body = read_object(call.body)
+        chat, asked = read_request(body)
+        chat |= {"stream": True, "model": self._known(asked.model)}
+        told = tell(chat) if "tools" in chat and must_be_told(self._gateway.model(chat["model"])) else None
+        request = self._request(Route.CHAT, chat, call)
+        request.extras = extras_of(body)
+        call.extra = [(b"request-id", call.request_id.encode())]
+        await respond(call, self._gateway, request, partial(relay, asked, told), streamed=asked.stream)
+
+    async def _count(self, call: Call) -> None:
+        """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
+        cache keeps it for the request that follows."""
+        chat, asked = read_request(read_object(call.body), counting=True)
+        chat["model"] = self._known(asked.model)
+        call.extra = [(b"request-id", call.request_id.encode())]
+        try:
+            async with self._gateway.infer(self._request(Route.INPUT_TOKENS, dict(chat), call)) as inference:
+                count = read_object(await whole(await inference.open())).get("input_tokens")
+        except UnsupportedFeature:
+            chat |= {"max_tokens": 1, "stream": False}
+            async with self._gateway.infer(self._request(Route.CHAT, chat, call)) as inference:
+                await whole(await inference.open())
+                count = inference.outcome.usage.prompt_tokens
+        if not isinstance(count, int) or count <= 0:
+            raise UpstreamError("The model's server does not say how long the prompt is.")
+        await call.reply(200, encode({"input_tokens": count}))
+
+    def _known(self, name: str) -> str:
+        """Claude Code keeps only models whose names begin with "claude": claude-local-NAME is NAME."""
+        if not name.startswith(PREFIX):
+            return name
+        try:
+            self._gateway.model(name)
+        except ModelNotFound:
+            return name.removeprefix(PREFIX)
+        return name
+
+    def _request(self, route: Route, chat: dict[str, Any], call: Call) -> InferenceRequest:
+        return InferenceRequest(
+            route, chat, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name
+        )
+
+    def status(self, error: GatewayError) -> int:
+        """529 is Anthropic's own word for a server that has too much to do."""
+        return 529 if error_type(error) == "overloaded_error" else error.status
+
+    def error_body(self, error: GatewayError, request_id: str) -> bytes:
+        """Anthropic's envelope."""
+        detail = {"type": error_type(error), "message": wording(error)}
+        return encode({"type": "error", "error": detail, "request_id": request_id})
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """The libraries raise on it; no message_stop follows."""
+        return sse(self.error_body(error, request_id), "error")
+
+
+def error_type(error: GatewayError) -> str:
+    """The `type` that Anthropic gives an error of this kind."""
+    match error:
+        case Unauthorized():
+            return "authentication_error"
+        case Forbidden():
+            return "permission_error"
+        case NotFound():
+            return "not_found_error"
+        case InstanceConflict():
+            return "conflict_error"
+        case PayloadTooLarge():
+            return "request_too_large"
+        case QueueFull():
+            return "rate_limit_error"
+        case ClientError():
+            return "invalid_request_error"
+        case CapacityError():
+            return "overloaded_error"
+        case UpstreamTimeout() | EngineHung():
+            return "timeout_error"
+        case _:
+            return "api_error"
+
+
+def wording(error: GatewayError) -> str:
+    """Claude Code compacts its history when it reads Anthropic's own words for a prompt that is too long."""
+    text = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
+    if isinstance(error, ContextLengthExceeded):
+        asked, there = error.facts.get("n_prompt_tokens"), error.facts.get("n_ctx")
+        return f"prompt is too long: {asked} tokens > {there} maximum. {text}"
+    return text
+
+
+async def whole(exchange: Exchange) -> bytes:
+    """The whole reply; raises its error."""
+    if exchange.status >= 400:
+        raise await exchange.error()
+    return await exchange.body()
+
+
+async def relay(asked: Asked, told: Told | None, call: Call, inference: Inference, exchange: Exchange) -> None:
+    """The reply as a stream of events, or as their fold. `told`: the model knows no tools."""
+    read = chunks(exchange) if told is None else told.read(chunks(exchange))
+    events = all_events(Events(asked, inference.context_length), read, exchange)
+    if not asked.stream:
+        await call.reply(200, encode(fold([event async for event in events])))
+        return
+    async for event in events:
+        await call.start()
+        await call.write(sse(encode(event), event["type"]))
+    await call.finish()
+
+
+async def all_events(events: Events, read: AsyncIterator[Chunk], exchange: Exchange) -> AsyncIterator[Event]:
+    """Every event of a reply, the first one as soon as the engine has said something."""
+    yield events.start()
+    async for chunk in read:
+        for event in events.feed(chunk):
+            yield event
+    for event in events.end(exchange.outcome):
+        yield event

@@ -1,0 +1,1 @@
+"""Chat inference jobs, /api/v1/ai."""

@@ -1,0 +1,1 @@
+"""LM Studio's WebSocket protocol, which its SDKs speak."""

@@ -1,0 +1,271 @@
+"""The Ollama dialect: /api/..., as its own libraries and the many programs written for it speak it.
+
+Streams are lines of JSON, and the default; a blank line would break clients. keep_alive concerns instances that
+requests have loaded: what an operator loaded stays as the operator wants it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lanhaven.dialects.base import Call, Dialect, DialectContext, Handler, Headers, respond
+from lanhaven.dialects.chunks import Chunk, chunks
+from lanhaven.dialects.ollama.manage import Management
+from lanhaven.dialects.ollama.models import LISTED, is_running, running, shown, tag
+from lanhaven.dialects.ollama.replies import Line, Lines, fold
+from lanhaven.dialects.ollama.request import Asked, read_asked, read_chat, read_generate
+from lanhaven.dialects.tools import Told, must_be_told, tell
+from lanhaven.errors import GatewayError, InvalidRequest, ModelNotFound
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
+from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.types.models import Instance, LoadConfig
+from lanhaven.upstream.exchange import Exchange
+from lanhaven.wire import encode, ndjson, read_object
+
+VERSION = "0.32.3"  # of the Ollama whose API is followed: clients choose features by it
+NDJSON: Headers = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no")]
+JSON_HEADERS: Headers = [(b"content-type", b"application/json; charset=utf-8")]
+SOON = 0.001  # seconds of idleness
+BEAT = {"model": "", "created_at": "1970-01-01T00:00:00Z", "message": {"role": "assistant", "content": ""},
+        "response": "", "done": False}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Turn:
+    """One question on its way."""
+
+    asked: Asked
+    told: Told | None = None  # the model knows no tools
+    instance_id: str | None = None
+
+
+class OllamaDialect(Dialect):
+    """Routes under /api."""
+
+    name = "ollama"
+    stream_headers = NDJSON
+    keep_alive = ndjson(encode(BEAT))
+
+    def __init__(self, context: DialectContext) -> None:
+        self._gateway: Gateway = context.gateway
+        self._management = Management(context.gateway, context.downloads)
+
+    @classmethod
+    def create(cls, context: DialectContext) -> OllamaDialect:
+        """For the registry."""
+        return cls(context)
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """Path -> method -> handler."""
+        reading = {
+            "/api/version": self._version, "/api/tags": self._tags, "/api/ps": self._ps,
+        }  # fmt: skip
+        table: dict[str, Mapping[str, Handler]] = {path: {"GET": each, "HEAD": each} for path, each in reading.items()}
+        return table | {
+            "/api/chat": {"POST": self._chat},
+            "/api/generate": {"POST": self._generate},
+            "/api/embed": {"POST": self._embed},
+            "/api/embeddings": {"POST": self._embeddings},
+            "/api/show": {"POST": self._show},
+            **self._management.routes(),
+        }
+
+    # ---- lists
+
+    async def _version(self, call: Call) -> None:
+        await call.reply(200, encode({"version": VERSION}))
+
+    async def _tags(self, call: Call) -> None:
+        models = [each for each in self._gateway.catalog.models() if each.kind in LISTED and each.unavailable is None]
+        await call.reply(200, encode({"models": [tag(each) for each in models]}))
+
+    async def _ps(self, call: Call) -> None:
+        gateway = self._gateway
+        loaded = [
+            running(info, each, gateway.clock())
+            for each in gateway.pool.instances()
+            if is_running(each) and (info := gateway.catalog.get(each.model_key)) is not None
+        ]
+        await call.reply(200, encode({"models": loaded}))
+
+    async def _show(self, call: Call) -> None:
+        asked = read_asked(read_object(call.body), chat=False)
+        await call.reply(200, encode(shown(self._gateway.model(asked.model))))
+
+    # ---- answers
+
+    async def _chat(self, call: Call) -> None:
+        body, asked, extras = read_chat(read_object(call.body))
+        await self._answer(call, body, asked, extras)
+
+    async def _generate(self, call: Call) -> None:
+        body, asked, extras = read_generate(read_object(call.body))
+        await self._answer(call, body, asked, extras)
+
+    async def _answer(self, call: Call, body: dict[str, Any] | None, asked: Asked, extras: dict[str, Any]) -> None:
+        if body is None:
+            await self._load_only(call, asked)
+            return
+        turn = Turn(asked)
+        if body.get("tools") and must_be_told(self._gateway.model(asked.model)):
+            turn.told = tell(body)
+        request = self._request(Route.COMPLETION if "prompt" in body else Route.CHAT, body | {"stream": True}, call)
+        request.extras = extras or None
+        await self._fit(request, asked)
+        await respond(call, self._gateway, request, partial(self._relay, turn), streamed=asked.stream)
+        await self._keep(turn.instance_id, asked.keep_alive)
+
+    async def _relay(self, turn: Turn, call: Call, inference: Inference, exchange: Exchange) -> None:
+        turn.instance_id = inference.instance_id
+        lines = self._lines(turn, inference, exchange)
+        if not turn.asked.stream:
+            await call.reply(200, encode(fold([line async for line in lines])))
+            return
+        async for line in lines:
+            await call.start()
+            await call.write(ndjson(encode(line)))
+        await call.finish()
+
+    async def _lines(self, turn: Turn, inference: Inference, exchange: Exchange) -> AsyncIterator[Line]:
+        lines = Lines(turn.asked)
+        read: AsyncIterator[Chunk] = chunks(exchange)
+        if turn.told is not None:
+            read = turn.told.read(read)
+        async for chunk in read:
+            for line in lines.feed(chunk):
+                yield line
+        for line in lines.end(exchange.outcome, inference.timing, self._gateway.clock()):
+            yield line
+
+    async def _load_only(self, call: Call, asked: Asked) -> None:
+        """A request without a question: load the model, or let it go."""
+        gateway, lines = self._gateway, Lines(asked)
+        began = gateway.clock()
+        if asked.keep_alive == 0:
+            target = gateway.model(asked.model)
+            for each in self._instances(target.key):
+                await self._keep(each.instance_id, 0)
+            line = lines.loaded("unload", gateway.clock() - began)
+        else:
+            request = self._request(Route.CHAT, {"model": asked.model}, call)
+            await self._fit(request, asked)
+            instance_id = await gateway.warm(request)
+            await self._keep(instance_id, asked.keep_alive)
+            line = lines.loaded("load", gateway.clock() - began)
+        data = encode(line)
+        await call.reply(200, ndjson(data) if asked.stream else data, NDJSON if asked.stream else JSON_HEADERS)
+
+    # ---- embeddings
+
+    async def _embed(self, call: Call) -> None:
+        body = read_object(call.body)
+        given = body.get("input")
+        if not isinstance(given, str | list):
+            raise InvalidRequest("input must be a text or a list of texts.", param="input", retry=False)
+        vectors, inference = await self._vectors(call, body, given) if given else ([], None)
+        counts: dict[str, Any] = {}
+        if inference is not None:
+            timing = inference.timing
+            leased = timing.leased or timing.accepted
+            counts = {
+                "total_duration": round((self._gateway.clock() - timing.accepted) * 1e9),
+                "load_duration": round((leased - timing.accepted) * 1e9),
+                "prompt_eval_count": inference.outcome.usage.prompt_tokens,
+            }
+        await call.reply(200, encode({"model": read_asked(body, chat=False).model, "embeddings": vectors, **counts}))
+
+    async def _embeddings(self, call: Call) -> None:
+        """The older form: one text, one vector."""
+        body = read_object(call.body)
+        prompt = body.get("prompt", "")
+        if not isinstance(prompt, str):
+            raise InvalidRequest("prompt must be a text.", param="prompt", retry=False)
+        vectors, _ = await self._vectors(call, body, prompt) if prompt else ([[]], None)
+        await call.reply(200, encode({"embedding": vectors[0]}))
+
+    async def _vectors(
+        self, call: Call, body: dict[str, Any], given: str | list[Any]
+    ) -> tuple[list[list[float]], Inference]:
+        asked = read_asked(body, chat=False)
+        request = self._request(Route.EMBEDDING, {"model": asked.model, "input": given}, call)
+        async with self._gateway.infer(request) as inference:
+            exchange = await inference.open()
+            if exchange.status >= 400:
+                raise await exchange.error()
+            data = read_object(await exchange.body()).get("data", ())
+        await self._keep(inference.instance_id, asked.keep_alive)
+        return [cut(each["embedding"], body.get("dimensions")) for each in data], inference
+
+    # ---- instances
+
+    async def _fit(self, request: InferenceRequest, asked: Asked) -> None:
+        """num_ctx: an instance that holds as much is used as it is. A smaller one that a request had loaded makes room
+        if nobody uses it; one that is in use, or an operator's, serves, and says so where the prompt does not fit."""
+        if asked.context is None:
+            return
+        target = self._gateway.catalog.resolve(asked.model, self._gateway.pool.ids())
+        info = target.info
+        wanted = min(asked.context, info.max_context or asked.context)
+        loaded = self._instances(info.key)
+        enough = [each for each in loaded if (each.load_config.context_length or 0) >= wanted]
+        if enough:
+            request.body["model"] = max(enough, key=lambda each: each.last_used).instance_id
+            return
+        for each in loaded:
+            if each.automatic and not each.pinned and not each.leases and not each.waiting:
+                await self._gateway.pool.unload(each.instance_id, reason="evicted")
+        request.load = LoadConfig(context_length=max(wanted, info.load.context_length or 0))
+
+    def _instances(self, key: str) -> list[Instance]:
+        return [each for each in self._gateway.pool.instances() if each.model_key == key and is_running(each)]
+
+    async def _keep(self, instance_id: str | None, seconds: float | None) -> None:
+        """0: unload once idle. Negative: no end by idleness."""
+        instance = self._gateway.pool.get(instance_id) if instance_id is not None and seconds is not None else None
+        if instance is None or seconds is None or not instance.automatic or instance.pinned:
+            return
+        if seconds == 0 and not instance.leases and not instance.waiting:
+            await self._gateway.pool.unload(instance.instance_id, reason="request")
+            return
+        self._gateway.pool.set_idle_ttl(instance.instance_id, max(0.0, seconds) if seconds else SOON)
+
+    def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
+        return InferenceRequest(
+            route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name
+        )
+
+    # ---- errors
+
+    def error_body(self, error: GatewayError, request_id: str) -> bytes:
+        """{"error": text}, in Ollama's words where clients read them."""
+        return encode({"error": wording(error)})
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """A last line; its libraries raise on it."""
+        return ndjson(self.error_body(error, request_id))
+
+
+def wording(error: GatewayError) -> str:
+    """Some clients pull a model when they read that it is "not found"."""
+    text = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
+    if isinstance(error, ModelNotFound) and "not found" not in text.lower():
+        return f"model not found: {text}"
+    return text
+
+
+def cut(vector: list[float], dimensions: Any) -> list[float]:
+    """The first `dimensions` numbers, brought back to length 1."""
+    if dimensions is None:
+        return vector
+    if not isinstance(dimensions, int) or isinstance(dimensions, bool) or not 0 < dimensions <= len(vector):
+        raise InvalidRequest(
+            f"dimensions must be a whole number from 1 to {len(vector)}.", param="dimensions", retry=False
+        )
+    part = vector[:dimensions]
+    length = math.sqrt(math.fsum(each * each for each in part)) or 1.0
+    return [each / length for each in part]

@@ -1,0 +1,146 @@
+"""Chunks of a chat, turned into Ollama's lines; a whole reply is the fold of them. Pure but for the wall clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from lanhaven.dialects.chunks import Chunk, ChunkChoice, ToolCallDelta
+from lanhaven.dialects.ollama.request import Asked
+from lanhaven.errors import InvalidRequest, UpstreamError
+from lanhaven.types.chat import Outcome, Timing
+from lanhaven.wire import read_json
+
+Line = dict[str, Any]
+
+
+def now_text() -> str:
+    """RFC 3339 with microseconds, as Go writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(slots=True)
+class _Call:
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Lines:
+    """The state of one reply. Tool calls come whole: Ollama's arguments are an object, and objects have no pieces."""
+
+    asked: Asked
+    _calls: dict[int, _Call] = field(default_factory=dict)
+    _finish: str | None = None
+    _timings: Mapping[str, Any] = field(default_factory=dict)
+
+    def feed(self, chunk: Chunk) -> Iterator[Line]:
+        """The lines that a chunk causes."""
+        self._timings = chunk.timings or self._timings
+        for choice in chunk.choices:
+            if choice.index:
+                continue
+            line = self._line(choice)
+            if line is not None:
+                yield line
+            for call in choice.delta.tool_calls or ():
+                self._note(call)
+            self._finish = choice.finish_reason or self._finish
+
+    def end(self, outcome: Outcome, timing: Timing, now: float) -> Iterator[Line]:
+        """The last lines of a reply that ended well. `now`: on the clock of `timing`."""
+        if self._calls:
+            yield self._base() | {"message": {"role": "assistant", "content": "", "tool_calls": self._called()}}
+        reason = "length" if self._finish == "length" else "stop"
+        counts = self._counts(outcome, timing, now)
+        yield self._base() | self._said("", None) | {"done": True, "done_reason": reason} | counts
+
+    def loaded(self, reason: str, seconds: float) -> Line:
+        """The answer to a request that only loads ("load") or unloads ("unload")."""
+        took = {"total_duration": round(seconds * 1e9), "load_duration": round(seconds * 1e9)}
+        return self._base() | self._said("", None) | {"done": True, "done_reason": reason} | took
+
+    def _base(self) -> Line:
+        return {"model": self.asked.model, "created_at": now_text(), "done": False}
+
+    def _said(self, text: str, thought: str | None) -> Line:
+        extra = {"thinking": thought} if thought else {}
+        return (
+            {"message": {"role": "assistant", "content": text} | extra}
+            if self.asked.chat
+            else {"response": text} | extra
+        )
+
+    def _line(self, choice: ChunkChoice) -> Line | None:
+        text, thought = choice.delta.content or choice.text or "", choice.delta.thought
+        if not text and not thought:
+            return None
+        line = self._base() | self._said(text, thought)
+        if isinstance(choice.logprobs, dict) and choice.logprobs.get("content"):
+            line["logprobs"] = choice.logprobs["content"]
+        return line
+
+    def _note(self, piece: ToolCallDelta) -> None:
+        call = self._calls.setdefault(piece.index, _Call())
+        if piece.function is not None:
+            call.name = call.name or piece.function.name or ""
+            call.arguments.append(piece.function.arguments or "")
+
+    def _called(self) -> list[dict[str, Any]]:
+        calls = enumerate(self._calls.values())
+        return [
+            {"function": {"index": index, "name": call.name, "arguments": _object("".join(call.arguments), call.name)}}
+            for index, call in calls
+        ]
+
+    def _counts(self, outcome: Outcome, timing: Timing, now: float) -> Line:
+        """Durations in nanoseconds; the engine's own where it tells them."""
+        leased = timing.leased or timing.accepted
+        first = timing.first_byte or leased
+        return {
+            "total_duration": round((now - timing.accepted) * 1e9),
+            "load_duration": round((leased - timing.accepted) * 1e9),
+            "prompt_eval_count": outcome.usage.prompt_tokens,
+            "prompt_eval_duration": self._engine("prompt_ms", first - leased),
+            "eval_count": outcome.usage.completion_tokens,
+            "eval_duration": self._engine("predicted_ms", now - first),
+        }
+
+    def _engine(self, name: str, seconds: float) -> int:
+        told = self._timings.get(name)
+        return round(told * 1e6) if isinstance(told, int | float) else round(seconds * 1e9)
+
+
+def _object(text: str, name: str) -> dict[str, Any]:
+    try:
+        value = read_json(text.encode()) if text.strip() else {}
+    except InvalidRequest:
+        value = None
+    if not isinstance(value, dict):
+        raise UpstreamError(f"The model called {name} with arguments that are not a JSON object.")
+    return value
+
+
+def fold(lines: list[Line]) -> Line:
+    """The whole reply that a stream of lines amounts to."""
+    whole: Line = {}
+    texts: dict[str, list[str]] = {"content": [], "response": [], "thinking": []}
+    calls: list[Any] = []
+    logprobs: list[Any] = []
+    for line in lines:
+        part = line.get("message", line)
+        for name, pieces in texts.items():
+            pieces.append(part.get(name) or "")
+        calls += part.get("tool_calls", ())
+        logprobs += line.get("logprobs", ())
+        whole |= line
+    said = {name: "".join(pieces) for name, pieces in texts.items()}
+    thinking = {"thinking": said["thinking"]} if said["thinking"] else {}
+    if "message" in whole:
+        called = {"tool_calls": calls} if calls else {}
+        whole["message"] = {"role": "assistant", "content": said["content"], **thinking, **called}
+    else:
+        whole |= {"response": said["response"], **thinking}
+    return whole | ({"logprobs": logprobs} if logprobs else {})

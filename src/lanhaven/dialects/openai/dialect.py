@@ -1,0 +1,165 @@
+"""The OpenAI dialect: chat, completions, embeddings, rerank, models.
+
+Upstreams speak OpenAI, so their bytes pass untouched: whole SSE frames, whole JSON bodies. What is done here is reading
+the request, the error envelope, and the two replies that llama.cpp words in its own way (replies.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
+from lanhaven.dialects.openai.errors import error_body
+from lanhaven.dialects.openai.fields import (
+    check_documents,
+    check_fields,
+    check_input,
+    check_messages,
+    check_prompt,
+    take_load,
+)
+from lanhaven.dialects.openai.models import listed, model_card
+from lanhaven.dialects.openai.replies import Embeddings, has_legacy_logprobs, legacy_logprobs
+from lanhaven.dialects.openai.tools import relay_told
+from lanhaven.dialects.tools import must_be_told, tell
+from lanhaven.errors import GatewayError, UnsupportedFeature
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
+from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.upstream.exchange import Exchange
+from lanhaven.wire import KEEP_ALIVE, encode, frames_of, read_object, sse
+
+# Served by other engines some day; LanHaven's own have no such thing.
+ABSENT = (
+    "/images/generations", "/images/edits", "/images/variations", "/audio/transcriptions", "/audio/translations",
+    "/audio/speech",
+)  # fmt: skip
+
+
+class OpenAIDialect(Dialect):
+    """Routes under /v1 and, the same, without it (S1-06)."""
+
+    name = "openai"
+    stream_headers = SSE
+    keep_alive = KEEP_ALIVE
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @classmethod
+    def create(cls, context: DialectContext) -> OpenAIDialect:
+        """For the registry."""
+        return cls(context.gateway)
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """Path -> method -> handler. A path that ends in "/" takes the rest as a model name."""
+        table: dict[str, Mapping[str, Handler]] = {
+            "/chat/completions": {"POST": partial(self._infer, Route.CHAT, check_messages)},
+            "/completions": {"POST": partial(self._infer, Route.COMPLETION, check_prompt)},
+            "/embeddings": {"POST": self._embed},
+            "/rerank": {"POST": partial(self._infer, Route.RERANK, check_documents)},
+            "/models": {"GET": self._models, "HEAD": self._models},
+            "/models/": {"GET": self._model, "HEAD": self._model},
+        }
+        table |= {path: {"POST": self._absent} for path in ABSENT}
+        return {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
+
+    async def _infer(self, route: Route, check: Callable[[dict[str, Any]], None], call: Call) -> None:
+        body = read_object(call.body)
+        check_fields(body)
+        check(body)
+        if route is Route.CHAT and body.get("tools"):
+            await self._infer_with_tools(body, call)
+            return
+        convert = has_legacy_logprobs(route, body)
+        relay = relay_converted if convert else relay_bytes
+        await respond(call, self._gateway, self._request(route, body, call), relay)
+
+    async def _infer_with_tools(self, body: dict[str, Any], call: Call) -> None:
+        """Most templates know tools, and the bytes pass; the others are told in words, and the answer is read back."""
+        request = self._request(Route.CHAT, body, call)
+        info = self._gateway.infer(request).resolve().info
+        told = tell(body) if must_be_told(info) and body.get("n") in (None, 1) else None
+        if told is None:
+            await respond(call, self._gateway, request, relay_bytes)
+            return
+        streamed, options = body.get("stream") is True, body.get("stream_options") or {}
+        body["stream"] = True
+        relay = partial(relay_told, told, streamed, options.get("include_usage") is True)
+        await respond(call, self._gateway, request, relay, streamed=streamed)
+
+    async def _embed(self, call: Call) -> None:
+        body = read_object(call.body)
+        check_fields(body)
+        check_input(body)
+        shape = Embeddings.take(body)
+        relay = partial(relay_embeddings, shape) if shape is not None else relay_bytes
+        await respond(call, self._gateway, self._request(Route.EMBEDDING, body, call), relay)
+
+    def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
+        load = take_load(body)
+        return InferenceRequest(
+            route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name, load=load
+        )
+
+    async def _models(self, call: Call) -> None:
+        cards = [model_card(each, self._gateway) for each in self._gateway.catalog.models()]
+        loaded = [
+            model_card(info, self._gateway, instance_id)
+            for instance_id, key in self._gateway.pool.ids().items()
+            if instance_id != key and (info := self._gateway.catalog.get(key)) is not None
+        ]
+        await call.reply(200, encode(listed(cards + loaded, call.query)))
+
+    async def _model(self, call: Call) -> None:
+        name = call.path.split("/models/", 1)[1]
+        target = self._gateway.catalog.resolve(name, self._gateway.pool.ids())
+        await call.reply(200, encode(model_card(target.info, self._gateway, name)))
+
+    async def _absent(self, call: Call) -> None:
+        raise UnsupportedFeature(
+            f"No provider that is configured here serves {call.path}.", retry=False, hint="GET /v1/capabilities"
+        )
+
+    def error_body(self, error: GatewayError, request_id: str) -> bytes:
+        """OpenAI's envelope."""
+        return error_body(error)
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """An error frame; openai clients raise on it. No [DONE] follows."""
+        return sse(error_body(error))
+
+
+async def relay_bytes(call: Call, inference: Inference, exchange: Exchange) -> None:
+    """Copy the upstream's reply: a stream block by block as it comes, anything else whole and checked."""
+    if not inference.request.stream:
+        await call.reply(200, await exchange.body())
+        return
+    call.expect_stream()
+    block = await exchange.more()
+    await call.start()
+    while block:
+        await call.write(block)
+        block = await exchange.more()
+    await call.finish()
+
+
+async def relay_converted(call: Call, inference: Inference, exchange: Exchange) -> None:
+    """Like `relay_bytes`, with logprobs of text completions turned into OpenAI's form."""
+    if not inference.request.stream:
+        await call.reply(200, legacy_logprobs(await exchange.body()))
+        return
+    call.expect_stream()
+    block = await exchange.more()
+    await call.start()
+    while block:
+        await call.write(b"".join(legacy_logprobs(frame, frame=True) for frame in frames_of(block)))
+        block = await exchange.more()
+    await call.finish()
+
+
+async def relay_embeddings(shape: Embeddings, call: Call, inference: Inference, exchange: Exchange) -> None:
+    """Embeddings cut to the asked dimensions."""
+    await call.reply(200, shape.apply(await exchange.body()))

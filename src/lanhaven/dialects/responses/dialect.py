@@ -1,0 +1,240 @@
+"""The Responses dialect: /v1/responses and what belongs to it, as OpenAI's libraries and Codex speak it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
+from lanhaven.dialects.chunks import Chunk, chunks
+from lanhaven.dialects.openai.errors import error_body
+from lanhaven.dialects.responses.events import Event, Events
+from lanhaven.dialects.responses.kept import Kept, Shelf, check_not_streamed, page_of
+from lanhaven.dialects.responses.request import Asked, read_request
+from lanhaven.dialects.tools import Told, must_be_told, tell
+from lanhaven.errors import GatewayError, InvalidRequest, NotFound, UnsupportedFeature, UpstreamError
+from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
+from lanhaven.store import Store
+from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.upstream.exchange import Exchange
+from lanhaven.wire import KEEP_ALIVE, encode, read_object, sse
+
+MAX_INFLATED = 20 << 20  # bytes; Codex may compress what it sends
+MAX_NAMED = 16
+LEFT_OUT = b"x-lanhaven-left-out"  # a reply's header: tools that the model was not told of
+
+
+class ResponsesDialect(Dialect):
+    """Routes under /v1 and, the same, without it."""
+
+    name = "responses"
+    stream_headers = SSE
+    keep_alive = KEEP_ALIVE
+    zstd = MAX_INFLATED
+
+    def __init__(self, gateway: Gateway, store: Store) -> None:
+        self._gateway = gateway
+        self._store = store
+
+    @classmethod
+    def create(cls, context: DialectContext) -> ResponsesDialect:
+        """For the registry."""
+        return cls(context.gateway, context.store)
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """Path -> method -> handler. The path that ends in "/" takes an id, and what is asked of it."""
+        table: dict[str, Mapping[str, Handler]] = {
+            "/responses": {"POST": self._create},
+            "/responses/input_tokens": {"POST": self._count},
+            "/responses/": {"GET": self._read, "DELETE": self._delete, "POST": self._cancel},
+        }
+        return {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
+
+    def error_body(self, error: GatewayError, request_id: str) -> bytes:
+        """OpenAI's envelope."""
+        return error_body(error)
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """Only for a stream that has no state of its own (yet); see `Reply`."""
+        return sse(error_body(error), "error")
+
+    # ---- answers
+
+    async def _create(self, call: Call) -> None:
+        asked = read_request(read_object(call.body))
+        shelf = Shelf(self._store, call.key_name)
+        chat = asked.chat(await shelf.before(asked.previous))
+        told, key = self._tell(chat, asked.model)
+        reply = Reply(Events(asked, asked.model or key, _now()), shelf, told)
+        call.dialect = reply
+        if asked.tools.left_out:
+            call.extra = [(LEFT_OUT, ", ".join(asked.tools.left_out[:MAX_NAMED]).encode())]
+        request = self._request(Route.CHAT, chat, asked, call)
+        await respond(call, self._gateway, request, reply.relay, streamed=asked.stream)
+
+    async def _count(self, call: Call) -> None:
+        """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
+        cache keeps it for the request that follows."""
+        asked = read_request(read_object(call.body))
+        chat = asked.chat(await Shelf(self._store, call.key_name).before(asked.previous))
+        self._tell(chat, asked.model)
+        chat = {name: value for name, value in chat.items() if name not in ("stream", "stream_options", "max_tokens")}
+        request = self._request(Route.INPUT_TOKENS, dict(chat), asked, call)
+        try:
+            async with self._gateway.infer(request) as inference:
+                count = read_object(await _whole(await inference.open())).get("input_tokens")
+        except UnsupportedFeature:
+            request = replace(request, route=Route.CHAT, body=chat | {"max_tokens": 1, "stream": False})
+            async with self._gateway.infer(request) as inference:
+                await _whole(await inference.open())
+                count = inference.outcome.usage.prompt_tokens
+        if not isinstance(count, int) or count <= 0:
+            raise UpstreamError("The model's server does not say how long the prompt is.")
+        await call.reply(200, encode({"object": "response.input_tokens", "input_tokens": count}))
+
+    def _tell(self, chat: dict[str, Any], model: str | None) -> tuple[Told | None, str]:
+        """Tools in words, for a model whose template has no place for them; and the model's key."""
+        try:
+            info = self._gateway.catalog.resolve(model, self._gateway.pool.ids()).info
+        except GatewayError:
+            return None, model or ""  # the inference fails of it, and is seen to fail
+        return tell(chat) if _has_tools(chat) and must_be_told(info) else None, info.key
+
+    def _request(self, route: Route, chat: dict[str, Any], asked: Asked, call: Call) -> InferenceRequest:
+        if asked.model is not None:
+            chat["model"] = asked.model
+        return InferenceRequest(
+            route,
+            chat,
+            call.request_id,
+            call.path,
+            call.method,
+            dialect=self.name,
+            client=call.key_name,
+            extras=asked.extras,
+        )
+
+    # ---- kept responses
+
+    async def _read(self, call: Call) -> None:
+        name, rest = _named(call)
+        shelf = Shelf(self._store, call.key_name)
+        if rest == "":
+            check_not_streamed(call.query)
+            await call.reply(200, encode((await shelf.get(name)).response))
+        elif rest == "input_items":
+            kept = await shelf.get(name)
+            before = await shelf.before(kept.response["previous_response_id"])
+            await call.reply(200, encode(page_of([*before, *kept.items], call.query)))
+        else:
+            _no_route(call)
+
+    async def _delete(self, call: Call) -> None:
+        name, rest = _named(call)
+        if rest:
+            _no_route(call)
+        await Shelf(self._store, call.key_name).delete(name)
+        await call.reply(200, encode({"id": name, "object": "response", "deleted": True}))
+
+    async def _cancel(self, call: Call) -> None:
+        """Only a response in the background can be cancelled, and there are none: who wants to end one leaves."""
+        name, rest = _named(call)
+        if rest != "cancel":
+            _no_route(call)
+        await Shelf(self._store, call.key_name).get(name)
+        raise InvalidRequest("Cannot cancel a synchronous response.", param="id", retry=False)
+
+
+class Reply(Dialect):
+    """One answer: relays it, keeps it, and words its signs of life and its failure as parts of its own stream."""
+
+    name = ResponsesDialect.name
+    stream_headers = SSE
+    keep_alive = KEEP_ALIVE
+
+    def __init__(self, events: Events, shelf: Shelf, told: Told | None) -> None:
+        self._events = events
+        self._shelf = shelf
+        self._told = told
+
+    def beat(self) -> bytes:
+        """The next event that says no more than that the stream is alive."""
+        return _frames(self._events.beat())
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """None: it is made for one call."""
+        return {}
+
+    def error_body(self, error: GatewayError, request_id: str) -> bytes:
+        """OpenAI's envelope."""
+        return error_body(error)
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """response.failed, which is the last event."""
+        return _frames(self._events.fail(error))
+
+    async def relay(self, call: Call, inference: Inference, exchange: Exchange) -> None:
+        """The reply as a stream of events, or as the Response that its last event holds."""
+        events = self._events
+        if not events.asked.stream:
+            async for _ in self._said(exchange):
+                pass
+            await call.reply(200, encode(await self._finished(exchange)))
+            return
+        await call.start()
+        async for told in self._said(exchange):
+            await call.write(_frames(told))
+        await call.write(_frames([events.last(await self._finished(exchange))]))
+        await call.finish()
+
+    async def _said(self, exchange: Exchange) -> AsyncIterator[list[Event]]:
+        """The events of each chunk, up to the end of the last item."""
+        yield self._events.start()
+        read: AsyncIterator[Chunk] = chunks(exchange)
+        if self._told is not None:
+            read = self._told.read(read)
+        async for chunk in read:
+            if told := list(self._events.feed(chunk)):
+                yield told
+        if told := list(self._events.close()):
+            yield told
+
+    async def _finished(self, exchange: Exchange) -> dict[str, Any]:
+        """The Response, kept before anybody hears that it is: the next request may go on from it at once."""
+        asked = self._events.asked
+        response = self._events.response(exchange.outcome, stored=asked.store, now=_now())
+        if asked.store and not await self._shelf.put(Kept(response, asked.items)):
+            response["store"] = False
+        return response
+
+
+def _frames(events: Sequence[Event]) -> bytes:
+    return b"".join(sse(encode(event), event["type"]) for event in events)
+
+
+def _has_tools(chat: Mapping[str, Any]) -> bool:
+    return "tools" in chat or any(each["role"] == "tool" for each in chat["messages"])
+
+
+def _named(call: Call) -> tuple[str, str]:
+    """Id and rest of /v1/responses/ID/REST."""
+    name, _, rest = call.path.split("/responses/", 1)[1].partition("/")
+    return name, rest
+
+
+def _no_route(call: Call) -> NoReturn:
+    raise NotFound(f"No such route: {call.method} {call.path}.", retry=False)
+
+
+async def _whole(exchange: Exchange) -> bytes:
+    if exchange.status >= 400:
+        raise await exchange.error()
+    return await exchange.body()
+
+
+def _now() -> int:
+    """Seconds since the epoch."""
+    return int(datetime.now(UTC).timestamp())
