@@ -232,7 +232,8 @@ def _pins(name: str) -> dict[str, str]:
 def test_the_lock_files_hold_what_is_declared() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = declared["project"]
-    runtime = [*project["dependencies"], *project["optional-dependencies"]["llamacpp"]]
+    extras = project["optional-dependencies"]
+    runtime = [*project["dependencies"], *extras["llamacpp"], *extras["vision"]]
     for name, lines in (
         ("requirements.lock", runtime),
         ("requirements-dev.lock", [*runtime, *declared["dependency-groups"]["dev"]]),
