@@ -125,7 +125,7 @@ OUTSIDE: Mapping[str, frozenset[str]] = MappingProxyType(
         "wire": frozenset({"msgspec"}),
         "types": frozenset({"msgspec"}),
         "residency.policy": frozenset(),
-        "client": frozenset({"httpx2"}),
+        "client": frozenset({"httpx2", "msgspec"}),
     }
 )
 
@@ -134,6 +134,7 @@ IMPORTED_AS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "ruamel.yaml": frozenset({"ruamel"}),
         "python-dotenv": frozenset({"dotenv"}),
+        "pillow": frozenset({"PIL"}),
         "pydantic": frozenset({"pydantic", "pydantic_core"}),  # one release, two packages
     }
 )

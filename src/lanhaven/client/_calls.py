@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from lanhaven.client._chat_types import ChatCompletionRequest, CompletionRequest
 from lanhaven.client._media_types import (
     EmbeddingRequest,
@@ -182,7 +184,7 @@ def with_states(page: ModelsList, states: Mapping[str, str]) -> ModelsList:
 
 def _with_state(card: ModelCard, state: str | None) -> ModelCard:
     status = {"loaded": "ready", "not-loaded": "unloaded", "loading": "loading"}.get(state or "")
-    return ModelCard(**{**card.__dict__, "state": state, "status": status})
+    return replace(card, state=state, status=status)
 
 
 def _body(request: Shape | Mapping[str, Any], default: str | None) -> dict[str, Any]:

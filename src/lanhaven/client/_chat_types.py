@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -20,16 +19,14 @@ class ChatRole(StrEnum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, kw_only=True)
-class FunctionCall(Shape):
+class FunctionCall(Shape, frozen=True, kw_only=True):
     """Which function the model calls; `arguments` is JSON text, as the model wrote it."""
 
     name: str = ""
     arguments: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ToolCall(Shape):
+class ToolCall(Shape, frozen=True, kw_only=True):
     """A call that the model asks for. Answer it with ChatMessage(ChatRole.TOOL, result, tool_call_id=id)."""
 
     id: str = ""
@@ -38,8 +35,7 @@ class ToolCall(Shape):
     index: int | None = None  # in the pieces of a stream only
 
 
-@dataclass(frozen=True)
-class ChatMessage(Shape):
+class ChatMessage(Shape, frozen=True):
     """One turn. `content`: a text, or OpenAI's list of parts (texts, images as data: URIs); None beside tool calls."""
 
     role: str = ChatRole.USER
@@ -57,8 +53,7 @@ class ChatMessage(Shape):
         return "".join(str(part.get("text", "")) for part in self.content or ())
 
 
-@dataclass(frozen=True)
-class FunctionTool(Shape):
+class FunctionTool(Shape, frozen=True):
     """A function that the model may call; `parameters` is a JSON schema."""
 
     name: str
@@ -71,8 +66,7 @@ class FunctionTool(Shape):
         return {"type": "function", "function": super().to_dict()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResponseFormat(Shape):
+class ResponseFormat(Shape, frozen=True, kw_only=True):
     """What the answer must be: JSON of any shape, or of one."""
 
     type: str
@@ -89,8 +83,7 @@ class ResponseFormat(Shape):
         return cls(type="json_schema", json_schema={"name": name, "schema": schema, "strict": strict})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampled(Shape):
+class Sampled(Shape, frozen=True, kw_only=True):
     """What chats and text completions take alike. None = not said: the instance's and the model's defaults decide."""
 
     temperature: float | None = None
@@ -109,8 +102,7 @@ class Sampled(Shape):
     ttl: int | None = None  # seconds idle after which LM Studio unloads a model that this request loaded
 
 
-@dataclass(frozen=True)
-class ChatCompletionRequest(Sampled):
+class ChatCompletionRequest(Sampled, frozen=True):
     """A chat. model None: the client's default_model, else the server's active one."""
 
     model: str | None = None
@@ -125,8 +117,7 @@ class ChatCompletionRequest(Sampled):
     response_format: ResponseFormat | Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class CompletionRequest(Sampled):
+class CompletionRequest(Sampled, frozen=True):
     """A text to be continued."""
 
     model: str | None = None
@@ -136,8 +127,7 @@ class CompletionRequest(Sampled):
     logprobs: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Usage(Shape):
+class Usage(Shape, frozen=True, kw_only=True):
     """Tokens."""
 
     prompt_tokens: int = 0
@@ -145,8 +135,7 @@ class Usage(Shape):
     total_tokens: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChatChoice(Shape):
+class ChatChoice(Shape, frozen=True, kw_only=True):
     """One answer. finish_reason: stop, length, tool_calls, content_filter."""
 
     message: ChatMessage
@@ -155,8 +144,7 @@ class ChatChoice(Shape):
     logprobs: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChatCompletion(Shape):
+class ChatCompletion(Shape, frozen=True, kw_only=True):
     """A whole answer. `created`: seconds since the epoch."""
 
     choices: tuple[ChatChoice, ...]
@@ -173,8 +161,7 @@ class ChatCompletion(Shape):
         return self.choices[0].message.text if self.choices else ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChatDelta(Shape):
+class ChatDelta(Shape, frozen=True, kw_only=True):
     """What a chunk adds to the message."""
 
     role: str | None = None
@@ -183,8 +170,7 @@ class ChatDelta(Shape):
     tool_calls: tuple[ToolCall, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChunkChoice(Shape):
+class ChunkChoice(Shape, frozen=True, kw_only=True):
     """A piece of answer number `index`."""
 
     delta: ChatDelta = ChatDelta()
@@ -193,8 +179,7 @@ class ChunkChoice(Shape):
     logprobs: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChatCompletionChunk(Shape):
+class ChatCompletionChunk(Shape, frozen=True, kw_only=True):
     """A piece of a streamed answer. `usage` comes in the last one, which has no choices."""
 
     choices: tuple[ChunkChoice, ...]
@@ -211,8 +196,7 @@ class ChatCompletionChunk(Shape):
         return next((each.delta.content or "" for each in self.choices if each.index == 0), "")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextChoice(Shape):
+class TextChoice(Shape, frozen=True, kw_only=True):
     """One continuation."""
 
     text: str
@@ -221,8 +205,7 @@ class TextChoice(Shape):
     logprobs: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completion(Shape):
+class Completion(Shape, frozen=True, kw_only=True):
     """A text continued; also a piece of one in a stream."""
 
     choices: tuple[TextChoice, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from lanhaven.client._chat_types import Usage
 from lanhaven.client._shape import Shape
 
 
-@dataclass(frozen=True)
-class EmbeddingRequest(Shape):
+class EmbeddingRequest(Shape, frozen=True):
     """Texts to be embedded. model None: the client's default_embedding_model."""
 
     model: str | None = None
@@ -21,16 +19,14 @@ class EmbeddingRequest(Shape):
     encoding_format: str | None = None  # "float" or "base64"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Embedding(Shape):
+class Embedding(Shape, frozen=True, kw_only=True):
     """One vector: numbers, or base64 of little-endian float32."""
 
     embedding: Sequence[float] | str
     index: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class EmbeddingList(Shape):
+class EmbeddingList(Shape, frozen=True, kw_only=True):
     """A vector for each input, in their order."""
 
     data: tuple[Embedding, ...]
@@ -38,8 +34,7 @@ class EmbeddingList(Shape):
     usage: Usage | None = None
 
 
-@dataclass(frozen=True)
-class ResponseRequest(Shape):
+class ResponseRequest(Shape, frozen=True):
     """What OpenAI's Responses API takes; fields without a name here go into `extra`."""
 
     model: str | None = None
@@ -53,8 +48,7 @@ class ResponseRequest(Shape):
     store: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Response(Shape):
+class Response(Shape, frozen=True, kw_only=True):
     """An answer of the Responses API. `output` holds its items as they came."""
 
     id: str
@@ -72,8 +66,7 @@ class Response(Shape):
         return "".join(part.get("text", "") for part in parts if part.get("type") == "output_text")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TranscriptionRequest(Shape):
+class TranscriptionRequest(Shape, frozen=True, kw_only=True):
     """Speech to text. `file`: a path, or (name, bytes)."""
 
     file: str | Path | tuple[str, bytes]
@@ -84,15 +77,13 @@ class TranscriptionRequest(Shape):
     temperature: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transcription(Shape):
+class Transcription(Shape, frozen=True, kw_only=True):
     """The text of a recording."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class SpeechRequest(Shape):
+class SpeechRequest(Shape, frozen=True):
     """Text to speech."""
 
     model: str | None = None
@@ -102,8 +93,7 @@ class SpeechRequest(Shape):
     speed: float | None = None
 
 
-@dataclass(frozen=True)
-class ImageRequest(Shape):
+class ImageRequest(Shape, frozen=True):
     """A picture after a description."""
 
     model: str | None = None
@@ -113,16 +103,14 @@ class ImageRequest(Shape):
     response_format: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Image(Shape):
+class Image(Shape, frozen=True, kw_only=True):
     """A picture: base64, or where it lies."""
 
     b64_json: str | None = None
     url: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageList(Shape):
+class ImageList(Shape, frozen=True, kw_only=True):
     """Pictures."""
 
     data: tuple[Image, ...]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from lanhaven.client._shape import Shape, nothing
 
 
-@dataclass(frozen=True)
-class ListModelsFilter(Shape):
+class ListModelsFilter(Shape, frozen=True):
     """Which models. status: ready, loading, unloaded, downloading, error. `cursor`: the next_cursor of a page."""
 
     owned_by: str | None = None
@@ -19,8 +19,7 @@ class ListModelsFilter(Shape):
     cursor: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelCard(Shape):
+class ModelCard(Shape, frozen=True, kw_only=True):
     """A model that can be named in a request. What a server does not tell is None."""
 
     id: str
@@ -37,8 +36,7 @@ class ModelCard(Shape):
     capabilities: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelsList(Shape):
+class ModelsList(Shape, frozen=True, kw_only=True):
     """A page of models; iterating gives them. `next_cursor` asks for the next page, None on the last."""
 
     data: tuple[ModelCard, ...]
@@ -52,16 +50,14 @@ class ModelsList(Shape):
         return len(self.data)
 
 
-@dataclass(frozen=True, kw_only=True)
-class IgnoredSetting(Shape):
+class IgnoredSetting(Shape, frozen=True, kw_only=True):
     """A setting of a load that could not be applied, and why."""
 
     key: str
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedModel(Shape):
+class LoadedModel(Shape, frozen=True, kw_only=True):
     """The answer to a load. Settings are in the admin API's words (contextLength ...). `reused`: it was there."""
 
     model_key: str
@@ -78,8 +74,7 @@ class LoadedModel(Shape):
     size_bytes: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnloadedModel(Shape):
+class UnloadedModel(Shape, frozen=True, kw_only=True):
     """The answer to an unload."""
 
     model_key: str
@@ -90,8 +85,7 @@ class UnloadedModel(Shape):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ActivatedModel(Shape):
+class ActivatedModel(Shape, frozen=True, kw_only=True):
     """The answer to an activation: the defaults now in force."""
 
     model_key: str
@@ -101,8 +95,7 @@ class ActivatedModel(Shape):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedInstance(Shape):
+class LoadedInstance(Shape, frozen=True, kw_only=True):
     """A model in memory. state: loading, ready, draining, failed. progress 0..1 while loading, where it is known."""
 
     path: str  # the model key
@@ -122,8 +115,7 @@ class LoadedInstance(Shape):
     stage: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadProgress:
+class LoadProgress(Struct, frozen=True, kw_only=True):
     """How far a load is. `progress` is 0..1 or None; the last one has stage "ready" and progress 1."""
 
     model_key: str
@@ -133,8 +125,7 @@ class LoadProgress:
     size_bytes: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Health(Shape):
+class Health(Shape, frozen=True, kw_only=True):
     """How the server is. status: ok, degraded (it serves, no engine does). What it does not tell is None."""
 
     status: str
@@ -146,8 +137,7 @@ class Health(Shape):
     timestamp: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DebugEvent:
+class DebugEvent(Struct, frozen=True, kw_only=True):
     """Something that happened; docs/events.md has the names and what `data` holds."""
 
     name: str
@@ -160,8 +150,7 @@ class DebugEvent:
         return found if isinstance(found, str) else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class InferenceEvent:
+class InferenceEvent(Struct, frozen=True, kw_only=True):
     """Of a job. type: chunk (payload content), downgraded (reason), completed (content, usage, finish_reason), failed
     (error); nothing follows the last two."""
 
