@@ -166,7 +166,7 @@ def _check_preset(asked: Mapping[str, Any]) -> None:
 
 def _image(peer: Peer, info: ModelInfo, identifier: str) -> str:
     if not facts_of(info).vision:
-        raise InvalidRequest(f"Model {info.key} cannot see images.", param="history", retry=False)
+        raise InvalidRequest(f"Model {info.key} cannot see images.", retry=False)
     return peer.state.of(Uploads).image(peer.client, identifier)
 
 
