@@ -112,7 +112,7 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path, content: bytes) -> No
 async def test_a_full_disk_is_told(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.put("1", "chat", b"x")
-        await store._run(lambda database: database.execute("PRAGMA max_page_count = 8"))
+        await store._database.run(lambda database: database.execute("PRAGMA max_page_count = 8"))
         with pytest.raises(StorageFull):
             await store.put("2", "chat", b"x" * 100_000)
         assert await store.get("1", "chat") == b"x"

@@ -56,54 +56,23 @@ def _seconds() -> float:
     return time.time_ns() / 1e9
 
 
-class Store:
-    """To be used from one event loop; SQLite's blocking calls run in a thread of its own. Opened when first needed.
+class Database:
+    """One SQLite file, to be used from one event loop: its blocking calls run in a thread of its own. Opened when first
+    needed; a file that is no database (any more) is set aside.
 
-    clock: seconds since the epoch (ages must hold over a restart). Errors raised are GatewayErrors.
+    schema: statements that may run again and again. layout: of the tables; a file of another one is set aside too.
     """
 
-    def __init__(self, path: Path, limits: StoreLimits | None = None, *, clock: Callable[[], float] = _seconds) -> None:
+    def __init__(self, path: Path, schema: str, layout: int) -> None:
         self._path = path
-        self._limits = limits or StoreLimits()
-        self._clock = clock
-        self._thread = ThreadPoolExecutor(1, "store")
-        self._database: sqlite3.Connection | None = None
+        self._schema = schema
+        self._layout = layout
+        self._thread = ThreadPoolExecutor(1, path.stem)
+        self._connection: sqlite3.Connection | None = None
         self._closed = False
 
-    async def put(self, name: str, kind: str, body: bytes, *, owner: str | None = None) -> None:
-        """Keep `body` under the id `name`; its own one of this id is replaced. PayloadTooLarge, StorageFull."""
-        if len(body) > min(self._limits.max_body, self._limits.max_bytes):
-            raise PayloadTooLarge(f"What is to be kept is too large: {len(body)} bytes.", retry=False)
-        row = (name, kind, owner or "", int(self._clock()), len(body), body)
-        await self._run(lambda database: self._insert(database, row))
-
-    async def get(self, name: str, kind: str, *, owner: str | None = None) -> bytes | None:
-        """The body; None if it was never kept, is too old, or is somebody else's."""
-        asked = (name, kind, owner or "", self._oldest())
-        query = "SELECT body FROM kept WHERE id = ? AND kind = ? AND owner = ? AND made >= ?"
-        row = await self._run(lambda database: database.execute(query, asked).fetchone())
-        return bytes(row[0]) if row is not None else None
-
-    async def delete(self, name: str, kind: str, *, owner: str | None = None) -> bool:
-        """Forget it; whether it was there."""
-        asked = (name, kind, owner or "")
-        query = "DELETE FROM kept WHERE id = ? AND kind = ? AND owner = ?"
-        return await self._run(lambda database: _changed(database, query, asked) > 0)
-
-    async def aclose(self) -> None:
-        """Write what is under way, and close. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-            self._thread.shutdown(wait=False)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._database is not None else "not opened yet"
-        return f"Store({self._path.name} {state})"
-
-    # In the thread
-
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` gives, in the thread. StorageFull, InternalError."""
         if self._closed:
             raise InternalError("The store is closed.")
         try:
@@ -113,19 +82,94 @@ class Store:
         except OSError as error:
             raise InternalError(f"The store cannot be opened: {error.strerror or error}.") from error
 
+    async def aclose(self) -> None:
+        """Write what is under way, and close. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+            self._thread.shutdown(wait=False)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._connection is not None else "not opened yet"
+        return f"Database({self._path.name} {state})"
+
     def _opened(self) -> sqlite3.Connection:
-        if self._database is None:
+        if self._connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._database = _open(self._path)
+                self._connection = self._open()
             except sqlite3.DatabaseError as error:
                 if isinstance(
                     error, sqlite3.OperationalError
                 ):  # locked, disk full, no permission: not the file's fault
                     raise
                 _set_aside(self._path)
-                self._database = _open(self._path)
-        return self._database
+                self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        """WAL: a reader never waits for a writer, and a crash loses nothing that was committed but the last instant."""
+        self._path.touch(mode=0o600)
+        connection = sqlite3.connect(self._path, check_same_thread=False, timeout=10)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA secure_delete = ON")
+            (layout,) = connection.execute("PRAGMA user_version").fetchone()
+            if layout not in (0, self._layout):
+                raise sqlite3.DatabaseError(f"its layout is {layout}, of another LanHaven")
+            connection.executescript(self._schema)
+            connection.execute(f"PRAGMA user_version = {self._layout}")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class Store:
+    """To be used from one event loop.
+
+    clock: seconds since the epoch (ages must hold over a restart). Errors raised are GatewayErrors.
+    """
+
+    def __init__(self, path: Path, limits: StoreLimits | None = None, *, clock: Callable[[], float] = _seconds) -> None:
+        self._database = Database(path, _SCHEMA, LAYOUT)
+        self._limits = limits or StoreLimits()
+        self._clock = clock
+
+    async def put(self, name: str, kind: str, body: bytes, *, owner: str | None = None) -> None:
+        """Keep `body` under the id `name`; its own one of this id is replaced. PayloadTooLarge, StorageFull."""
+        if len(body) > min(self._limits.max_body, self._limits.max_bytes):
+            raise PayloadTooLarge(f"What is to be kept is too large: {len(body)} bytes.", retry=False)
+        row = (name, kind, owner or "", int(self._clock()), len(body), body)
+        await self._database.run(lambda database: self._insert(database, row))
+
+    async def get(self, name: str, kind: str, *, owner: str | None = None) -> bytes | None:
+        """The body; None if it was never kept, is too old, or is somebody else's."""
+        asked = (name, kind, owner or "", self._oldest())
+        query = "SELECT body FROM kept WHERE id = ? AND kind = ? AND owner = ? AND made >= ?"
+        row = await self._database.run(lambda database: database.execute(query, asked).fetchone())
+        return bytes(row[0]) if row is not None else None
+
+    async def delete(self, name: str, kind: str, *, owner: str | None = None) -> bool:
+        """Forget it; whether it was there."""
+        asked = (name, kind, owner or "")
+        query = "DELETE FROM kept WHERE id = ? AND kind = ? AND owner = ?"
+        return await self._database.run(lambda database: _changed(database, query, asked) > 0)
+
+    async def aclose(self) -> None:
+        """Write what is under way, and close. Idempotent."""
+        await self._database.aclose()
+
+    def __repr__(self) -> str:
+        return f"Store({self._database!r})"
+
+    # In the thread
 
     def _insert(self, database: sqlite3.Connection, row: tuple[str, str, str, int, int, bytes]) -> None:
         with database:
@@ -146,30 +190,6 @@ class Store:
 
     def _oldest(self) -> int:
         return int(self._clock() - self._limits.max_age)
-
-    def _close(self) -> None:
-        database, self._database = self._database, None
-        if database is not None:
-            database.close()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """WAL: a reader never waits for a writer, and a crash loses nothing that was committed but the last instant."""
-    path.touch(mode=0o600)
-    database = sqlite3.connect(path, check_same_thread=False, timeout=10)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("PRAGMA secure_delete = ON")
-        (layout,) = database.execute("PRAGMA user_version").fetchone()
-        if layout not in (0, LAYOUT):
-            raise sqlite3.DatabaseError(f"its layout is {layout}, of another LanHaven")
-        database.executescript(_SCHEMA)
-        database.execute(f"PRAGMA user_version = {LAYOUT}")
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
 
 
 def _set_aside(path: Path) -> None:
