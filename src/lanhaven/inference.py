@@ -147,7 +147,12 @@ class Inference:
         task = self._waiting = asyncio.current_task()
         try:
             lease = self._lease = await context.pool.lease(
-                target.info, request_id=request.request_id, instance_id=target.instance_id, wait=wait, only=only
+                target.info,
+                request_id=request.request_id,
+                instance_id=target.instance_id,
+                wait=wait,
+                only=only,
+                affinity=request.affinity,
             )
             self.timing.leased = context.clock()
             if request.route in BEYOND_OPENAI and request.route not in lease.upstream.routes:

@@ -183,9 +183,15 @@ class World:
         )
 
     async def lease(
-        self, info: ModelInfo, *, wait: float = 60.0, instance_id: str | None = None, name: str = "r"
+        self,
+        info: ModelInfo,
+        *,
+        wait: float = 60.0,
+        instance_id: str | None = None,
+        name: str = "r",
+        affinity: str | None = None,
     ) -> Lease:
-        return await self.pool.lease(info, request_id=name, instance_id=instance_id, wait=wait)
+        return await self.pool.lease(info, request_id=name, instance_id=instance_id, wait=wait, affinity=affinity)
 
     async def use(self, info: ModelInfo, *, wait: float = 60.0, instance_id: str | None = None) -> str:
         """One quick request; returns the instance that served it."""

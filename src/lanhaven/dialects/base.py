@@ -7,11 +7,12 @@ lost, in every phase, and the `finally` blocks on the way out close the upstream
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lanhaven.dialects.background import Background, BatchLimits
 from lanhaven.downloads import Downloads
 from lanhaven.errors import GatewayError
 from lanhaven.gateway import Gateway
@@ -30,6 +31,12 @@ SSE: Headers = [
     (b"x-accel-buffering", b"no"),  # nginx would hold tokens back otherwise
 ]
 
+# What clients name a conversation by. Its requests go to the same instance, which has their prompt in its cache.
+CONVERSATION = frozenset(
+    (b"x-claude-code-session-id", b"session-id", b"session_id", b"x-session-affinity", b"x-session-id")
+)
+LONGEST_NAME = 256
+
 
 @dataclass(frozen=True, slots=True)
 class DialectContext:
@@ -39,6 +46,8 @@ class DialectContext:
     data_dir: Path  # for what a dialect has to keep over a restart
     store: Store
     downloads: Downloads
+    background: Background = field(default_factory=Background)
+    batch: BatchLimits = BatchLimits()
 
 
 class Dialect(Protocol):
@@ -48,6 +57,7 @@ class Dialect(Protocol):
     stream_headers: Headers
     keep_alive: bytes  # a frame that its clients ignore
     zstd: int = 0  # bytes that a request body in zstd may have once inflated; 0: none is taken
+    uploads: frozenset[str] = frozenset()  # paths whose bodies are read by the handler, piece by piece: `Call.pieces`
 
     def routes(self) -> Mapping[str, Mapping[str, Handler]]:
         """Path -> method -> handler."""
@@ -80,6 +90,7 @@ class Call:
     method: str
     dialect: Dialect
     body: bytes = b""
+    pieces: Callable[[int], AsyncIterator[bytes]] | None = None  # of an upload: its body, of so many bytes at most
     query: bytes = b""
     headers: Headers = field(default_factory=list)
     key_name: str | None = None
@@ -188,6 +199,7 @@ async def respond(
     A failure before the status line is an error reply with its own status, after it an error frame. In both cases the
     instance is free and the terminal event is out before the client hears of it.
     """
+    request.affinity = conversation(call.headers, request.affinity, request.body)
     try:
         async with gateway.infer(request) as inference:
             if request.body.get("stream") is True if streamed is None else streamed:
@@ -200,6 +212,17 @@ async def respond(
         await call.fail(error)
     finally:
         call.release()
+
+
+def conversation(headers: Headers, said: Any, body: Mapping[str, Any]) -> str | None:
+    """The name of the conversation: by a header, else what the dialect found, else OpenAI's fields for it."""
+    for name, value in headers:
+        if name in CONVERSATION and value:
+            return value[:LONGEST_NAME].decode("latin-1")
+    for found in (said, body.get("prompt_cache_key"), body.get("user")):
+        if found and isinstance(found, str):
+            return found[:LONGEST_NAME]
+    return None
 
 
 def retry_headers(error: GatewayError) -> Headers:

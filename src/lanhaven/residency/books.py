@@ -73,8 +73,9 @@ class Books:
             name = f"{model_key}:{number}"
         return name
 
-    def server(self, model_key: str, instance_id: str | None) -> Resident | None:
-        """Who takes a request at once: most free slots, then least recently used. The hot path of every request."""
+    def server(self, model_key: str, instance_id: str | None, home: str | None = None) -> Resident | None:
+        """Who takes a request at once: its home, else most free slots, then least recently used. The hot path of every
+        request."""
         if instance_id is not None:
             named = self._residents.get(instance_id)
             if named is not None:
@@ -87,7 +88,7 @@ class Books:
         if len(group) == 1:
             return group[0] if group[0].takes else None
         taking = [each for each in group if each.takes]
-        return min(taking, key=_most_free) if taking else None
+        return min(taking, key=lambda each: (each.instance_id != home, _most_free(each)), default=None)
 
     def target(self, model_key: str, instance_id: str | None) -> Resident | None:
         """Where a request waits that nobody takes at once; None = a new instance. ModelNotFound for an unknown name."""

@@ -19,6 +19,7 @@ from lanhaven.providers.base import Loaded, Provider, Running
 from lanhaven.residency import announce, policy, refusals
 from lanhaven.residency.books import Books
 from lanhaven.residency.breaker import Breakers
+from lanhaven.residency.homes import Homes
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.life import Life, Upshots
 from lanhaven.residency.placing import Placing
@@ -58,7 +59,7 @@ class Pool:
     ) -> None:
         self._providers, self._bus, self._settings = providers, bus, settings
         self._clock, self._find_model, self._available_memory = clock, find_model, available_memory
-        self._books = Books()
+        self._books, self._homes = Books(), Homes()
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_window, settings.breaker_pause)
         upshots = Upshots(
             emit=bus.emit,
@@ -128,16 +129,35 @@ class Pool:
     # Leases.
 
     async def lease(
-        self, info: ModelInfo, *, request_id: str, instance_id: str | None = None, wait: float, only: bool = False
+        self,
+        info: ModelInfo,
+        *,
+        request_id: str,
+        instance_id: str | None = None,
+        wait: float,
+        only: bool = False,
+        affinity: str | None = None,
     ) -> Lease:
         """The right to use an instance of the model, loading it if need be. Waits up to `wait` seconds.
 
         instance_id: this very instance; an unknown one is a ModelNotFound, unless it is the model's own key.
         only: no other is loaded in its stead; ModelUnloaded if it is gone, or on its way.
+        affinity: what requests of one conversation have in common: while the instance that served the first of them is
+        there and has a free slot, it gets them all, because it has their prompt cache.
         """
-        resident = self._books.server(info.key, instance_id)
+        home = self._homes.of(info.key, affinity)
+        resident = self._books.server(info.key, instance_id, home)
         if resident is not None and not (only and resident.instance_id != instance_id):
-            return resident.grant(0.0)
+            lease = resident.grant(0.0)
+        else:
+            lease = await self._in_turn(info, request_id, instance_id, wait, only=only)
+        if affinity is not None and self._books.keys.get(home or "") != info.key:
+            self._homes.settle(info.key, affinity, lease.instance_id)
+        return lease
+
+    async def _in_turn(
+        self, info: ModelInfo, request_id: str, instance_id: str | None, wait: float, *, only: bool
+    ) -> Lease:
         since = self._clock()
         told = False
         while True:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from lanhaven.types.models import LoadConfig
+from lanhaven.types.models import LoadConfig, Overflow
 
 
 class Route(StrEnum):
@@ -50,6 +50,7 @@ class InferenceRequest:
     load: LoadConfig | None = None  # how to load the model, if this request has to
     only: bool = False  # the loaded instance that `model` names, and no other loaded in its stead
     extras: Mapping[str, Any] | None = None  # fields for upstreams that know them (Upstream.extras), no others
+    affinity: str | None = None  # what requests of one conversation have in common: they go to the same instance
 
     @property
     def model(self) -> str | None:
