@@ -49,6 +49,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.keys": "keys",
         "lanhaven.dialects": "dialects",
         "lanhaven.dialects.base": "dialects.base",
+        "lanhaven.dialects.background": "dialects.base",
         "lanhaven.dialects.chunks": "dialects.base",
         # OpenAI's words, which other dialects speak as well: they stand beside its dialect, in the shared room
         "lanhaven.dialects.openai.errors": "dialects.base",

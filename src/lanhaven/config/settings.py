@@ -111,6 +111,12 @@ class Settings(BaseModel):
     default_slots: Count = Field(4, description="Parallel sequences of an instance whose load config is silent.")
     prompt_cache_mib: Annotated[int, Field(ge=0)] = Field(256, description="Prompt cache of a llama.cpp instance, MiB.")
 
+    # Batches
+    batch_concurrency: Count = Field(2, description="Requests of batch files that are computed at once.")
+    batch_file_bytes: Bytes = Field(200 * 2**20, description="Largest file of a batch.")
+    batch_disk_bytes: Bytes = Field(2 * 2**30, description="Disk that files and results of batches may take together.")
+    batch_keep: Seconds = Field(7 * 86_400.0, description="How long files and results of batches are kept.")
+
     # Stopping
     drain_timeout: SecondsOrZero = Field(30.0, description="How long running requests may finish before an unload.")
     shutdown_timeout: Seconds = Field(45.0, description="Longest time from the first signal to the exit.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
@@ -16,7 +17,7 @@ import structlog
 from lanhaven.dialects.base import JSON, Call, Dialect, Handler, retry_headers
 from lanhaven.errors import GatewayError, InternalError, MethodNotAllowed
 from lanhaven.gateway import SHUTDOWN
-from lanhaven.server.body import read_body
+from lanhaven.server.body import read_body, read_pieces
 from lanhaven.server.native import error_json
 from lanhaven.wire import encode
 
@@ -111,7 +112,9 @@ class App:
             handler = routed.methods.get(call.method)
             if handler is None:
                 raise MethodNotAllowed(f"{call.path} takes {', '.join(routed.methods)}, not {call.method}.")
-            if call.method == "POST":
+            if call.method == "POST" and call.path in routed.dialect.uploads:
+                call.pieces = partial(read_pieces, scope, receive)
+            elif call.method == "POST":
                 call.body = await read_body(scope, receive, self._max_body, zstd=routed.dialect.zstd)
             await handler(call)
         except GatewayError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import zstandard
@@ -30,6 +30,25 @@ async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int, *, z
             compressed = _judge_encoding(value, zstd > 0) or compressed
     body = await _read(receive, limit)
     return inflate(body, min(limit, zstd)) if compressed else body
+
+
+async def read_pieces(scope: Mapping[str, Any], receive: Receive, limit: int) -> AsyncIterator[bytes]:
+    """The body as it comes, for what is too large to be held; not compressed. Errors are those of `read_body`."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            _judge_length(value, limit)
+        elif name == b"content-encoding":
+            _judge_encoding(value, zstd=False)
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _left()
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        yield piece
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -74,7 +93,7 @@ async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit: i
     size = 0
     while True:
         if message["type"] != "http.request":
-            raise ConnectionResetError("the client left before its request was complete")
+            raise _left()
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
@@ -83,6 +102,10 @@ async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit: i
         if not message.get("more_body", False):
             return b"".join(parts)
         message = await receive()
+
+
+def _left() -> ConnectionResetError:
+    return ConnectionResetError("the client left before its request was complete")
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

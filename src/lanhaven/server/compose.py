@@ -11,10 +11,11 @@ from lanhaven.server.services import Services
 
 
 def compose(services: Services, keys: KeyStore, token: str | None = None) -> Security:
-    """`token`: a key with all scopes for this run, or None."""
+    """`token`: a key with all scopes for this run, or None. In the event loop that serves."""
     settings = services.settings
     context = services.dialect_context
     router, sockets = Router(all_dialects(context)), all_sockets(context)
+    services.background.begin()
     app = App(
         router,
         native_app(services),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from lanhaven.catalog import Catalog
 from lanhaven.config import Settings
+from lanhaven.dialects.background import Background, BatchLimits
 from lanhaven.dialects.base import DialectContext
 from lanhaven.downloads import Downloads
 from lanhaven.events import EventBus, Subscription
@@ -41,6 +42,7 @@ class Services:
     reload_models: Callable[[], Awaitable[None]]  # a broken models.yaml is a GatewayError, and changes nothing
     draining: Callable[[], bool]
     subscribers: set[Subscription] = field(default_factory=set)
+    background: Background = field(default_factory=Background)
 
     @property
     def uptime(self) -> float:
@@ -50,10 +52,18 @@ class Services:
     @property
     def dialect_context(self) -> DialectContext:
         """What dialects are made of."""
-        return DialectContext(self.gateway, self.settings.data_dir, self.store, self.downloads)
+        settings = self.settings
+        batch = BatchLimits(
+            concurrency=settings.batch_concurrency,
+            file_bytes=settings.batch_file_bytes,
+            disk_bytes=settings.batch_disk_bytes,
+            keep=settings.batch_keep,
+        )
+        return DialectContext(self.gateway, settings.data_dir, self.store, self.downloads, self.background, batch)
 
     async def aclose(self, drain: float) -> None:
         """End everything: requests under way may take `drain` seconds, then engines and connections go."""
+        await self.background.aclose()
         await asyncio.gather(self.pool.aclose(drain), self.downloads.aclose())
         await asyncio.gather(*(provider.aclose() for provider in self.providers.values()))
         await self.client.aclose()
