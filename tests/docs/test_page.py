@@ -18,7 +18,7 @@ from lanhaven.dialects.openai.fields import CHECKS, check_fields
 from lanhaven.errors import InvalidRequest
 from lanhaven.server.app import Router
 from lanhaven.server.docs_page import page
-from lanhaven.server.inference_schema import SCHEMAS
+from lanhaven.server.schema.families import family_schemas
 from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
@@ -76,14 +76,14 @@ async def test_the_examples_work(tmp_path: Path) -> None:
     )
     async with serving(tmp_path, models) as house:
         examples = [
-            (path, operation["requestBody"]["content"]["application/json"]["example"])
+            (path, operation["requestBody"]["content"]["application/json"]["example"], operation["responses"])
             for path, methods in (await document(house))["paths"].items()
             for operation in methods.values()
             if "example" in operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         ]
         assert len(examples) >= 4
-        for path, example in examples:
-            assert (await house.http.post(path, json=example)).status_code == 200, path
+        for path, example, replies in examples:
+            assert str((await house.http.post(path, json=example)).status_code) in replies, path
 
 
 async def test_the_document_promises_the_errors_that_come(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_the_document_promises_the_errors_that_come(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_the_bounds_are_those_that_are_checked(request_name: str) -> None:
-    for name, schema in SCHEMAS[request_name]["properties"].items():
+    for name, schema in family_schemas()[request_name]["properties"].items():
         if name not in CHECKS or "minimum" not in schema:
             continue
         for good in (schema["minimum"], schema["maximum"]):

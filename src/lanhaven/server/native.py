@@ -19,7 +19,7 @@ from lanhaven.server.debug import debug_router
 from lanhaven.server.demo_page import add_demo
 from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
-from lanhaven.server.openapi import document, operation_name
+from lanhaven.server.schema.document import document, operation_name
 from lanhaven.server.services import Services
 
 # Zod's word for pydantic's kind of failure: clients of the first gateway parse these (S0-74).

@@ -1,0 +1,90 @@
+"""What FastAPI does not know of the native routes: their replies, their errors, and bodies that work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lanhaven.server.schema.native_replies import LOOKING, MODELS
+from lanhaven.server.schema.parts import TEXT, WHOLE, Schema, Stream, contents, either, json_of, listing, record, ref
+
+SCHEMAS: Mapping[str, Schema] = MappingProxyType(
+    {
+        **MODELS,
+        **LOOKING,
+        "NativeError": record({"error": TEXT, "code": TEXT, "hint": TEXT}, "error"),
+        "Issue": record(
+            {
+                "code": TEXT,
+                "expected": TEXT,
+                "received": TEXT,
+                "path": listing(either(TEXT, WHOLE)),
+                "message": TEXT,
+            },
+            "code",
+            "path",
+            "message",
+        ),
+        "ValidationFailed": record({"error": TEXT, "details": listing(ref("Issue"))}, "error", "details"),
+    }
+)
+
+# Operation -> schema of its reply.
+REPLIES: Mapping[str, str] = MappingProxyType(
+    {
+        "admin_models": "AdminModels",
+        "admin_load": "ModelLoaded",
+        "admin_estimate": "LoadEstimate",
+        "admin_unload": "ModelUnloaded",
+        "admin_activate": "ModelActivated",
+        "admin_refresh": "CatalogRefreshed",
+        "admin_logs": "EngineLog",
+        "debug_status": "DebugStatus",
+        "debug_metrics": "DebugMetrics",
+        "debug_recent": "RecentRequests",
+        "info_health": "Health",
+        "info_livez": "Alive",
+        "info_readyz": "Alive",
+        "info_capabilities": "Capabilities",
+        "info_performance": "Performance",
+    }
+)
+OTHERS: Mapping[str, Schema] = MappingProxyType(
+    {
+        "debug_stream": contents(None, Stream("DebugEvent", said="Live.")),
+        "info_metrics": {"text/plain": {"schema": TEXT}},
+    }
+)
+# Operation -> a body that works on a server that has this model (and, to unload or activate it, has loaded it).
+EXAMPLES: Mapping[str, Schema] = MappingProxyType(
+    {
+        "admin_load": {"modelKey": "smollm2", "loadConfig": {"contextLength": 2048}},
+        "admin_estimate": {"modelKey": "smollm2", "loadConfig": {"contextLength": 2048}},
+        "admin_activate": {"modelKey": "smollm2", "defaultInference": {"temperature": 0.2}},
+        "admin_unload": {"modelKey": "smollm2"},
+    }
+)
+
+
+def complete(operation: dict[str, Any]) -> None:
+    """Add to an operation what is known of it here. KeyError for one whose reply nobody has described."""
+    name, replies = operation["operationId"], operation["responses"]
+    _tell_errors(replies)
+    replies["200"]["content"] = OTHERS[name] if name in OTHERS else json_of(REPLIES[name])
+    if name in EXAMPLES:
+        operation["requestBody"]["content"]["application/json"]["example"] = EXAMPLES[name]
+
+
+def _tell_errors(responses: dict[str, Any]) -> None:
+    """FastAPI promises a 422 where native.py answers 400 with other fields (S0-74)."""
+    if responses.pop("422", None) is not None:
+        responses["400"] = _reply("A field is missing or wrong.", "ValidationFailed")
+    for status, reply in responses.items():
+        if status >= "400" and "content" not in reply:
+            responses[status] = _reply(reply["description"], "NativeError")
+    responses["default"] = _reply("An error.", "NativeError")
+
+
+def _reply(description: str, schema: str) -> dict[str, Any]:
+    return {"description": description, "content": json_of(schema)}

@@ -1,0 +1,215 @@
+"""Replies of the native routes: FastAPI describes their requests; what they answer is a table here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lanhaven.server.schema.parts import (
+    ANY,
+    FLAG,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Schema,
+    either,
+    listing,
+    nullable,
+    record,
+    ref,
+    told,
+    whole_record,
+    word,
+)
+
+DEFAULTS = told(ANY, "Inference defaults: only what is said.")
+CONFIG = told(ANY, "Load config: only what is said.")
+
+MODELS: Mapping[str, Schema] = MappingProxyType(
+    {
+        "LoadedInstance": record(
+            {
+                "path": told(TEXT, "The model key."),
+                "identifier": TEXT,
+                "provider": TEXT,
+                "type": TEXT,
+                "state": told(TEXT, "loading, ready, draining or failed."),
+                "sizeBytes": WHOLE,
+                "contextLength": nullable(WHOLE),
+                "slots": nullable(WHOLE),
+                "busy": WHOLE,
+                "waiting": WHOLE,
+                "pinned": FLAG,
+                "automatic": FLAG,
+                "active": FLAG,
+                "idleSeconds": NUMBER,
+                "expiresInSeconds": nullable(NUMBER),
+                "progress": nullable(NUMBER),
+                "stage": nullable(TEXT),
+                "loadConfig": CONFIG,
+                "defaultInference": DEFAULTS,
+                "error": nullable(TEXT),
+            },
+            "path",
+            "identifier",
+            "state",
+        ),
+        "AvailableModel": record(
+            {
+                "path": told(TEXT, "The model key."),
+                "size": WHOLE,
+                "type": TEXT,
+                "provider": TEXT,
+                "format": nullable(TEXT),
+                "quantization": nullable(TEXT),
+                "architecture": nullable(TEXT),
+                "maxContextLength": nullable(WHOLE),
+                "layers": nullable(WHOLE),
+                "capabilities": listing(TEXT),
+                "aliases": listing(TEXT),
+                "available": FLAG,
+                "unavailableReason": nullable(TEXT),
+                "description": nullable(TEXT),
+                "default": FLAG,
+            },
+            "path",
+            "size",
+            "type",
+        ),
+        "AdminModels": whole_record(
+            {"loaded": listing(ref("LoadedInstance")), "downloaded": listing(ref("AvailableModel"))}
+        ),
+        "IgnoredField": whole_record({"key": TEXT, "reason": TEXT}),
+        "ModelLoaded": whole_record(
+            {
+                "status": word("loaded"),
+                "modelKey": TEXT,
+                "instanceId": TEXT,
+                "activated": FLAG,
+                "totalTimeMs": WHOLE,
+                "message": TEXT,
+                "loadConfig": CONFIG,
+                "defaultInference": DEFAULTS,
+                "applied": told(ANY, "What the engine was given."),
+                "ignored": listing(ref("IgnoredField")),
+                "reused": FLAG,
+                "sizeBytes": WHOLE,
+            }
+        ),
+        "LoadEstimate": whole_record(
+            {
+                "modelKey": TEXT,
+                "neededBytes": WHOLE,
+                "availableBytes": WHOLE,
+                "fits": FLAG,
+                "contextLength": nullable(WHOLE),
+                "slots": nullable(WHOLE),
+                "suggestedContextLength": nullable(WHOLE),
+            }
+        ),
+        "ModelUnloaded": whole_record(
+            {
+                "status": word("unloaded"),
+                "modelKey": TEXT,
+                "instanceId": nullable(TEXT),
+                "instanceIds": listing(TEXT),
+                "totalTimeMs": WHOLE,
+                "message": TEXT,
+            }
+        ),
+        "ModelActivated": whole_record(
+            {
+                "status": word("activated"),
+                "modelKey": TEXT,
+                "instanceId": TEXT,
+                "defaultInference": DEFAULTS,
+                "message": TEXT,
+            }
+        ),
+        "CatalogRefreshed": whole_record({"status": word("refreshed"), "models": WHOLE, "problems": listing(ANY)}),
+        "EngineLog": whole_record({"instanceId": TEXT, "lines": listing(TEXT)}),
+    }
+)
+
+LOOKING: Mapping[str, Schema] = MappingProxyType(
+    {
+        "RequestRecord": record(
+            {
+                "requestId": TEXT,
+                "status": word("pending", "completed", "failed", "cancelled"),
+                "timeMs": nullable(WHOLE),
+                "timestamp": TEXT,
+                "path": nullable(TEXT),
+                "model": nullable(TEXT),
+                "timeToFirstByteMs": WHOLE,
+                "tokenUsage": record(dict.fromkeys(("promptTokens", "completionTokens", "totalTokens"), WHOLE)),
+                "error": TEXT,
+            },
+            "requestId",
+            "status",
+            "timeMs",
+            "timestamp",
+        ),
+        "ActiveModel": whole_record(
+            {"modelKey": nullable(TEXT), "instanceId": nullable(TEXT), "defaultInference": DEFAULTS}
+        ),
+        "DebugStatus": whole_record(
+            {
+                "status": word("idle", "loading_model", "unloading_model", "processing_inference"),
+                "currentOperation": nullable(ANY),
+                "activeModel": ref("ActiveModel"),
+                "recentRequests": listing(ref("RequestRecord")),
+                "totalRequests": WHOLE,
+                "totalErrors": WHOLE,
+                "draining": FLAG,
+                "leftAlone": told({}, "Models that are not loaded for a while, because loading them failed."),
+            }
+        ),
+        "DebugMetrics": whole_record(
+            {
+                "modelInfo": ref("ActiveModel"),
+                "performance": ANY,
+                "recentActivity": record({"last10Requests": listing(ref("RequestRecord"))}),
+                "system": ANY,
+                "currentOperation": nullable(ANY),
+            }
+        ),
+        "RecentRequests": whole_record({"requests": listing(ref("RequestRecord"))}),
+        "DebugEvent": record({"timestamp": TEXT}, "timestamp"),
+        "Health": record(
+            {
+                "status": word("ok", "degraded"),
+                "timestamp": TEXT,
+                "uptime": NUMBER,
+                "uptime_ms": WHOLE,
+                "version": TEXT,
+                "lmstudio_version": nullable(TEXT),
+                "api_version": TEXT,
+                "models_loaded": WHOLE,
+                "backends": ANY,
+            },
+            "status",
+            "timestamp",
+            "uptime",
+            "version",
+            "models_loaded",
+            "backends",
+        ),
+        "Alive": record({"status": TEXT, "reason": TEXT}, "status"),
+        "Capabilities": record(
+            {
+                "server_version": TEXT,
+                "providers": listing(TEXT),
+                "endpoints": {"type": "object", "additionalProperties": either(TEXT, FLAG)},
+                "features": ANY,
+                "limits": ANY,
+                "cpu_count": nullable(WHOLE),
+            },
+            "server_version",
+            "endpoints",
+            "features",
+            "limits",
+        ),
+        "Performance": whole_record({"metrics": ANY, "recent": listing(ref("RequestRecord"))}),
+    }
+)

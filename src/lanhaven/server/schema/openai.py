@@ -1,0 +1,171 @@
+"""OpenAI's routes. The paths without /v1 are left out: they are the same operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lanhaven.dialects.openai.dialect import ABSENT
+from lanhaven.dialects.openai.models import LONGEST_PAGE, STATUSES
+from lanhaven.server.schema.openai_bodies import BODIES
+from lanhaven.server.schema.parts import (
+    ANY,
+    FLAG,
+    MODEL_NAME,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Body,
+    Family,
+    Schema,
+    Stream,
+    either,
+    listing,
+    nullable,
+    query,
+    record,
+    ref,
+    told,
+    whole,
+    whole_record,
+    word,
+)
+
+FAMILY = Family("openai", "OpenAIError")
+USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
+ENVELOPE: Mapping[str, Schema] = MappingProxyType({"id": TEXT, "object": TEXT, "created": WHOLE, "model": TEXT})
+TIMES = told(ANY, "Of llama.cpp: what the answer took.")
+
+SCHEMAS: Mapping[str, Schema] = MappingProxyType(
+    {
+        **BODIES,
+        "Usage": whole_record(dict.fromkeys(USAGE, WHOLE)),
+        "AssistantMessage": record(
+            {
+                "role": TEXT,
+                "content": nullable(TEXT),
+                "reasoning_content": nullable(TEXT),
+                "tool_calls": nullable(listing(ref("ToolCall"))),
+            },
+            "role",
+        ),
+        "ChatChoice": record(
+            {
+                "index": WHOLE,
+                "message": ref("AssistantMessage"),
+                "finish_reason": nullable(TEXT),
+                "logprobs": nullable(ANY),
+            },
+            "index",
+            "message",
+        ),
+        "ChatCompletion": record(
+            {**ENVELOPE, "choices": listing(ref("ChatChoice")), "usage": ref("Usage"), "timings": TIMES}, "choices"
+        ),
+        "ChatDelta": record(
+            {
+                "role": nullable(TEXT),
+                "content": nullable(TEXT),
+                "reasoning_content": nullable(TEXT),
+                "tool_calls": nullable(listing(ref("ToolCall"))),
+            }
+        ),
+        "ChatChunkChoice": record(
+            {
+                "index": WHOLE,
+                "delta": ref("ChatDelta"),
+                "finish_reason": nullable(TEXT),
+                "logprobs": nullable(ANY),
+            },
+            "delta",
+        ),
+        "ChatChunk": record(
+            {
+                **ENVELOPE,
+                "choices": listing(ref("ChatChunkChoice")),
+                "usage": nullable(ref("Usage")),
+                "timings": TIMES,
+            },
+            "choices",
+        ),
+        "CompletionChoice": record(
+            {"index": WHOLE, "text": TEXT, "finish_reason": nullable(TEXT), "logprobs": nullable(ANY)}, "text"
+        ),
+        "Completion": record(
+            {**ENVELOPE, "choices": listing(ref("CompletionChoice")), "usage": nullable(ref("Usage"))}, "choices"
+        ),
+        "Embedding": record(
+            {"index": WHOLE, "object": TEXT, "embedding": either(listing(NUMBER), TEXT)}, "index", "embedding"
+        ),
+        "EmbeddingList": record(
+            {"object": TEXT, "data": listing(ref("Embedding")), "model": TEXT, "usage": ANY}, "data"
+        ),
+        "RerankItem": whole_record({"index": WHOLE, "relevance_score": NUMBER}),
+        "RerankResult": record({"results": listing(ref("RerankItem")), "model": TEXT, "usage": ANY}, "results"),
+        "Model": record(
+            {
+                "id": TEXT,
+                "object": TEXT,
+                "created": WHOLE,
+                "owned_by": told(TEXT, "The provider."),
+                "status": word(*STATUSES),
+                "state": told(TEXT, "loaded or not-loaded."),
+                "kind": TEXT,
+                "format": nullable(TEXT),
+                "quantization": nullable(TEXT),
+                "max_context_length": nullable(WHOLE),
+                "loaded_context_length": nullable(WHOLE),
+                "capabilities": listing(TEXT),
+            },
+            "id",
+            "object",
+            "created",
+            "owned_by",
+            "status",
+            "state",
+        ),
+        "ModelList": whole_record(
+            {"object": TEXT, "data": listing(ref("Model")), "has_more": FLAG, "next_cursor": nullable(TEXT)}
+        ),
+        "OpenAIErrorDetail": record(
+            {"message": TEXT, "type": TEXT, "param": nullable(TEXT), "code": TEXT}, "message", "type", "param", "code"
+        ),
+        "OpenAIError": whole_record({"error": ref("OpenAIErrorDetail")}),
+    }
+)
+
+ASK = {"model": "smollm2", "messages": [{"role": "user", "content": "Name three seas."}], "max_tokens": 64}
+CHAT = Body("ChatRequest", ASK)
+CONTINUE = Body("CompletionRequest", {"model": "smollm2", "prompt": "Once upon a time", "max_tokens": 64})
+EMBED = Body("EmbeddingRequest", {"model": "minilm", "input": "The sea is calm."})
+ORDER = Body("RerankRequest", {"model": "reranker", "query": "sea", "documents": ["A wave.", "A tax."]})
+LIST_QUERY = (
+    query("owned_by", TEXT, "Only models of this provider."),
+    query("status", word(*STATUSES), "Only models in this state; ready = in memory."),
+    query("limit", whole(1, LONGEST_PAGE), "At most so many."),
+    query("cursor", TEXT, "Those behind the model of this id: the next_cursor of the page before."),
+)
+
+
+def paths() -> dict[str, Any]:
+    """Path -> operations."""
+    operation = FAMILY.operation
+    return {
+        "/v1/models": {"get": operation("list_models", "Models that could run", "ModelList", parameters=LIST_QUERY)},
+        "/v1/models/{id}": {"get": operation("get_model", "One model", "Model", parameters=[MODEL_NAME])},
+        "/v1/chat/completions": {
+            "post": operation("chat", "Answer a conversation", "ChatCompletion", CHAT, stream=Stream("ChatChunk"))
+        },
+        "/v1/completions": {
+            "post": operation("complete", "Continue a text", "Completion", CONTINUE, stream=Stream("Completion"))
+        },
+        "/v1/embeddings": {"post": operation("embed", "Turn texts into vectors", "EmbeddingList", EMBED)},
+        "/v1/rerank": {"post": operation("rerank", "Order texts by relevance", "RerankResult", ORDER)},
+        **{f"/v1{path}": {"post": _absent(path)} for path in ABSENT},
+    }
+
+
+def _absent(path: str) -> Schema:
+    name = path.strip("/").replace("/", "_")
+    return FAMILY.operation(name, "Not served by any provider here (501)", None)

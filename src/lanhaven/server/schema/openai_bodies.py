@@ -1,0 +1,106 @@
+"""Requests in OpenAI's words. Bounds are those of dialects/openai/fields.py (a test compares them). Fields that are not
+named here pass as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lanhaven.server.schema.parts import (
+    ANY,
+    FLAG,
+    NULL,
+    TEXT,
+    WHOLE,
+    Schema,
+    either,
+    listing,
+    number,
+    record,
+    ref,
+    told,
+    whole,
+    word,
+)
+
+TOKENS = listing(WHOLE)
+MODEL = told(TEXT, "Model key, alias or instance; left out, `default` or `auto`: the active model, else the default.")
+
+SAMPLING: Mapping[str, Schema] = MappingProxyType(
+    {
+        "max_tokens": whole(-1, 1 << 30, "-1: no limit."),
+        "temperature": number(0, 100),
+        "top_p": number(0, 1),
+        "top_k": whole(-1, 1 << 20),
+        "min_p": number(0, 1),
+        "repeat_penalty": number(0, 100),
+        "presence_penalty": number(-2, 2),
+        "frequency_penalty": number(-2, 2),
+        "seed": whole(-(1 << 63), (1 << 63) - 1),
+        "stop": either(TEXT, listing(TEXT, maxItems=16)),
+        "n": whole(1, 8),
+        "logit_bias": ANY,
+        "stream": told(FLAG, "Answer as Server-Sent Events that end with `data: [DONE]`."),
+        "stream_options": ref("StreamOptions"),
+        "ttl": number(1, 1 << 31, "Seconds unused until the model unloads, if this request has to load it."),
+    }
+)
+
+BODIES: Mapping[str, Schema] = MappingProxyType(
+    {
+        "StreamOptions": record({"include_usage": FLAG}),
+        "ImageUrl": record({"url": told(TEXT, "A `data:` URI; remote images are refused.")}, "url"),
+        "ContentPart": record({"type": TEXT, "text": TEXT, "image_url": ref("ImageUrl")}, "type"),
+        "FunctionCall": record({"name": TEXT, "arguments": told(TEXT, "A JSON object as text.")}),
+        "ToolCall": record({"id": TEXT, "type": TEXT, "function": ref("FunctionCall"), "index": WHOLE}),
+        "FunctionTool": record({"name": TEXT, "description": TEXT, "parameters": told(ANY, "A JSON schema.")}, "name"),
+        "Tool": record({"type": TEXT, "function": ref("FunctionTool")}, "type"),
+        "ChatMessage": record(
+            {
+                "role": TEXT,
+                "content": either(TEXT, listing(ref("ContentPart")), NULL),
+                "name": TEXT,
+                "tool_calls": listing(ref("ToolCall")),
+                "tool_call_id": TEXT,
+            },
+            "role",
+        ),
+        "ChatRequest": record(
+            {
+                "model": MODEL,
+                "messages": listing(ref("ChatMessage"), minItems=1, maxItems=4096),
+                **SAMPLING,
+                "max_completion_tokens": whole(-1, 1 << 30, "-1: no limit."),
+                "response_format": told(ANY, "`text`, `json_object` or `json_schema`."),
+                "tools": listing(ref("Tool"), maxItems=256),
+                "tool_choice": either(TEXT, ANY),
+                "logprobs": FLAG,
+                "top_logprobs": whole(0, 20),
+            },
+            "messages",
+        ),
+        "CompletionRequest": record(
+            {
+                "model": MODEL,
+                "prompt": either(TEXT, listing(TEXT), TOKENS, listing(TOKENS)),
+                **SAMPLING,
+                "logprobs": whole(0, 20),
+            },
+            "prompt",
+        ),
+        "EmbeddingRequest": record(
+            {
+                "model": MODEL,
+                "input": either(TEXT, listing(TEXT), TOKENS, listing(TOKENS)),
+                "encoding_format": word("float", "base64"),
+                "dimensions": whole(1, 1 << 20, "Cut to so many numbers, and normalised."),
+            },
+            "input",
+        ),
+        "RerankRequest": record(
+            {"model": MODEL, "query": TEXT, "documents": listing(TEXT, minItems=1), "top_n": whole(1, 1 << 20)},
+            "query",
+            "documents",
+        ),
+    }
+)

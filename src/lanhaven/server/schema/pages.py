@@ -1,0 +1,32 @@
+"""What is made for people: pages and their files, and the document itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lanhaven.server.schema.parts import ANY, TEXT, Schema
+
+SCHEMAS: Mapping[str, Schema] = MappingProxyType({})
+
+HTML, PLAIN, STYLE, SCRIPT, JSON = "text/html", "text/plain", "text/css", "text/javascript", "application/json"
+PAGES = (
+    ("/", "banner", "That the server runs", PLAIN),
+    ("/docs", "docs", "This document as a page", HTML),
+    ("/openapi.json", "openapi", "This document", JSON),
+    ("/ai/lmstudio/demo", "demo", "A page to try a model on", HTML),
+    ("/ai/lmstudio/demo.css", "demo_style", "A file of that page", STYLE),
+    ("/ai/lmstudio/demo.js", "demo_script", "A file of that page", SCRIPT),
+)
+
+
+def paths() -> dict[str, Any]:
+    """Path -> operations."""
+    return {path: {"get": _page(name, summary, kind)} for path, name, summary, kind in PAGES}
+
+
+def _page(name: str, summary: str, kind: str) -> Schema:
+    content = {kind: {"schema": ANY if kind == JSON else TEXT}}
+    replies = {"200": {"description": "The page.", "content": content}}
+    return {"tags": ["pages"], "summary": summary, "operationId": name, "responses": replies}
