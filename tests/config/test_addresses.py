@@ -128,3 +128,19 @@ def test_a_base_url_loses_slash_and_version(text: str) -> None:
 def test_what_is_no_base_url(text: str) -> None:
     with pytest.raises(ValueError):
         addresses.base_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["images.example.com", "*.example.com", "*", "*:8080", "nas.lan:8080", "192.168.1.5", "[fd00::5]:81", "[::1]"],
+)
+def test_hosts_of_images(text: str) -> None:
+    assert addresses.image_host(text.upper()) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "http://x", "x/y", "a*b", "*.", "**", "x:", "x:0x50", "x:99999", "fd00::5", "010.0.0.1", "x%y", "a b"]
+)
+def test_what_is_no_host_of_images(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        addresses.image_host(text)

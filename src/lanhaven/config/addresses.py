@@ -83,6 +83,18 @@ def host_name(text: str) -> str:
     return host(text.rstrip(".")).lower()
 
 
+def image_host(text: str) -> str:
+    """A host that images may come from: a name or address, "*.name" for those below one, "*"; perhaps with a port."""
+    name, _, digits = text.rpartition(":") if ":" in text and not text.endswith("]") else (text, "", "")
+    if "/" in text or "%" in text or (":" in name and not name.startswith("[")):
+        raise ValueError(f"{text!r} is not a host: write images.example.com, *.example.com or nas.lan:8080")
+    if name != "*":
+        host(name.removeprefix("*."))
+    if ":" in text and not text.endswith("]"):
+        listener(f"x:{digits}")
+    return text.lower()
+
+
 def origin(text: str) -> str:
     """A browser origin: "https://name[:port]", or "*"."""
     if text == "*":

@@ -144,6 +144,20 @@ class Settings(BaseModel):
     max_connections: Count = Field(4096, description="Connections at once; more are refused.")
     max_debug_subscribers: Annotated[int, Field(ge=0)] = Field(256, description="Readers of /debug/stream at once.")
 
+    # Images
+    max_images_per_request: Count = Field(10, description="Images in one request.")
+    max_image_bytes: Bytes = Field(20 * 2**20, description="Largest image, as it is sent or fetched.")
+    max_image_pixels: Count = Field(50_000_000, description="Most pixels of an image, width times height.")
+    image_max_side: Annotated[int, Field(ge=0)] = Field(
+        2048, description="Longest side of an image as models get it, in pixels; 0 = as it comes."
+    )
+    image_hosts: Words = Field(
+        (), description="Hosts that images may be fetched from: `name`, `*.name`, with `:port`, `*` = any; none = off."
+    )
+    image_networks: Words = Field(
+        (), description="Networks, beside public addresses, where hosts of image_hosts may lie."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _derive(cls, data: Any) -> Any:
@@ -166,7 +180,12 @@ class Settings(BaseModel):
     def _ip_allowlist(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if value is None else addresses.allowlist(value)
 
-    @field_validator("trusted_proxies", "lmstudio_guests")
+    @field_validator("image_hosts")
+    @classmethod
+    def _image_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(addresses.image_host(entry) for entry in value)
+
+    @field_validator("trusted_proxies", "lmstudio_guests", "image_networks")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return addresses.networks(value)
