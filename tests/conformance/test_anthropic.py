@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import anthropic as sdk
 import httpx2
 import pytest
 from anthropic import Anthropic
-from anthropic.types import MessageParam
+from anthropic.types import MessageParam, ToolParam
 
 from tests.conformance.conftest import House
 
@@ -110,3 +111,28 @@ def test_a_model_whose_template_knows_no_tools_calls_one(anthropic: Anthropic) -
     (call,) = (block for block in message.content if block.type == "tool_use")
     assert call.name == "get_weather"
     assert set(call.input) == {"city"}
+
+
+def test_counts_are_exact_with_tools_and_thinking_too(anthropic: Anthropic) -> None:
+    """The model's template knows no tools: what it is told of them in words counts."""
+    tool: ToolParam = {"name": "get_weather", "description": "The weather.", "input_schema": {"type": "object"}}
+    asked: list[dict[str, Any]] = [{}, {"tools": [tool]}, {"system": "Be brief.", "thinking": {"type": "adaptive"}}]
+    counts = []
+    for fields in asked:
+        message = anthropic.messages.create(model="smollm2", max_tokens=1, messages=QUESTION, **fields)
+        total = message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+        counted = anthropic.messages.count_tokens(model="smollm2", messages=QUESTION, **fields)
+        assert counted.input_tokens == total
+        counts.append(total)
+    assert counts[1] > counts[0]
+
+
+def test_the_models_that_chat(anthropic: Anthropic) -> None:
+    ids = [each.id for each in anthropic.models.list()]
+    assert {"smollm2", "claude-local-smollm2"} <= set(ids)
+    assert "minilm" not in ids
+    assert [each.id for each in anthropic.models.list(limit=1)] == ids, "the library asks for page after page"
+    one = anthropic.models.retrieve("claude-local-smollm2")
+    assert (one.display_name, one.lifecycle) == ("smollm2", "active")
+    with pytest.raises(sdk.NotFoundError):
+        anthropic.models.retrieve("nobody")

@@ -41,6 +41,8 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.importer": "importer",
         "lanhaven.gateway": "gateway",
         "lanhaven.inference": "gateway",
+        "lanhaven.context": "gateway",
+        "lanhaven.fitting": "gateway",
         "lanhaven.metrics": "metrics",
         "lanhaven.exposition": "metrics",
         "lanhaven.store": "store",
@@ -54,6 +56,8 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         # OpenAI's words, which other dialects speak as well: they stand beside its dialect, in the shared room
         "lanhaven.dialects.openai.errors": "dialects.base",
         "lanhaven.dialects.openai.fields": "dialects.base",
+        # Anthropic's list of models, at the address that OpenAI's has as well
+        "lanhaven.dialects.anthropic.models": "dialects.base",
         "lanhaven.dialects.openai.replies": "dialects.base",
         "lanhaven.dialects.tools": "dialects.base",
         "lanhaven.server": "server",
@@ -117,6 +121,8 @@ SIBLINGS_ALLOWED = frozenset(
     {("lanhaven.dialects.multipart", "lanhaven.dialects.openai.dialect")}
     # beside jobs the routes under /api/v1/ai are OpenAI's own: one answer, the list of models
     | {("lanhaven.dialects.jobs.dialect", "lanhaven.dialects.openai.dialect")}
+    # a batch is made of requests to the routes of others
+    | {("lanhaven.dialects.batch.dialect", f"lanhaven.dialects.{each}.dialect") for each in ("openai", "responses")}
 )
 
 # Room -> the packages from outside that it may import; rooms not named here may import what pyproject.toml declares.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lanhaven.dialects.anthropic.request import extras_of, read_request
+from lanhaven.dialects.anthropic.request import conversation_of, extras_of, read_request
 from lanhaven.errors import InvalidRequest, UnsupportedFeature
 
 
@@ -162,3 +162,45 @@ def test_what_cannot_be_read_names_its_field(fields: dict[str, Any], param: str)
 def test_tools_that_run_at_anthropic() -> None:
     with pytest.raises(UnsupportedFeature, match="web_search_20250305"):
         converted(tools=[{"type": "web_search_20250305", "name": "web_search"}])
+
+
+def test_a_system_message_within_the_conversation_is_told_in_the_users_turn() -> None:
+    """Claude Code sends its lists so; many chat templates refuse a system message that is not the first."""
+    system = {"role": "system", "content": [text("Skills: none."), text("Agents: none.")]}
+    messages = converted(
+        system="s", messages=[user(text("hi")), system, {"role": "assistant", "content": "ok"}, system]
+    )
+    reminder = "<system-reminder>\nSkills: none.\n\nAgents: none.\n</system-reminder>"
+    assert messages["messages"] == [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": f"hi\n\n{reminder}"},
+        {"role": "assistant", "content": "ok"},
+        {"role": "user", "content": reminder},
+    ]
+    first = {"role": "system", "content": "a"}
+    assert said(first, first, user(text("hi")))[0] == {"role": "system", "content": "a\n\na"}
+
+
+def test_what_says_who_pays_is_not_told_to_the_model() -> None:
+    """It is another in every conversation, and would keep all of them from the prompt cache."""
+    billing = text("x-anthropic-billing-header: cc_version=2.1.197.1c0; cc_entrypoint=cli;")
+    assert converted(system=[billing, text("Be brief.")])["messages"][0]["content"] == "Be brief."
+    assert converted(system=[billing])["messages"][0]["role"] == "user"
+    assert converted(system=[text("Be brief."), billing])["messages"][0]["content"].endswith("cli;")
+
+
+def test_efforts_that_openai_does_not_know_are_the_highest() -> None:
+    assert [converted(output_config={"effort": each})["reasoning_effort"] for each in ("low", "high", "max")] == [
+        "low", "high", "high",
+    ]  # fmt: skip
+
+
+def test_who_asks_names_the_conversation() -> None:
+    assert conversation_of({"metadata": {"user_id": "u1"}}) == "u1"
+    assert [conversation_of(each) for each in ({}, {"metadata": None}, {"metadata": {"user_id": 3}})] == [None] * 3
+
+
+@pytest.mark.parametrize("messages", [[{"role": "user", "content": []}], [{"role": "system", "content": "a"}]])
+def test_a_conversation_in_which_nobody_asks_is_refused(messages: list[dict[str, Any]]) -> None:
+    with pytest.raises(InvalidRequest, match="messages: "):
+        converted(messages=messages)

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
+from lanhaven.context import both_numbers
 from lanhaven.dialects.anthropic.events import Event, Events, fold
-from lanhaven.dialects.anthropic.request import PREFIX, Asked, extras_of, read_request
+from lanhaven.dialects.anthropic.models import meant
+from lanhaven.dialects.anthropic.request import Asked, conversation_of, extras_of, read_request
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
 from lanhaven.dialects.chunks import Chunk, chunks
 from lanhaven.dialects.tools import Told, must_be_told, tell
@@ -19,7 +21,6 @@ from lanhaven.errors import (
     Forbidden,
     GatewayError,
     InstanceConflict,
-    ModelNotFound,
     NotFound,
     PayloadTooLarge,
     QueueFull,
@@ -58,46 +59,49 @@ class AnthropicDialect(Dialect):
         }
 
     async def _messages(self, call: Call) -> None:
+        call.extra = [(b"request-id", call.request_id.encode())]
         body = read_object(call.body)
         chat, asked = read_request(body)
-        chat |= {"stream": True, "model": self._known(asked.model)}
-        told = tell(chat) if "tools" in chat and must_be_told(self._gateway.model(chat["model"])) else None
-        request = self._request(Route.CHAT, chat, call)
-        request.extras = extras_of(body)
-        call.extra = [(b"request-id", call.request_id.encode())]
+        chat |= {"stream": True, "model": meant(self._gateway, asked.model)}
+        told = self._tell(chat)
+        request = self._request(Route.CHAT, chat, body, call)
         await respond(call, self._gateway, request, partial(relay, asked, told), streamed=asked.stream)
 
     async def _count(self, call: Call) -> None:
         """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
         cache keeps it for the request that follows."""
-        chat, asked = read_request(read_object(call.body), counting=True)
-        chat["model"] = self._known(asked.model)
         call.extra = [(b"request-id", call.request_id.encode())]
+        body = read_object(call.body)
+        chat, asked = read_request(body, counting=True)
+        chat["model"] = meant(self._gateway, asked.model)
+        self._tell(chat)
         try:
-            async with self._gateway.infer(self._request(Route.INPUT_TOKENS, dict(chat), call)) as inference:
+            async with self._gateway.infer(self._request(Route.INPUT_TOKENS, dict(chat), body, call)) as inference:
                 count = read_object(await whole(await inference.open())).get("input_tokens")
         except UnsupportedFeature:
             chat |= {"max_tokens": 1, "stream": False}
-            async with self._gateway.infer(self._request(Route.CHAT, chat, call)) as inference:
+            async with self._gateway.infer(self._request(Route.CHAT, chat, body, call)) as inference:
                 await whole(await inference.open())
                 count = inference.outcome.usage.prompt_tokens
         if not isinstance(count, int) or count <= 0:
             raise UpstreamError("The model's server does not say how long the prompt is.")
         await call.reply(200, encode({"input_tokens": count}))
 
-    def _known(self, name: str) -> str:
-        """Claude Code keeps only models whose names begin with "claude": claude-local-NAME is NAME."""
-        if not name.startswith(PREFIX):
-            return name
-        try:
-            self._gateway.model(name)
-        except ModelNotFound:
-            return name.removeprefix(PREFIX)
-        return name
+    def _tell(self, chat: dict[str, Any]) -> Told | None:
+        """Tools in words, for a model whose template has no place for them."""
+        return tell(chat) if "tools" in chat and must_be_told(self._gateway.model(chat["model"])) else None
 
-    def _request(self, route: Route, chat: dict[str, Any], call: Call) -> InferenceRequest:
+    def _request(self, route: Route, chat: dict[str, Any], body: Mapping[str, Any], call: Call) -> InferenceRequest:
         return InferenceRequest(
-            route, chat, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name
+            route,
+            chat,
+            call.request_id,
+            call.path,
+            call.method,
+            dialect=self.name,
+            client=call.key_name,
+            extras=extras_of(body),
+            affinity=conversation_of(body),
         )
 
     def status(self, error: GatewayError) -> int:
@@ -142,9 +146,9 @@ def error_type(error: GatewayError) -> str:
 def wording(error: GatewayError) -> str:
     """Claude Code compacts its history when it reads Anthropic's own words for a prompt that is too long."""
     text = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
-    if isinstance(error, ContextLengthExceeded):
-        asked, there = error.facts.get("n_prompt_tokens"), error.facts.get("n_ctx")
-        return f"prompt is too long: {asked} tokens > {there} maximum. {text}"
+    if isinstance(error, ContextLengthExceeded) and (numbers := both_numbers(error)) is not None:
+        words = f"prompt is too long: {numbers[0]} tokens > {numbers[1]} maximum."
+        return words if error.hint is None else f"{words} Try: {error.hint}"
     return text
 
 

@@ -15,7 +15,10 @@ from lanhaven.errors import InvalidRequest, UnsupportedFeature
 from lanhaven.wire import encode
 
 MAX_MESSAGES = 100_000  # Anthropic's own limit
-PREFIX = "claude-local-"  # names that Claude Code's model discovery keeps
+# Claude Code's first block of the system prompt. It says who pays, to nobody here; its number is another in every
+# conversation, and so no conversation would find the 70 kB of tools and rules in the cache that the last one had read.
+BILLING = "x-anthropic-billing-header:"
+EFFORTS = frozenset({"low", "medium", "high"})  # what OpenAI's servers know; Anthropic has more above
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,15 @@ def extras_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return extras
 
 
+def conversation_of(body: Mapping[str, Any]) -> str | None:
+    """Who asks: conversations of one user are served by one instance, where nothing tells them apart."""
+    match body.get("metadata"):
+        case {"user_id": str(user)} if user:
+            return user
+        case _:
+            return None
+
+
 def messages_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`system` and `messages` as OpenAI messages; turns of the same role in a row are one turn, as at Anthropic."""
     given = body.get("messages")
@@ -79,16 +91,29 @@ def messages_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
             case "assistant":
                 _add_assistant(messages, _blocks(message, where), where)
             case "system":
-                messages.append({"role": "system", "content": _plain(message.get("content"), f"{where}.content")})
+                _add_system(messages, _plain(message.get("content"), f"{where}.content"), where)
             case _:
                 _refuse(f"{where}.role", "must be user or assistant")
+    if not messages or messages[-1]["role"] == "system":
+        _refuse("messages", "must hold something that a user said")
+    for message in messages:
+        if message["role"] in ("system", "user") and all(part["type"] == "text" for part in message["content"]):
+            message["content"] = "\n\n".join(part["text"] for part in message["content"])
     return messages
 
 
 def _system(system: Any) -> list[dict[str, Any]]:
+    if isinstance(system, list) and system and isinstance(system[0], dict):
+        first = system[0].get("text")
+        system = system[isinstance(first, str) and first.startswith(BILLING) :]
     if system is None or system == "" or system == []:
         return []
-    return [{"role": "system", "content": _plain(system, "system")}]
+    return [_of("system", [_plain(system, "system")])]
+
+
+def _of(role: str, texts: Sequence[str]) -> dict[str, Any]:
+    """A message in parts, to be joined when all are there: one by one would take the square of the time."""
+    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
 
 
 def _plain(content: Any, where: str) -> str:
@@ -118,7 +143,19 @@ def _blocks(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     return content
 
 
-# ---- what the user says
+# ---- what the operator and the user say
+
+
+def _add_system(messages: list[dict[str, Any]], text: str, where: str) -> None:
+    """Within a conversation (Claude Code's lists of agents and skills) it becomes the user's, in the words that models
+    know for it: many chat templates refuse a system message that is not the first, and moved to the front it would
+    change the prompt that the cache holds."""
+    if not messages:
+        messages.append(_of("system", [text]))
+    elif messages[-1]["role"] == "system":
+        messages[-1]["content"].append({"type": "text", "text": text})
+    else:
+        _add_user(messages, [{"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}], where)
 
 
 def _add_user(messages: list[dict[str, Any]], blocks: Sequence[dict[str, Any]], where: str) -> None:
@@ -136,14 +173,9 @@ def _add_user(messages: list[dict[str, Any]], blocks: Sequence[dict[str, Any]], 
     if not parts:
         return
     if messages and messages[-1]["role"] == "user":
-        parts = [*_as_parts(messages.pop()["content"]), *parts]
-    only_text = all(part["type"] == "text" for part in parts)
-    content = "\n\n".join(part["text"] for part in parts) if only_text else parts
-    messages.append({"role": "user", "content": content})
-
-
-def _as_parts(content: Any) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+        messages[-1]["content"] += parts
+    else:
+        messages.append({"role": "user", "content": parts})
 
 
 def _tool_result(block: Mapping[str, Any], where: str) -> tuple[str, list[dict[str, Any]]]:
@@ -308,7 +340,7 @@ def _add_output(body: Mapping[str, Any], chat: dict[str, Any]) -> None:
     if not isinstance(output, dict):
         return
     if isinstance(output.get("effort"), str):
-        chat["reasoning_effort"] = output["effort"]
+        chat["reasoning_effort"] = output["effort"] if output["effort"] in EFFORTS else "high"
     match output.get("format"):
         case None:
             return

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from lanhaven.dialects.anthropic import models as anthropic_models
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
 from lanhaven.dialects.openai.errors import error_body
 from lanhaven.dialects.openai.fields import (
@@ -105,6 +106,9 @@ class OpenAIDialect(Dialect):
         )
 
     async def _models(self, call: Call) -> None:
+        if anthropic_models.is_asked(call.headers):
+            await call.reply(200, encode(anthropic_models.page(anthropic_models.cards(self._gateway), call.query)))
+            return
         cards = [model_card(each, self._gateway) for each in self._gateway.catalog.models()]
         loaded = [
             model_card(info, self._gateway, instance_id)
@@ -115,6 +119,10 @@ class OpenAIDialect(Dialect):
 
     async def _model(self, call: Call) -> None:
         name = call.path.split("/models/", 1)[1]
+        if anthropic_models.is_asked(call.headers):
+            info = self._gateway.model(anthropic_models.meant(self._gateway, name))
+            await call.reply(200, encode(anthropic_models.card(self._gateway, info, name)))
+            return
         target = self._gateway.catalog.resolve(name, self._gateway.pool.ids())
         await call.reply(200, encode(model_card(target.info, self._gateway, name)))
 
