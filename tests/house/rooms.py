@@ -94,7 +94,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "upstream": frozenset({"types", "errors", "wire"}),
         "catalog": frozenset({"types", "errors", "config", "formats", "providers.base"}),
         "importer": frozenset({"types", "errors", "config", "formats", "catalog"}),
-        "gateway": frozenset({"catalog", "residency", "upstream", "events", "types", "errors", "wire"}),
+        "gateway": frozenset({"catalog", "residency", "upstream", "media", "events", "types", "errors", "wire"}),
         "metrics": frozenset({"events", "types"}),
         "store": frozenset({"events", "types", "errors"}),
         "media": frozenset({"types", "errors"}),

@@ -109,6 +109,7 @@ class OpenAIProvider:
             kind=config.kind,
             max_context=config.context_length,
             capabilities=usual if config.capabilities is None else frozenset(config.capabilities),
+            guessed=config.capabilities is None and config.kind is ModelKind.LLM,  # is it one that sees? Who knows
             description=entry.description,
             aliases=entry.aliases,
             load=entry.load,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lanhaven.types.images import Sizing
 from lanhaven.types.models import LoadConfig, Overflow
 
 
@@ -50,6 +51,7 @@ class InferenceRequest:
     load: LoadConfig | None = None  # how to load the model, if this request has to
     only: bool = False  # the loaded instance that `model` names, and no other loaded in its stead
     extras: Mapping[str, Any] | None = None  # fields for upstreams that know them (Upstream.extras), no others
+    sizing: Sizing | None = None  # what the client says about its images
     affinity: str | None = None  # what requests of one conversation have in common: they go to the same instance
 
     @property

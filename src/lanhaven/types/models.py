@@ -96,6 +96,7 @@ class ModelInfo:
     quantization: str | None = None
     architecture: str | None = None
     capabilities: frozenset[str] = frozenset()  # "chat", "completion", "tools", "vision", "embedding", "rerank"
+    guessed: bool = False  # nobody knows its capabilities: they are those that models of its kind mostly have
     aliases: tuple[str, ...] = ()
     path: Path | None = None
     description: str = ""
@@ -106,6 +107,11 @@ class ModelInfo:
     preload: bool = False
     # The provider's own settings from models.yaml; they may hold a key, so nobody prints them.
     config: Mapping[str, Any] = field(default_factory=lambda: EMPTY, hash=False, repr=False)
+
+    @property
+    def blind(self) -> bool:
+        """Whether it is known that the model sees no images."""
+        return bool(self.capabilities) and "vision" not in self.capabilities and not self.guessed
 
 
 @dataclass(frozen=True, slots=True)
