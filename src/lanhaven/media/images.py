@@ -6,7 +6,7 @@ Afterwards each is a data URI of a PNG or JPEG, whatever it was; no address and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class Images:
         limits: Limits,
         longest: int,
         fetcher: Fetches | None,
-        installed: Callable[[], bool],
+        installed: bool,
     ) -> None:
         self.limits = limits
         self.longest = longest
@@ -58,7 +58,7 @@ class Images:
     @property
     def available(self) -> bool:
         """Whether images can be read here at all."""
-        return self._installed()
+        return self._installed
 
     @property
     def fetches(self) -> bool:
@@ -86,7 +86,7 @@ class Images:
     async def settle(self, slots: Sequence[Slot], sizing: Sizing) -> None:
         """Put each image in its place, ready. The error of the first that cannot be; UnsupportedFeature where nothing
         is there to read them with."""
-        if not self._installed():
+        if not self._installed:
             raise UnsupportedFeature(
                 "Images need the package Pillow, which is not installed here.", hint=REMEDY, param=slots[0].place,
                 retry=False,

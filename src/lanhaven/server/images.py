@@ -1,0 +1,43 @@
+"""What reads images, made of the settings."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from ipaddress import ip_network
+
+from lanhaven.config import Settings, engine_environment
+from lanhaven.engines.interpreter import module_command, module_environment
+from lanhaven.media.fetch import Admits, Fetcher
+from lanhaven.media.images import Images
+from lanhaven.media.sources import Limits
+from lanhaven.media.workers import WorkerPlan, Workers
+from lanhaven.server.addresses import Reach, embedded, parse, reach
+
+WORKER = "lanhaven.media.worker"
+
+
+def make_images(settings: Settings) -> Images:
+    """No process runs and no connection is open until the first image comes."""
+    plan = WorkerPlan(module_command(WORKER), module_environment(engine_environment({})))
+    limits = Limits(settings.max_images_per_request, settings.max_image_bytes, settings.max_image_pixels)
+    admits = admitted(settings.image_networks)
+    return Images(
+        Workers(plan),
+        limits=limits,
+        longest=settings.image_max_side,
+        fetcher=Fetcher(settings.image_hosts, admits, most_bytes=limits.most_bytes) if settings.image_hosts else None,
+        installed=find_spec("PIL") is not None,
+    )
+
+
+def admitted(networks: tuple[str, ...]) -> Admits:
+    """Whether images may be fetched from an address: a public one, or one in these networks."""
+    inside = tuple(ip_network(each) for each in networks)
+
+    def admits(text: str) -> bool:
+        address = parse(text)
+        if address is None:
+            return False
+        return reach(address) is Reach.GLOBAL or any(embedded(address) in each for each in inside)
+
+    return admits
