@@ -10,6 +10,7 @@ from lanhaven.catalog import Catalog, Target
 from lanhaven.errors import GatewayError, ModelNotFound, ProviderUnavailable, ServerShutdown
 from lanhaven.events import EventBus, Failure, ModelActivate
 from lanhaven.inference import GatewayLimits, Inference, InferenceContext
+from lanhaven.media.images import Images
 from lanhaven.residency.pool import LoadResult, Pool
 from lanhaven.types.chat import InferenceRequest
 from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling
@@ -27,6 +28,7 @@ class Gateway:
         bus: EventBus,
         limits: GatewayLimits,
         clock: Callable[[], float],
+        images: Images,
     ) -> None:
         self.catalog = catalog
         self.pool = pool
@@ -34,7 +36,7 @@ class Gateway:
         self.bus = bus
         self.limits = limits
         self.clock = clock
-        self._context = InferenceContext(catalog, pool, client, bus, limits, clock)
+        self._context = InferenceContext(catalog, pool, client, bus, limits, clock, images)
 
     def infer(self, request: InferenceRequest) -> Inference:
         """`async with gateway.infer(request) as inference: exchange = await inference.open()`."""

@@ -6,7 +6,8 @@ It emits `inference_start` and exactly one of `inference_complete` and `error`, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +23,10 @@ from lanhaven.errors import (
     UpstreamError,
 )
 from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart
+from lanhaven.media.images import Images
 from lanhaven.residency.pool import Lease, Pool
 from lanhaven.types.chat import BEYOND_OPENAI, InferenceRequest, Outcome, Timing
+from lanhaven.types.images import Sizing
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
 from lanhaven.upstream.preparing import prepare
@@ -48,6 +51,7 @@ class InferenceContext:
     bus: EventBus
     limits: GatewayLimits
     clock: Callable[[], float]
+    images: Images
     running: set[Inference] = field(default_factory=set)
 
 
@@ -89,6 +93,7 @@ class Inference:
         An instance that turned out to be gone before it saw the request is replaced once.
         """
         target = self.resolve()
+        await self._see(target)
         try:
             return await self._attempt(target)
         except ProviderUnavailable as error:
@@ -96,6 +101,36 @@ class Inference:
                 raise error from None
         self._give_back()
         return await self._attempt(replace(target, instance_id=None))
+
+    async def _see(self, target: Target) -> None:
+        """Make the images ready for the model, where there are any: before the lease, because it takes a while."""
+        context, request = self._context, self.request
+        slots = context.images.find(request.body)
+        if not slots:
+            return
+        if target.info.blind:
+            raise InvalidRequest(
+                f"Model {target.info.key} cannot see images.",
+                param=slots[0].place,
+                hint=_who_can("vision", context.catalog),
+                retry=False,
+            )
+        with self._abortable():
+            await context.images.settle(slots, request.sizing or Sizing())
+
+    @contextmanager
+    def _abortable(self) -> Iterator[None]:
+        """Meanwhile `abort` ends the request by cancelling its task."""
+        task = self._waiting = asyncio.current_task()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._error is None or task is None:
+                raise
+            task.uncancel()
+            raise self._error from None
+        finally:
+            self._waiting = None
 
     def abort(self, error: GatewayError) -> None:
         """End this request with `error`, in whatever phase it is. One whose reply is complete has succeeded."""

@@ -23,6 +23,7 @@ from lanhaven.providers.base import Provider, ProviderContext
 from lanhaven.providers.registry import create, provider_names
 from lanhaven.residency.pool import Pool
 from lanhaven.residency.settings import PoolSettings
+from lanhaven.server.images import make_images
 from lanhaven.server.memory import held_bytes, within_budget
 from lanhaven.server.operations import Operations
 from lanhaven.server.services import Services
@@ -53,7 +54,8 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     )
     client = UpstreamClient(timers(settings))
     limits = GatewayLimits(queue_wait=settings.queue_wait, queue_wait_stream=settings.queue_wait_stream)
-    gateway = Gateway(catalog, pool, client, bus, limits, clock)
+    images = make_images(settings)
+    gateway = Gateway(catalog, pool, client, bus, limits, clock, images)
 
     async def reload_models() -> None:
         fresh = await asyncio.to_thread(read, path)  # 0.7 s for a thousand models
@@ -70,6 +72,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         catalog=catalog,
         pool=pool,
         client=client,
+        images=images,
         bus=bus,
         gateway=gateway,
         metrics=metrics,

@@ -13,6 +13,7 @@ from lanhaven.dialects.base import DialectContext
 from lanhaven.downloads import Downloads
 from lanhaven.events import EventBus, Subscription
 from lanhaven.gateway import Gateway
+from lanhaven.media.images import Images
 from lanhaven.metrics import Metrics
 from lanhaven.providers.base import Health, Provider
 from lanhaven.residency.pool import Pool
@@ -30,6 +31,7 @@ class Services:
     catalog: Catalog
     pool: Pool
     client: UpstreamClient
+    images: Images
     bus: EventBus
     gateway: Gateway
     metrics: Metrics
@@ -66,7 +68,7 @@ class Services:
         await self.background.aclose()
         await asyncio.gather(self.pool.aclose(drain), self.downloads.aclose())
         await asyncio.gather(*(provider.aclose() for provider in self.providers.values()))
-        await self.client.aclose()
+        await asyncio.gather(self.client.aclose(), self.images.aclose())
         await self.store.aclose()
 
     def close_streams(self) -> None:
