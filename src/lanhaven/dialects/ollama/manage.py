@@ -54,8 +54,10 @@ class Management:
             await self._fetch(call, asked.model.removesuffix(LATEST), missing, stream=asked.stream)
             return
         lines = [{"status": "pulling manifest"}, {"status": "success"}]
-        told = lines if asked.stream else lines[-1:]
-        await call.reply(200, b"".join(ndjson(encode(line)) for line in told), call.dialect.stream_headers)
+        if asked.stream:
+            await call.reply(200, b"".join(ndjson(encode(line)) for line in lines), call.dialect.stream_headers)
+        else:
+            await call.reply(200, encode(lines[-1]))
 
     async def _fetch(self, call: Call, name: str, missing: GatewayError, *, stream: bool) -> None:
         try:

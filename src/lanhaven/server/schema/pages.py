@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lanhaven.server.schema.parts import ANY, TEXT, Schema
+from lanhaven.server.schema.parts import ANY, TEXT, Schema, json_of
 
 SCHEMAS: Mapping[str, Schema] = MappingProxyType({})
 
@@ -28,5 +28,6 @@ def paths() -> dict[str, Any]:
 
 def _page(name: str, summary: str, kind: str) -> Schema:
     content = {kind: {"schema": ANY if kind == JSON else TEXT}}
-    replies = {"200": {"description": "The page.", "content": content}}
+    error = {"description": "An error.", "content": json_of("NativeError")}
+    replies = {"200": {"description": "The page.", "content": content}, "default": error}
     return {"tags": ["pages"], "summary": summary, "operationId": name, "responses": replies}
