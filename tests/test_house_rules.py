@@ -37,9 +37,9 @@ RULES = (
         rooms.walls,
         SRC,
         (
-            ("src/lanhaven/providers/lmstudio.py", "from lanhaven.gateway import Gateway"),
+            ("src/lanhaven/providers/lmstudio/provider.py", "from lanhaven.gateway import Gateway"),
             (
-                "src/lanhaven/providers/lmstudio.py",
+                "src/lanhaven/providers/lmstudio/provider.py",
                 "from lanhaven.providers import base\nimport lanhaven.providers.openai",
             ),
             ("src/lanhaven/providers/mock.py", "def f():\n    from lanhaven.residency.pool import Pool"),
@@ -47,7 +47,7 @@ RULES = (
             ("src/lanhaven/dialects/ollama/dialect.py", "from lanhaven.dialects.openai.dialect import f"),
             ("src/lanhaven/dialects/ollama/dialect.py", "from lanhaven.providers.base import Provider"),
             ("src/lanhaven/residency/policy.py", "from lanhaven.errors import GatewayError"),
-            ("src/lanhaven/residency/pool.py", "from lanhaven.providers.llamacpp import LlamaCpp"),
+            ("src/lanhaven/residency/pool.py", "from lanhaven.providers.llamacpp.provider import LlamaCpp"),
             ("src/lanhaven/engines/scripted.py", "from lanhaven import gateway"),
             ("src/lanhaven/client/_async.py", "from lanhaven.config import Settings"),
             ("src/lanhaven/server/app.py", "from lanhaven.client import Client"),
@@ -58,7 +58,7 @@ RULES = (
             ("src/lanhaven/wire.py", "from lanhaven import Client"),
         ),
         (
-            ("src/lanhaven/providers/lmstudio.py", "from lanhaven.providers.base import Provider\nfrom . import base"),
+            ("src/lanhaven/providers/mock.py", "from lanhaven.providers.base import Provider\nfrom . import base"),
             ("src/lanhaven/providers/mock.py", "from lanhaven.engines.scripted import serve"),
             ("src/lanhaven/dialects/openai/dialect.py", "from lanhaven.dialects.openai.fields import check"),
             ("src/lanhaven/dialects/multipart.py", "from lanhaven.dialects.openai.dialect import f"),

@@ -10,7 +10,7 @@ from lanhaven.errors import InvalidRequest, UnsupportedFeature
 from lanhaven.providers.base import ModelEntry, ProviderContext
 from lanhaven.providers.registry import create, provider_names
 from lanhaven.types.models import LoadConfig, ModelInfo
-from tests.providers.llama import Observer
+from tests.providers.llamacpp.llama import Observer
 
 
 @pytest.fixture

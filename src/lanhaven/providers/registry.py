@@ -25,9 +25,9 @@ GROUP = "lanhaven.providers"
 
 OURS: Mapping[str, str] = MappingProxyType(
     {
-        "llama_cpp": "lanhaven.providers.llamacpp:create",
+        "llama_cpp": "lanhaven.providers.llamacpp.provider:create",
         "openai": "lanhaven.providers.openai:create",
-        "lmstudio": "lanhaven.providers.lmstudio:create",
+        "lmstudio": "lanhaven.providers.lmstudio.provider:create",
         "mock": "lanhaven.providers.mock:create",
     }
 )

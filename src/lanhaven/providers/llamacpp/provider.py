@@ -35,8 +35,8 @@ from lanhaven.errors import (
 )
 from lanhaven.formats.gguf_cache import HeaderCache
 from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
-from lanhaven.providers.llamacpp_options import Options, read_defaults, read_options
-from lanhaven.providers.llamacpp_plan import (
+from lanhaven.providers.llamacpp.options import Options, read_defaults, read_options
+from lanhaven.providers.llamacpp.plan import (
     EXTRAS,
     ROUTES,
     Files,

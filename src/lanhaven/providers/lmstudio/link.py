@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import aiohttp
 
 from lanhaven.lmstudio.tokens import Identity, identity
-from lanhaven.providers.lmstudio_config import Host
-from lanhaven.providers.lmstudio_socket import Channel, Refused, Socket, Unconnected, Unreachable, connect
+from lanhaven.providers.lmstudio.config import Host
+from lanhaven.providers.lmstudio.socket import Channel, Refused, Socket, Unconnected, Unreachable, connect
 
 FRESH = 5.0  # seconds after its last frame in which a connection needs no ping
 PING_SECONDS = 2.0

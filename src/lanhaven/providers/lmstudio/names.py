@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lanhaven.providers.lmstudio_models import Studied
+from lanhaven.providers.lmstudio.models import Studied
 from lanhaven.types.models import ModelInfo
 
 

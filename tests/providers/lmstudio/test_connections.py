@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from lanhaven.errors import ProviderUnavailable
-from lanhaven.providers.lmstudio import LMStudioProvider, upstream_of
-from lanhaven.providers.lmstudio_config import read_hosts
+from lanhaven.providers.lmstudio.config import read_hosts
+from lanhaven.providers.lmstudio.provider import LMStudioProvider, upstream_of
 from lanhaven.types.models import LoadConfig
 from tests.lmstudio.studio import CHAT, EMBEDDING, Studio
-from tests.providers.lmstudio_case import NOT_REACHED, Case, Observer, case, provider
+from tests.providers.lmstudio.case import NOT_REACHED, Case, Observer, case, provider
 
-PEM = Path(__file__).parents[1] / "upstream" / "localhost.pem"
+PEM = Path(__file__).parents[2] / "upstream" / "localhost.pem"
 pytestmark = pytest.mark.anyio
 
 
@@ -87,7 +87,7 @@ async def test_a_connection_that_does_not_answer_is_looked_at_before_it_is_used_
 async def test_a_connection_that_is_silent_even_to_a_ping_is_made_anew(
     world: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lanhaven.providers.lmstudio_link.PING_SECONDS", 0.2)
+    monkeypatch.setattr("lanhaven.providers.lmstudio.link.PING_SECONDS", 0.2)
     world.studio.stalls.add("listDownloadedModels")
     with pytest.raises(ProviderUnavailable):
         await world.provider.models()
@@ -146,7 +146,7 @@ async def test_whoever_does_not_greet_as_lm_studio_does_is_none(world: Case, gre
 
 
 async def test_a_load_that_floods_us_is_given_up(world: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lanhaven.providers.lmstudio_socket.MOST_WAITING", 10)
+    monkeypatch.setattr("lanhaven.providers.lmstudio.socket.MOST_WAITING", 10)
     world.studio.before_answer = ('{"type": "channelSend", "channelId": 1, "message": {"type": "progress"}}',) * 2000
     with pytest.raises(ProviderUnavailable, match="sent more than was read"):
         await world.load()

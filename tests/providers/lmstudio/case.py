@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lanhaven.providers.base import Loaded, ModelEntry
-from lanhaven.providers.lmstudio import LMStudioProvider
-from lanhaven.providers.lmstudio_config import read_hosts
+from lanhaven.providers.lmstudio.config import read_hosts
+from lanhaven.providers.lmstudio.provider import LMStudioProvider
 from lanhaven.types.models import LoadConfig, ModelInfo
 from tests.lmstudio.studio import CHAT, Studio
 

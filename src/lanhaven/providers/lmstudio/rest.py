@@ -15,11 +15,11 @@ import msgspec
 
 from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed, ModelNotFound, ProviderUnavailable, UpstreamError
 from lanhaven.lmstudio.error_data import read_error
-from lanhaven.providers.lmstudio_config import Host
-from lanhaven.providers.lmstudio_link import Link
-from lanhaven.providers.lmstudio_loading import SILENCE_SECONDS, UNDO_SECONDS, UNLOAD_SECONDS
-from lanhaven.providers.lmstudio_models import Running, Studied, of_rest, rest_config
-from lanhaven.providers.lmstudio_socket import Unreachable
+from lanhaven.providers.lmstudio.config import Host
+from lanhaven.providers.lmstudio.link import Link
+from lanhaven.providers.lmstudio.loading import SILENCE_SECONDS, UNDO_SECONDS, UNLOAD_SECONDS
+from lanhaven.providers.lmstudio.models import Running, Studied, of_rest, rest_config
+from lanhaven.providers.lmstudio.socket import Unreachable
 from lanhaven.types.models import LoadConfig
 from lanhaven.wire import encode
 

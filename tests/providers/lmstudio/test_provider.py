@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lanhaven.errors import InstanceConflict, LoadFailed, ModelNotFound, ProviderUnavailable
-from lanhaven.providers.lmstudio import LMStudioProvider
+from lanhaven.providers.lmstudio.provider import LMStudioProvider
 from lanhaven.types.models import LoadConfig, ModelKind
 from tests.lmstudio.studio import CHAT, EMBEDDING, SEEING, Studio
-from tests.providers.lmstudio_case import Case, Observer, case, provider
+from tests.providers.lmstudio.case import Case, Observer, case, provider
 
 pytestmark = pytest.mark.anyio
 

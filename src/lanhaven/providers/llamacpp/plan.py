@@ -15,7 +15,7 @@ from lanhaven.formats.gguf_cache import HeaderCache
 from lanhaven.formats.gguf_model import GGUFModel, describe_gguf
 from lanhaven.formats.gguf_source import Reason, bad
 from lanhaven.providers.base import Ignored
-from lanhaven.providers.llamacpp_options import Defaults, Options
+from lanhaven.providers.llamacpp.options import Defaults, Options
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 
 TEMPLATE_LIMIT = 1 << 20  # bytes

@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from lanhaven.errors import GatewayError, ProviderUnavailable, UpstreamError
 from lanhaven.providers.base import LoadObserver
-from lanhaven.providers.lmstudio_config import Host
-from lanhaven.providers.lmstudio_link import TLS, Link, Sleep
-from lanhaven.providers.lmstudio_loading import UNLOAD_SECONDS, Order, Outcome, load
-from lanhaven.providers.lmstudio_models import Running, Studied, downloaded, loaded
-from lanhaven.providers.lmstudio_rest import Rest
-from lanhaven.providers.lmstudio_socket import Refused, Rejected, Unconnected, Unreachable
+from lanhaven.providers.lmstudio.config import Host
+from lanhaven.providers.lmstudio.link import TLS, Link, Sleep
+from lanhaven.providers.lmstudio.loading import UNLOAD_SECONDS, Order, Outcome, load
+from lanhaven.providers.lmstudio.models import Running, Studied, downloaded, loaded
+from lanhaven.providers.lmstudio.rest import Rest
+from lanhaven.providers.lmstudio.socket import Refused, Rejected, Unconnected, Unreachable
 from lanhaven.types.models import LoadConfig
 
 HEALTH_SECONDS = 1.5

@@ -22,15 +22,15 @@ from urllib.parse import urlsplit
 from lanhaven.errors import GatewayError
 from lanhaven.lmstudio.load_keys import ADMIN_NAMES, to_fields
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
-from lanhaven.providers.lmstudio_config import Host, Hosts, read_entry, read_hosts
-from lanhaven.providers.lmstudio_layers import layers_of
-from lanhaven.providers.lmstudio_link import TLS, Sleep
-from lanhaven.providers.lmstudio_loading import Order
-from lanhaven.providers.lmstudio_models import Running as There
-from lanhaven.providers.lmstudio_models import Studied
-from lanhaven.providers.lmstudio_names import Names, Place
-from lanhaven.providers.lmstudio_rest import FIELDS, NO_FIELD
-from lanhaven.providers.lmstudio_studio import Pulse, Studio
+from lanhaven.providers.lmstudio.config import Host, Hosts, read_entry, read_hosts
+from lanhaven.providers.lmstudio.layers import layers_of
+from lanhaven.providers.lmstudio.link import TLS, Sleep
+from lanhaven.providers.lmstudio.loading import Order
+from lanhaven.providers.lmstudio.models import Running as There
+from lanhaven.providers.lmstudio.models import Studied
+from lanhaven.providers.lmstudio.names import Names, Place
+from lanhaven.providers.lmstudio.rest import FIELDS, NO_FIELD
+from lanhaven.providers.lmstudio.studio import Pulse, Studio
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
 
 _TEXT = frozenset({"/v1/chat/completions", "/v1/completions"})
@@ -38,7 +38,7 @@ _ADOPTED = "an instance of this name was loaded already, and keeps its config"
 
 
 def create(context: ProviderContext) -> LMStudioProvider:
-    """Options: see lmstudio_config."""
+    """Options: see config.py."""
     return LMStudioProvider(read_hosts(context.options))
 
 

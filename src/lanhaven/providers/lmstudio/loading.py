@@ -11,9 +11,9 @@ from typing import Any
 from lanhaven.errors import GatewayError, InstanceConflict, LoadFailed, ModelNotFound
 from lanhaven.lmstudio.error_data import ErrorData
 from lanhaven.lmstudio.load_keys import API_LAYER, from_stack
-from lanhaven.providers.lmstudio_link import Link
-from lanhaven.providers.lmstudio_models import Running, instance, loaded
-from lanhaven.providers.lmstudio_socket import Channel, Refused, Rejected, Unreachable
+from lanhaven.providers.lmstudio.link import Link
+from lanhaven.providers.lmstudio.models import Running, instance, loaded
+from lanhaven.providers.lmstudio.socket import Channel, Refused, Rejected, Unreachable
 
 UNLOAD_SECONDS = 60.0
 SILENCE_SECONDS = 3600.0  # the last resort: the pool's own limits (load_stall, load_timeout) come first

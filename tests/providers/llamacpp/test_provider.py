@@ -21,11 +21,11 @@ from lanhaven.errors import (
     InstanceConflict,
 )
 from lanhaven.providers.base import Ignored, Loaded, ModelEntry, ProviderContext
-from lanhaven.providers.llamacpp import LlamaCpp
+from lanhaven.providers.llamacpp.provider import LlamaCpp
 from lanhaven.types.models import LoadConfig, ModelKind, Upstream
 from tests.children import own_children
 from tests.providers import tiny
-from tests.providers.llama import OPTIONS, QUICK, SMALL, Observer, ask, model
+from tests.providers.llamacpp.llama import OPTIONS, QUICK, SMALL, Observer, ask, model
 
 pytestmark = pytest.mark.anyio
 

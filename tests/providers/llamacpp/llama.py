@@ -10,7 +10,7 @@ from typing import Any
 
 from lanhaven.engines.process import Timers
 from lanhaven.providers.base import ModelEntry
-from lanhaven.providers.llamacpp import LlamaCpp
+from lanhaven.providers.llamacpp.provider import LlamaCpp
 from lanhaven.types.models import LoadConfig, ModelInfo, Upstream
 
 SMALL = LoadConfig(context_length=512, slots=1, cpu_threads=2)

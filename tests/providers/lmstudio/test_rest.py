@@ -10,7 +10,7 @@ import pytest
 from lanhaven.errors import LoadFailed, ModelNotFound, ProviderUnavailable
 from lanhaven.types.models import LoadConfig
 from tests.lmstudio.studio import CHAT, EMBEDDING, SEEING
-from tests.providers.lmstudio_case import Case, case
+from tests.providers.lmstudio.case import Case, case
 
 pytestmark = pytest.mark.anyio
 
@@ -109,7 +109,7 @@ async def test_a_refusal_is_believed_for_a_while(world: Case) -> None:
 
 
 async def test_after_a_while_the_socket_is_tried_again(world: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lanhaven.providers.lmstudio_link.REFUSED_FOR", 0.0)
+    monkeypatch.setattr("lanhaven.providers.lmstudio.link.REFUSED_FOR", 0.0)
     await world.provider.models()
     world.studio.refuses = None
     await world.provider.models()

@@ -10,7 +10,7 @@ import pytest
 from lanhaven.config import load_settings
 from lanhaven.errors import InvalidRequest
 from lanhaven.providers.base import ProviderContext
-from lanhaven.providers.lmstudio_config import read_entry, read_hosts
+from lanhaven.providers.lmstudio.config import read_entry, read_hosts
 from lanhaven.providers.registry import create
 from lanhaven.server.build import context
 from lanhaven.types.models import ModelKind

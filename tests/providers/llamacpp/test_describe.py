@@ -12,11 +12,11 @@ import pytest
 
 from lanhaven.errors import InvalidRequest, LoadFailed, ProviderUnavailable, UnsupportedFeature
 from lanhaven.providers.base import ModelEntry, ProviderContext
-from lanhaven.providers.llamacpp import LlamaCpp
+from lanhaven.providers.llamacpp.provider import LlamaCpp
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 from tests.children import own_children
 from tests.providers import tiny
-from tests.providers.llama import OPTIONS, SMALL, Observer, model
+from tests.providers.llamacpp.llama import OPTIONS, SMALL, Observer, model
 
 Make = Callable[..., LlamaCpp]
 

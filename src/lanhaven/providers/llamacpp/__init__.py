@@ -1,0 +1,1 @@
+"""llama.cpp in child processes of our own."""

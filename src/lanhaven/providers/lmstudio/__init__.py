@@ -1,0 +1,1 @@
+"""LM Studio, driven through its own protocol."""
