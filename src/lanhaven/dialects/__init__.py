@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from lanhaven.dialects.anthropic.dialect import AnthropicDialect
 from lanhaven.dialects.base import Dialect, DialectContext
+from lanhaven.dialects.batch.dialect import BatchDialect
 from lanhaven.dialects.jobs.dialect import JobsDialect
 from lanhaven.dialects.lmstudio.rest.dialect import LMStudioDialect
 from lanhaven.dialects.lmstudio.rest.v0 import LMStudioV0
@@ -17,6 +18,7 @@ from lanhaven.dialects.responses.dialect import ResponsesDialect
 
 FACTORIES: tuple[Callable[[DialectContext], Dialect], ...] = (
     OpenAIDialect.create,
+    BatchDialect.create,  # behind OpenAI's: it takes chats that ask for a batch, and hands all others on
     ResponsesDialect.create,
     AnthropicDialect.create,
     OllamaDialect.create,

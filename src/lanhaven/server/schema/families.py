@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lanhaven.server.schema import anthropic, jobs, lmstudio, lmstudio_v0, ollama, openai, pages, responses
+from lanhaven.server.schema import anthropic, batch, jobs, lmstudio, lmstudio_v0, ollama, openai, pages, responses
 
 FAMILIES: tuple[tuple[Callable[[], dict[str, Any]], Mapping[str, Any]], ...] = tuple(
     (family.paths, family.SCHEMAS)
-    for family in (openai, responses, anthropic, ollama, lmstudio, lmstudio_v0, jobs, pages)
+    for family in (openai, batch, responses, anthropic, ollama, lmstudio, lmstudio_v0, jobs, pages)
 )
 
 

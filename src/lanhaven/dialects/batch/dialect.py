@@ -1,0 +1,109 @@
+"""The batch dialect: many prompts in one call.
+
+POST /v1/batch/chat/completions     prompts or requests; each answer by itself, whole or as they come
+POST /v1/chat/completions           the same where `processing_mode` says so; anything else is OpenAI's dialect's
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler
+from lanhaven.dialects.batch.asking import Asker
+from lanhaven.dialects.batch.prompts import OWN, Plan, is_batch, read_plan
+from lanhaven.dialects.batch.results import item, summary, whole
+from lanhaven.dialects.batch.running import CHAT, Result, Running
+from lanhaven.dialects.openai.dialect import OpenAIDialect
+from lanhaven.dialects.openai.errors import error_body
+from lanhaven.errors import GatewayError
+from lanhaven.gateway import Gateway
+from lanhaven.wire import DONE, KEEP_ALIVE, encode, read_object, sse
+
+
+class BatchDialect(Dialect):
+    """Routes under /v1 and, the same, without it."""
+
+    name = "batch"
+    stream_headers = SSE
+    keep_alive = KEEP_ALIVE
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        openai = OpenAIDialect(gateway)
+        self._chat = openai.routes()[CHAT]["POST"]
+        self._asker = Asker((openai,), (CHAT,))
+
+    @classmethod
+    def create(cls, context: DialectContext) -> BatchDialect:
+        """For the registry."""
+        return cls(context.gateway)
+
+    def routes(self) -> Mapping[str, Mapping[str, Handler]]:
+        """Path -> method -> handler."""
+        table: dict[str, Mapping[str, Handler]] = {
+            "/batch/chat/completions": {"POST": self._batch},
+            "/chat/completions": {"POST": self._chat_or_batch},
+        }
+        return {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
+
+    async def _chat_or_batch(self, call: Call) -> None:
+        if b'"processing_mode"' in call.body:
+            body = read_object(call.body)
+            if is_batch(body):
+                await self._serve(body, call)
+                return
+            call.body = encode({name: value for name, value in body.items() if name not in OWN or "stream" in name})
+        await self._chat(call)
+
+    async def _batch(self, call: Call) -> None:
+        await self._serve(read_object(call.body), call)
+
+    async def _serve(self, body: dict[str, Any], call: Call) -> None:
+        plan = read_plan(body)
+        running = Running(
+            plan,
+            self._asker,
+            self._gateway,
+            request_id=call.request_id,
+            path=call.path,
+            owner=call.key_name,
+        )
+        if plan.stream:
+            await stream(call, plan, running)
+            return
+        results: list[Result] = []
+
+        async def keep(result: Result) -> None:
+            results.append(result)
+
+        await running.run(keep)
+        await call.reply(200, encode(whole(results, plan, call.request_id, running.seconds)))
+
+    def error_body(self, error: GatewayError, request_id: str) -> bytes:
+        """OpenAI's envelope."""
+        return error_body(error)
+
+    def error_frame(self, error: GatewayError, request_id: str) -> bytes:
+        """For a defect: what fails of a batch is told in its items."""
+        return sse(error_body(error))
+
+
+async def stream(call: Call, plan: Plan, running: Running) -> None:
+    """Each answer as it is there, then the sums. An item stands in a field of its own: OpenAI's clients would take an
+    `error` beside it for the end of the stream."""
+    results: list[Result] = []
+
+    async def tell(result: Result) -> None:
+        results.append(result)
+        entry = item(result, plan, call.request_id)
+        await call.start()
+        await call.write(sse(encode({"object": "chat.completion.batch.item", "item": entry})))
+
+    call.expect_stream()
+    try:
+        await running.run(tell)
+        await call.write(sse(encode(summary(results, plan, call.request_id, running.seconds))) + DONE)
+        await call.finish()
+    finally:
+        call.release()
