@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from lanhaven.catalog import Catalog, Target
+from lanhaven.context import Served, explained
 from lanhaven.errors import (
+    ContextLengthExceeded,
     EngineCrashed,
     GatewayError,
     InternalError,
@@ -23,9 +25,10 @@ from lanhaven.errors import (
     UpstreamError,
 )
 from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart
+from lanhaven.fitting import Fitting
 from lanhaven.media.images import Images
 from lanhaven.residency.pool import Lease, Pool
-from lanhaven.types.chat import BEYOND_OPENAI, InferenceRequest, Outcome, Timing
+from lanhaven.types.chat import BEYOND_OPENAI, Dropped, InferenceRequest, Outcome, Timing
 from lanhaven.types.images import Sizing
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
@@ -61,7 +64,7 @@ class Inference:
     Leaving the context, for whatever reason, closes the upstream and gives the instance back before anything else.
     """
 
-    __slots__ = ("_context", "_error", "_exchange", "_lease", "_waiting", "request", "timing")
+    __slots__ = ("_context", "_error", "_exchange", "_lease", "_waiting", "dropped", "request", "timing")
 
     def __init__(self, context: InferenceContext, request: InferenceRequest) -> None:
         self._context = context
@@ -71,6 +74,7 @@ class Inference:
         self._waiting: asyncio.Task[Any] | None = None
         self.request = request
         self.timing = Timing(accepted=context.clock())
+        self.dropped: Dropped | None = None  # what of the prompt was left out, known once it is open
 
     async def __aenter__(self) -> Self:
         request = self.request
@@ -192,13 +196,13 @@ class Inference:
             self.timing.leased = context.clock()
             if request.route in BEYOND_OPENAI and request.route not in lease.upstream.routes:
                 raise UnsupportedFeature(f"The engine of {target.info.key} has no {request.route}.", retry=False)
-            body = prepare(request, lease.sampling, lease.upstream)
             lease.on_abort = self._lost
             if lease.broken is not None:
                 raise ProviderUnavailable("The instance ended before the request reached it.")
-            exchange = self._exchange = await context.client.send(
-                lease.upstream, request.route, body, stream=request.stream, drop_usage=not request.usage_wanted
-            )
+            fitting = Fitting(context.client, lease, request)
+            exchange = await self._send(lease)
+            while exchange.status >= 400 and await self._shortened(exchange, fitting):
+                exchange = await self._send(lease)
         except asyncio.CancelledError:
             if self._error is None or task is None:
                 raise
@@ -211,6 +215,26 @@ class Inference:
         self.timing.first_byte = context.clock()
         return exchange
 
+    async def _send(self, lease: Lease) -> Exchange:
+        request = self.request
+        body = prepare(request, lease.sampling, lease.upstream)
+        self._exchange = await self._context.client.send(
+            lease.upstream, request.route, body, stream=request.stream, drop_usage=not request.usage_wanted
+        )
+        return self._exchange
+
+    async def _shortened(self, exchange: Exchange, fitting: Fitting) -> bool:
+        """Whether the request was refused for its length, and is shorter now."""
+        error = await exchange.error()
+        if not isinstance(error, ContextLengthExceeded):
+            return False
+        self._exchange = None  # it is over: who aborts this request now ends the counting
+        if not await fitting.shorten(error):
+            self._exchange = exchange
+            return False
+        self.dropped = fitting.dropped
+        return True
+
     async def _verdict(self, error: GatewayError) -> GatewayError:
         """The engine's death, if that is what broke the connection: it is reported a moment later than the socket."""
         cause = await self._lease.cause(self._context.limits.crash_grace) if self._lease is not None else None
@@ -221,6 +245,12 @@ class Inference:
         if isinstance(error, EngineCrashed) and self.timing.first_byte is None:
             return EngineCrashed(error.message, hint=error.hint, retry=True, facts=error.facts)
         return error
+
+    def _explained(self, error: ContextLengthExceeded, lease: Lease) -> GatewayError:
+        catalog, request = self._context.catalog, self.request
+        info = catalog.get(lease.model_key) or self.resolve().info
+        served = Served(info, lease.instance_id, lease.load_config.context_length, catalog.models())
+        return explained(error, request.route, request.body, served)
 
     def _give_back(self) -> None:
         if self._exchange is not None:
@@ -233,6 +263,8 @@ class Inference:
     ) -> None:
         if isinstance(error, UpstreamError) and self._error is None:
             self._error = await self._verdict(error)
+        if isinstance(error, ContextLengthExceeded) and self._error is None and self._lease is not None:
+            self._error = self._explained(error, self._lease)
         self._give_back()
         self._context.running.discard(self)
         self.timing.finished = self._context.clock()

@@ -30,7 +30,8 @@ def load(
     model: Model,
     instance: Annotated[str | None, typer.Option("--as", metavar="ID", help="Name of this copy.")] = None,
     context: Annotated[
-        int | None, typer.Option("--context", "-c", metavar="TOKENS", help="Tokens a request may have.")
+        int | None,
+        typer.Option("--context-length", "--context", "-c", metavar="TOKENS", help="Tokens a request may have."),
     ] = None,
     gpu: Annotated[
         str | None, typer.Option("--gpu", metavar="SHARE", help="max, off, a share (0.5) or a number of layers (24).")

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lanhaven.context import HEADER as OVERFLOW
+from lanhaven.context import read_overflow
 from lanhaven.dialects.background import Background, BatchLimits
 from lanhaven.downloads import Downloads
 from lanhaven.errors import GatewayError
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.store import Store
-from lanhaven.types.chat import InferenceRequest
+from lanhaven.types.chat import Dropped, InferenceRequest
+from lanhaven.types.models import Overflow
 from lanhaven.upstream.exchange import Exchange
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -200,6 +203,7 @@ async def respond(
     instance is free and the terminal event is out before the client hears of it.
     """
     request.affinity = conversation(call.headers, request.affinity, request.body)
+    request.overflow = request.overflow or overflow_asked(call.headers)
     try:
         async with gateway.infer(request) as inference:
             if request.body.get("stream") is True if streamed is None else streamed:
@@ -207,6 +211,7 @@ async def respond(
             exchange = await inference.open()
             if exchange.status >= 400:
                 raise await exchange.error()
+            await tell_dropped(call, inference.dropped)
             await relay(call, inference, exchange)
     except GatewayError as error:
         await call.fail(error)
@@ -223,6 +228,25 @@ def conversation(headers: Headers, said: Any, body: Mapping[str, Any]) -> str | 
         if found and isinstance(found, str):
             return found[:LONGEST_NAME]
     return None
+
+
+def overflow_asked(headers: Headers) -> Overflow | None:
+    """What a header wishes for a prompt that does not fit. InvalidRequest for a word that is none."""
+    said = next((value for name, value in headers if name == OVERFLOW), None)
+    return None if said is None else read_overflow(said.decode("latin-1").strip().lower(), OVERFLOW.decode())
+
+
+async def tell_dropped(call: Call, dropped: Dropped | None) -> None:
+    """Say what was left out of the prompt: in headers, or in a comment of a stream whose headers have left."""
+    if dropped is None:
+        return
+    headers: Headers = [(b"x-lanhaven-dropped-messages", b"%d" % dropped.messages)]
+    if dropped.tokens is not None:
+        headers.append((b"x-lanhaven-dropped-tokens", b"%d" % dropped.tokens))
+    if not call.started:
+        call.extra = [*call.extra, *headers]
+    elif call.dialect.stream_headers is SSE:
+        await call.write(b"".join(b": %b: %b\n" % each for each in headers) + b"\n")
 
 
 def retry_headers(error: GatewayError) -> Headers:

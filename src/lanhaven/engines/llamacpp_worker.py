@@ -77,6 +77,7 @@ def _shut_doors(params: Any) -> None:
     params.cors_origins = ""
     params.offline = True
     params.fit_params = False  # it loads everything once for measuring, and overrides what was asked for
+    params.ctx_shift = False  # it would drop the middle of a conversation, without a word, and go on
     params.endpoint_metrics = True
     params.endpoint_slots = False  # shows prompts
     params.verbosity = 4  # 3 leaves out buffer sizes and stages, 5 writes prompts

@@ -10,11 +10,12 @@ METHODS = b"GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
 HEADERS = (
     b"Content-Type, Accept, Authorization, X-API-Key, Anthropic-Version, Anthropic-Beta, "
     b"Anthropic-Dangerous-Direct-Browser-Access, OpenAI-Organization, OpenAI-Project, OpenAI-Beta, "
+    b"X-LanHaven-Context-Overflow, "
     b"X-Stainless-OS, X-Stainless-Arch, X-Stainless-Lang, X-Stainless-Runtime, X-Stainless-Runtime-Version, "
     b"X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Timeout, X-Stainless-Async, "
     b"X-Stainless-Helper-Method, X-Stainless-Custom-Poll-Interval, X-Stainless-Poll-Helper"
 )
-EXPOSED = b"X-Request-Id, Retry-After, X-Should-Retry"
+EXPOSED = b"X-Request-Id, Retry-After, X-Should-Retry, X-LanHaven-Dropped-Messages, X-LanHaven-Dropped-Tokens"
 PREFLIGHT_AGE = b"600"
 
 

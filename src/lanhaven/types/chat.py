@@ -52,6 +52,8 @@ class InferenceRequest:
     only: bool = False  # the loaded instance that `model` names, and no other loaded in its stead
     extras: Mapping[str, Any] | None = None  # fields for upstreams that know them (Upstream.extras), no others
     sizing: Sizing | None = None  # what the client says about its images
+    overflow: Overflow | None = None  # what the client wants where its prompt does not fit; None: it does not say
+    overflow_else: Overflow = Overflow.ERROR  # where neither client nor instance says anything
     affinity: str | None = None  # what requests of one conversation have in common: they go to the same instance
 
     @property
@@ -72,6 +74,17 @@ class Usage:
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What of a prompt was left out because its instance could not hold it, on the client's or the operator's wish.
+
+    tokens: None where the upstream cannot count them.
+    """
+
+    messages: int = 0
+    tokens: int | None = None
 
 
 @dataclass(slots=True)

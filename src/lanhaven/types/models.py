@@ -38,6 +38,15 @@ class InstanceState(StrEnum):
     FAILED = "failed"
 
 
+class Overflow(StrEnum):
+    """What becomes of a prompt that its instance cannot hold. Nothing is ever left out unless one of these says so."""
+
+    ERROR = "error"
+    DROP_OLDEST = "drop-oldest"  # the oldest turns of a chat
+    DROP_MIDDLE = "drop-middle"  # the same, but for the first one
+    TRUNCATE = "truncate"  # the end of a text that is to be embedded
+
+
 @dataclass(frozen=True, slots=True)
 class _Overlay:
     """Optional fields, None meaning "not said"; `over` lays one on another."""
@@ -80,6 +89,7 @@ class Sampling(_Overlay):
     stop: tuple[str, ...] | None = None
     seed: int | None = None
     stream: bool | None = None
+    context_overflow: Overflow | None = None  # acted upon here, never sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,7 @@ class Upstream:
     slots: int | None = None  # requests it computes at once; None = it bounds itself
     reuse_after_stream: bool = True  # False: llama.cpp closes after a streamed reply without saying so
     routes: frozenset[str] = frozenset({"/v1/chat/completions", "/v1/completions"})
+    logits: bool = False  # its rerank scores are logits, not shares from 0 to 1
     extras: frozenset[str] = frozenset()  # request fields beyond OpenAI's that it knows; strict servers refuse them
 
     def __repr__(self) -> str:

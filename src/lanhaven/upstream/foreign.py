@@ -43,6 +43,9 @@ RETRY_AFTER = 1.0  # when the upstream says no number
 _OVERFLOW_CODES = frozenset({"exceed_context_size_error", "context_length_exceeded"})
 _OVERFLOW = (  # groups: n_prompt (may be absent), n_ctx (may be absent)
     re.compile(r"request \((?P<prompt>\d+) tokens\) exceeds the available context size \((?P<ctx>\d+) tokens\)"),
+    re.compile(  # the answer's limit is in the sum, not in the prompt
+        r"maximum context length is (?P<ctx>\d+) tokens.*?\((?P<prompt>\d+) (?:in|from) (?:the|your) \w+", re.DOTALL
+    ),
     re.compile(
         r"maximum context length is (?P<ctx>\d+) tokens.*?(?:requested|resulted in|has) (?P<prompt>\d+)", re.DOTALL
     ),
@@ -221,7 +224,7 @@ def _overflow(foreign: Foreign) -> ContextLengthExceeded | None:
     return ContextLengthExceeded(
         foreign.message or "The prompt is longer than the model's context.",
         param=foreign.param or "messages",
-        hint=_context_hint(facts.get("n_prompt_tokens")),
+        hint="shorten the prompt, or load the model with more context",
         retry=False,
         facts=facts,
     )
@@ -229,10 +232,3 @@ def _overflow(foreign: Foreign) -> ContextLengthExceeded | None:
 
 def _is_count(value: object) -> bool:
     return (isinstance(value, int) and value >= 0) or (isinstance(value, str) and value.isdigit())
-
-
-def _context_hint(prompt: int | None) -> str:
-    """The next power of two that holds the prompt and as much again, at most 1 Mi tokens, for the answer."""
-    size = 1 << max(12, (prompt or 2048).bit_length() + 1)
-    load = f"lanhaven load <model> --context {min(size, 1 << 20)}"
-    return f"Shorten the prompt, or load the model with a larger context: {load}"

@@ -7,7 +7,7 @@ from typing import Any
 from lanhaven.dialects.chunks import Chunk, Delta, FunctionDelta, ToolCallDelta
 from lanhaven.dialects.jobs.record import Job
 from lanhaven.errors import UpstreamError
-from lanhaven.types.chat import Outcome
+from lanhaven.types.chat import Dropped, Outcome
 from lanhaven.wire import read_object
 
 PIECE = 40  # characters of one event at most (S3-x4)
@@ -22,6 +22,7 @@ class Answer:
         self._content: list[str] = []
         self._thought: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
+        self.dropped: Dropped | None = None  # what of the prompt was left out
         self._finish: str | None = None  # as the chunks say: where tools are told in words, the upstream says "stop"
 
     @property
@@ -71,7 +72,7 @@ class Answer:
             call["function"]["arguments"] += delta.function.arguments or ""
 
     def payload(self, outcome: Outcome) -> dict[str, Any]:
-        """Of `completed`: content, usage, finish_reason; reasoning_content and tool_calls where there are any."""
+        """Of `completed`: content, usage, finish_reason; reasoning_content, tool_calls, dropped where there are any."""
         usage = outcome.usage
         whole: dict[str, Any] = {
             "content": "".join(self._content),
@@ -83,6 +84,8 @@ class Answer:
             },
             "finish_reason": self._finish or outcome.finish_reason,
         }
+        if self.dropped is not None:
+            whole["dropped"] = {"messages": self.dropped.messages, "tokens": self.dropped.tokens}
         if self._thought:
             whole["reasoning_content"] = "".join(self._thought)
         if self._calls:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, overflow_asked
 from lanhaven.dialects.jobs.desk import Desk, JobLimits
 from lanhaven.dialects.jobs.record import Job
 from lanhaven.dialects.jobs.work import work
@@ -77,6 +77,7 @@ class JobsDialect(Dialect):
             dialect=self.name,
             client=call.key_name,
             load=load,
+            overflow=overflow_asked(call.headers),
         )
         info = self._gateway.infer(request).resolve().info
         told = must_be_told(info) and tell(body) is not None

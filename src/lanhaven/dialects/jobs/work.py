@@ -69,6 +69,7 @@ async def _ask(gateway: Gateway, request: InferenceRequest, answer: Answer, told
         exchange = await inference.open()
         if exchange.status >= 400:
             raise await exchange.error()
+        answer.dropped = inference.dropped
         await _read(exchange, answer, told)
     return inference.outcome
 

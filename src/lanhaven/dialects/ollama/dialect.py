@@ -6,24 +6,25 @@ requests have loaded: what an operator loaded stays as the operator wants it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lanhaven.dialects.base import Call, Dialect, DialectContext, Handler, Headers, respond
+from lanhaven.context import both_numbers
+from lanhaven.dialects.base import Call, Dialect, DialectContext, Handler, Headers, respond, tell_dropped
 from lanhaven.dialects.chunks import Chunk, chunks
 from lanhaven.dialects.ollama.manage import Management
 from lanhaven.dialects.ollama.models import LISTED, is_running, running, shown, tag
 from lanhaven.dialects.ollama.replies import Line, Lines, fold
 from lanhaven.dialects.ollama.request import Asked, read_asked, read_chat, read_generate
+from lanhaven.dialects.openai.replies import vectors
 from lanhaven.dialects.tools import Told, must_be_told, tell
-from lanhaven.errors import GatewayError, InvalidRequest, ModelNotFound
+from lanhaven.errors import ContextLengthExceeded, GatewayError, InvalidRequest, ModelNotFound
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
-from lanhaven.types.models import Instance, LoadConfig
+from lanhaven.types.models import Instance, LoadConfig, Overflow
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import encode, ndjson, read_object
 
@@ -116,6 +117,9 @@ class OllamaDialect(Dialect):
             turn.told = tell(body)
         request = self._request(Route.COMPLETION if "prompt" in body else Route.CHAT, body | {"stream": True}, call)
         request.extras = extras or None
+        request.overflow_else = Overflow.DROP_OLDEST  # as Ollama does, but it says so
+        if asked.truncate is not None:
+            request.overflow = Overflow.DROP_OLDEST if asked.truncate else Overflow.ERROR
         await self._fit(request, asked)
         await respond(call, self._gateway, request, partial(self._relay, turn), streamed=asked.stream)
         await self._keep(turn.instance_id, asked.keep_alive)
@@ -191,15 +195,19 @@ class OllamaDialect(Dialect):
     async def _vectors(
         self, call: Call, body: dict[str, Any], given: str | list[Any]
     ) -> tuple[list[list[float]], Inference]:
-        asked = read_asked(body, chat=False)
+        asked, dimensions = read_asked(body, chat=False), body.get("dimensions")
+        if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
+            raise InvalidRequest("dimensions must be a whole number from 1 on.", param="dimensions", retry=False)
         request = self._request(Route.EMBEDDING, {"model": asked.model, "input": given}, call)
+        request.overflow = Overflow.ERROR if asked.truncate is False else Overflow.TRUNCATE
         async with self._gateway.infer(request) as inference:
             exchange = await inference.open()
             if exchange.status >= 400:
                 raise await exchange.error()
-            data = read_object(await exchange.body()).get("data", ())
+            await tell_dropped(call, inference.dropped)
+            found = vectors(await exchange.body(), dimensions)
         await self._keep(inference.instance_id, asked.keep_alive)
-        return [cut(each["embedding"], body.get("dimensions")) for each in data], inference
+        return found, inference
 
     # ---- instances
 
@@ -251,21 +259,11 @@ class OllamaDialect(Dialect):
 
 
 def wording(error: GatewayError) -> str:
-    """Some clients pull a model when they read that it is "not found"."""
+    """Some clients pull a model when they read that it is "not found", others look for a context that is too short."""
+    if isinstance(error, ContextLengthExceeded) and (numbers := both_numbers(error)) is not None:
+        words = f"the input length exceeds the context length: {numbers[0]} tokens, of {numbers[1]}."
+        return words if error.hint is None else f"{words} Try: {error.hint}"
     text = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
     if isinstance(error, ModelNotFound) and "not found" not in text.lower():
         return f"model not found: {text}"
     return text
-
-
-def cut(vector: list[float], dimensions: Any) -> list[float]:
-    """The first `dimensions` numbers, brought back to length 1."""
-    if dimensions is None:
-        return vector
-    if not isinstance(dimensions, int) or isinstance(dimensions, bool) or not 0 < dimensions <= len(vector):
-        raise InvalidRequest(
-            f"dimensions must be a whole number from 1 to {len(vector)}.", param="dimensions", retry=False
-        )
-    part = vector[:dimensions]
-    length = math.sqrt(math.fsum(each * each for each in part)) or 1.0
-    return [each / length for each in part]

@@ -43,6 +43,7 @@ class Asked:
     chat: bool  # of /api/chat, not /api/generate
     keep_alive: float | None
     context: int | None
+    truncate: bool | None  # whether a prompt that is too long may be shortened; None: not said
 
 
 def read_chat(body: dict[str, Any]) -> tuple[dict[str, Any] | None, Asked, dict[str, Any]]:
@@ -92,7 +93,10 @@ def read_asked(body: Mapping[str, Any], *, chat: bool) -> Asked:
     context = options_of(body).get("num_ctx")
     if context is not None and (not isinstance(context, int) or isinstance(context, bool) or context < 0):
         raise _bad("options.num_ctx", "must be a whole number")
-    return Asked(model, stream is not False, chat, seconds_of(body.get("keep_alive")), context or None)
+    truncate = body.get("truncate")
+    if not isinstance(truncate, bool | None):
+        raise _bad("truncate", "must be true or false")
+    return Asked(model, stream is not False, chat, seconds_of(body.get("keep_alive")), context or None, truncate)
 
 
 def options_of(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from lanhaven.dialects.openai.fields import (
 )
 from lanhaven.dialects.openai.models import listed, model_card
 from lanhaven.dialects.openai.replies import Embeddings, has_legacy_logprobs, legacy_logprobs
+from lanhaven.dialects.openai.rerank import Rerank
 from lanhaven.dialects.openai.tools import relay_told
 from lanhaven.dialects.tools import must_be_told, tell
 from lanhaven.errors import GatewayError, UnsupportedFeature
@@ -60,12 +61,14 @@ class OpenAIDialect(Dialect):
             "/chat/completions": {"POST": partial(self._infer, Route.CHAT, check_messages)},
             "/completions": {"POST": partial(self._infer, Route.COMPLETION, check_prompt)},
             "/embeddings": {"POST": self._embed},
-            "/rerank": {"POST": partial(self._infer, Route.RERANK, check_documents)},
+            "/rerank": {"POST": partial(self._rerank, False)},
+            "/reranking": {"POST": partial(self._rerank, False)},
             "/models": {"GET": self._models, "HEAD": self._models},
             "/models/": {"GET": self._model, "HEAD": self._model},
         }
         table |= {path: {"POST": self._absent} for path in ABSENT}
-        return {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
+        named = {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
+        return named | {"/v2/rerank": {"POST": partial(self._rerank, True)}}
 
     async def _infer(self, route: Route, check: Callable[[dict[str, Any]], None], call: Call) -> None:
         body = read_object(call.body)
@@ -95,9 +98,15 @@ class OpenAIDialect(Dialect):
         body = read_object(call.body)
         check_fields(body)
         check_input(body)
-        shape = Embeddings.take(body)
-        relay = partial(relay_embeddings, shape) if shape is not None else relay_bytes
+        relay = partial(relay_embeddings, Embeddings.take(body))
         await respond(call, self._gateway, self._request(Route.EMBEDDING, body, call), relay)
+
+    async def _rerank(self, cohere: bool, call: Call) -> None:
+        body = read_object(call.body)
+        check_fields(body)
+        check_documents(body)
+        relay = partial(relay_ranks, Rerank.take(body, cohere=cohere))
+        await respond(call, self._gateway, self._request(Route.RERANK, body, call), relay)
 
     def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
         load = take_load(body)
@@ -169,5 +178,10 @@ async def relay_converted(call: Call, inference: Inference, exchange: Exchange) 
 
 
 async def relay_embeddings(shape: Embeddings, call: Call, inference: Inference, exchange: Exchange) -> None:
-    """Embeddings cut to the asked dimensions."""
+    """Embeddings in the form and with the dimensions that were asked for."""
     await call.reply(200, shape.apply(await exchange.body()))
+
+
+async def relay_ranks(rerank: Rerank, call: Call, inference: Inference, exchange: Exchange) -> None:
+    """The best documents first."""
+    await call.reply(200, rerank.apply(await exchange.body(), logits=exchange.upstream.logits))

@@ -15,6 +15,7 @@ from lanhaven.types.models import LoadConfig
 
 MAX_MESSAGES = 4096
 MAX_TOOLS = 256
+MAX_INPUTS = 2048  # of an embedding, as at OpenAI, and of a rerank
 MAX_STRING = 8 << 20
 
 # Routing, credentials, files and slots of an engine are not a client's business (F-128).
@@ -100,6 +101,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "stop": _stop,
         "tools": _tools,
         "dimensions": _integer(1, 1 << 20),
+        "top_n": _integer(1, 1 << 20),
+        "return_documents": _boolean,
         "ttl": _number(1, 1 << 31),
     }
 )
@@ -180,16 +183,37 @@ def check_prompt(body: dict[str, Any]) -> None:
 
 
 def check_input(body: dict[str, Any]) -> None:
-    """`input` of an embedding: a string, token ids, or a list of either, not empty."""
+    """`input` of an embedding: a string, token ids, or a list of either; nothing in it empty."""
     given = body.get("input")
-    if not isinstance(given, str | list) or not given:
-        raise InvalidRequest("input must be a string, a list of strings, or token ids.", param="input", retry=False)
+    if isinstance(given, list) and given and not _is_token(given[0]):
+        if len(given) > MAX_INPUTS:
+            raise InvalidRequest(f"input may hold at most {MAX_INPUTS} texts.", param="input", retry=False)
+        for index, each in enumerate(given):
+            _check_text(each, f"input[{index}]")
+    else:
+        _check_text(given, "input")
+
+
+def _check_text(given: Any, param: str) -> None:
+    if given in ("", []):
+        raise InvalidRequest(f"{param} is empty.", param=param, retry=False)
+    if not isinstance(given, str) and not (isinstance(given, list) and all(map(_is_token, given))):
+        kinds = "a string or token ids" if "[" in param else "a string, a list of strings, or token ids"
+        raise InvalidRequest(f"{param} must be {kinds}.", param=param, retry=False)
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
 
 
 def check_documents(body: dict[str, Any]) -> None:
-    """`query` and `documents` of a rerank."""
-    if not isinstance(body.get("query"), str):
-        raise InvalidRequest("query must be a string.", param="query", retry=False)
+    """`query` and `documents` of a rerank: texts, or objects with a `text`."""
+    if not isinstance(body.get("query"), str) or not body["query"]:
+        raise InvalidRequest("query must be a string, and not empty.", param="query", retry=False)
     documents = body.get("documents")
-    if not isinstance(documents, list) or not documents:
-        raise InvalidRequest("documents must be a list with at least one text.", param="documents", retry=False)
+    if not isinstance(documents, list) or not 0 < len(documents) <= MAX_INPUTS:
+        raise InvalidRequest(f"documents must be a list of 1 to {MAX_INPUTS} texts.", param="documents", retry=False)
+    for index, each in enumerate(documents):
+        if not isinstance(each.get("text") if isinstance(each, dict) else each, str):
+            where = f"documents[{index}]"
+            raise InvalidRequest(f"{where} must be a string, or an object with a text.", param=where, retry=False)

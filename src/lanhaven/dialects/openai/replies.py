@@ -4,61 +4,120 @@ logprobs."""
 from __future__ import annotations
 
 import math
+import sys
 from array import array
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from lanhaven.errors import InvalidRequest, UpstreamError
 from lanhaven.types.chat import Route
 from lanhaven.wire import data_of, encode, read_object, sse
 
+BIG_ENDIAN = sys.byteorder == "big"
+
+
+class _Item(msgspec.Struct):
+    """One vector, as it came."""
+
+    embedding: msgspec.Raw
+
+
+class _Vectors(msgspec.Struct):
+    """What is looked at of a reply whose vectors are in the right form already."""
+
+    data: list[_Item]
+
+
+_read_vectors = msgspec.json.Decoder(_Vectors).decode
+Vector = list[float]
+
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """What the client asked of embeddings that engines do not do (llama.cpp ignores `dimensions`)."""
+    """What the client asked for, and engines may not do: llama.cpp ignores `dimensions`, some servers
+    `encoding_format`. count: of the inputs, and so of the vectors."""
 
-    dimensions: int
+    count: int
     base64: bool
+    dimensions: int | None
 
     @classmethod
-    def take(cls, body: dict[str, Any]) -> Self | None:
-        """Take `dimensions` out of the body; None when the upstream's reply can pass as it is."""
+    def take(cls, body: dict[str, Any]) -> Self:
+        """From a checked body; takes `dimensions` out of it."""
         encoding = body.get("encoding_format")
         if encoding not in (None, "float", "base64"):
             raise InvalidRequest("encoding_format must be float or base64.", param="encoding_format", retry=False)
         dimensions = body.pop("dimensions", None)
-        if dimensions is None:
-            return None
-        body["encoding_format"] = "float"
-        return cls(dimensions, encoding == "base64")
+        if dimensions is not None:
+            body["encoding_format"] = "float"
+        given = body["input"]
+        several = isinstance(given, list) and not isinstance(given[0], int)
+        return cls(len(given) if several else 1, encoding == "base64", dimensions)
 
     def apply(self, reply: bytes) -> bytes:
-        """Cut each vector to `dimensions` and bring it back to length 1, as OpenAI's models do."""
-        body = read_object(reply)
+        """The reply as it was asked for; its own bytes where it is so already."""
         try:
-            for item in body["data"]:
-                item["embedding"] = self._cut(item["embedding"])
-        except (KeyError, TypeError) as error:
-            raise UpstreamError("The engine's embedding reply has no vectors.") from error
+            items = _read_vectors(reply).data
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _no_vectors() from None
+        if len(items) != self.count:
+            raise UpstreamError(f"The engine sent {len(items)} vectors for {self.count} inputs.")
+        begins = b'"' if self.base64 else b"["
+        if self.dimensions is None and all(bytes(each.embedding).startswith(begins) for each in items):
+            return reply
+        body = read_object(reply)
+        for item in body["data"]:
+            vector = shortened(_floats(item["embedding"]), self.dimensions)
+            item["embedding"] = b64encode(_little_endian(vector)).decode() if self.base64 else vector
         return encode(body)
 
-    def _cut(self, vector: list[float]) -> list[float] | str:
-        if self.dimensions > len(vector):
-            raise InvalidRequest(
-                f"dimensions is {self.dimensions}, this model has {len(vector)}.", param="dimensions", retry=False
-            )
-        cut = vector[: self.dimensions]
-        norm = math.sqrt(math.fsum(x * x for x in cut)) or 1.0
-        scaled = [x / norm for x in cut]
-        return b64encode(_little_endian(scaled)).decode() if self.base64 else scaled
+
+def vectors(reply: bytes, dimensions: int | None) -> list[Vector]:
+    """The vectors of a reply, as numbers."""
+    try:
+        return [shortened(_floats(item["embedding"]), dimensions) for item in read_object(reply)["data"]]
+    except (KeyError, TypeError):
+        raise _no_vectors() from None
 
 
-def _little_endian(values: list[float]) -> bytes:
+def shortened(vector: Vector, dimensions: int | None) -> Vector:
+    """The first `dimensions` numbers, brought back to length 1, as OpenAI's do. InvalidRequest if it has less."""
+    if dimensions is None:
+        return vector
+    if dimensions > len(vector):
+        raise InvalidRequest(
+            f"dimensions is {dimensions}, this model has {len(vector)}.", param="dimensions", retry=False
+        )
+    cut = vector[:dimensions]
+    norm = math.sqrt(math.fsum(x * x for x in cut)) or 1.0
+    return [x / norm for x in cut]
+
+
+def _floats(embedding: Any) -> Vector:
+    """Of a list, or of base64 over float32, low byte first."""
+    if isinstance(embedding, list) and all(isinstance(x, int | float) for x in embedding):
+        return embedding
+    try:
+        packed = array("f", b64decode(embedding, validate=True))
+    except (TypeError, ValueError):
+        raise _no_vectors() from None
+    if BIG_ENDIAN:
+        packed.byteswap()
+    return packed.tolist()
+
+
+def _little_endian(values: Vector) -> bytes:
     packed = array("f", values)
-    if array("H", [1]).tobytes() == b"\x00\x01":
+    if BIG_ENDIAN:
         packed.byteswap()
     return packed.tobytes()
+
+
+def _no_vectors() -> UpstreamError:
+    return UpstreamError("The engine's embedding reply has no vectors.")
 
 
 def has_legacy_logprobs(route: Route, body: dict[str, Any]) -> bool:

@@ -115,6 +115,7 @@ class ResponsesDialect(Dialect):
             dialect=self.name,
             client=call.key_name,
             extras=asked.extras,
+            overflow=asked.overflow,
             affinity=asked.shown["prompt_cache_key"] or asked.shown["user"],
         )
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from lanhaven.dialects.responses.fields import flag_in, object_in, text_in, unserved, wrong
 from lanhaven.dialects.responses.input import items_of, messages_of
 from lanhaven.dialects.responses.tools import Toolbox, read_tools
 from lanhaven.errors import InvalidRequest
+from lanhaven.types.models import Overflow
 
 SEALED = "reasoning.encrypted_content"
 MAX_METADATA = 16
+OVERFLOW: Mapping[str | None, Overflow | None] = MappingProxyType(
+    {None: None, "auto": Overflow.DROP_OLDEST, "disabled": Overflow.ERROR}
+)
 MAX_KEY, MAX_VALUE = 64, 512
 
 
@@ -35,6 +40,7 @@ class Asked:
     how: dict[str, Any]  # fields of the chat
     extras: dict[str, Any] = field(default_factory=dict)  # those that only some upstreams know
     seal: bool = False
+    overflow: Overflow | None = None  # what becomes of a conversation that is too long; None: not said
 
     def chat(self, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The chat request. `before`: items of the responses that this one goes on from; their instructions do not
@@ -77,6 +83,7 @@ def read_request(body: dict[str, Any]) -> Asked:
         how=how,
         extras=extras,
         seal=isinstance(include, list) and SEALED in include,
+        overflow=OVERFLOW[body.get("truncation")],
     )
 
 
@@ -157,10 +164,9 @@ def _shown(body: Mapping[str, Any], tools: Toolbox, reasoning: Mapping[str, Any]
 
 
 def _truncation(asked: Any) -> str:
-    """Nothing is ever dropped from a conversation, whatever was asked: what does not fit is an error."""
     if asked not in (None, "auto", "disabled"):
         raise wrong("truncation", "must be auto or disabled")
-    return "disabled"
+    return "disabled" if asked is None else str(asked)
 
 
 def _metadata(given: Mapping[str, Any]) -> Mapping[str, Any]:

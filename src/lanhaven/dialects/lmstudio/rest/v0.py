@@ -193,10 +193,10 @@ def model_figures(model: ModelInfo, inference: Inference) -> dict[str, Any]:
 
 
 async def _relay_embeddings(
-    model: ModelInfo, shape: Embeddings | None, call: Call, inference: Inference, exchange: Exchange
+    model: ModelInfo, shape: Embeddings, call: Call, inference: Inference, exchange: Exchange
 ) -> None:
     data = await exchange.body()
-    reply = loads(data if shape is None else shape.apply(data))
+    reply = loads(shape.apply(data))
     figures = model_figures(model, inference)
     await call.reply(200, encode(reply | figures) if isinstance(reply, dict) else data)
 

@@ -99,6 +99,7 @@ class _Answer:
             usage_wanted=True,
             only=True,
             extras={**prediction.settings.extras, "return_progress": True},
+            overflow=prediction.settings.overflow,
         )
 
     async def beat(self) -> None:

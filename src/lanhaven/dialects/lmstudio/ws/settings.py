@@ -2,9 +2,9 @@
 
 A *checkbox* `{"checked": false, ...}` means off, also where the default is on; a key that is absent leaves the
 instance's default. What no engine here can do for one request has no effect, as in LM Studio with an engine that lacks
-it: `contextOverflowPolicy` (a prompt that does not fit is an error, an answer ends at the limit), `llama.cpuThreads`,
-`llama.tailFreeSampling`, `toolCallStopStrings`, `toolNaming`, `contextPrefill`, `vision.*`, `speculativeDecoding.*` (it
-changes the speed, not the answer). A prompt template would change the answer: it is refused.
+it: `llama.cpuThreads`, `llama.tailFreeSampling`, `toolCallStopStrings`, `toolNaming`, `contextPrefill`, `vision.*`,
+`speculativeDecoding.*` (it changes the speed, not the answer). A prompt template would change the answer: it is
+refused. `contextOverflowPolicy` is about the prompt; an answer always ends at the limit.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ from typing import Any
 
 from lanhaven.errors import InvalidRequest, UnsupportedFeature
 from lanhaven.lmstudio.load_values import rows, table
+from lanhaven.types.models import Overflow
 
 PREFIX = "llm.prediction."
 MAX_TOOLS, MAX_STOPS, MAX_BIASES = 256, 64, 4096
 DEFAULT_TAGS = ("<think>", "</think>")
-OVERFLOW = frozenset({"stopAtLimit", "truncateMiddle", "rollingWindow"})
+OVERFLOW: Mapping[str, Overflow] = MappingProxyType(
+    {
+        "stopAtLimit": Overflow.ERROR,
+        "truncateMiddle": Overflow.DROP_MIDDLE,
+        "rollingWindow": Overflow.DROP_OLDEST,
+    }
+)
 # How SDKs up to 1.5.0 ask for a raw completion: a chat of one message under a template that adds nothing.
 IDENTITY = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
@@ -38,6 +45,7 @@ class Settings:
     system: str | None = None
     tags: tuple[str, str] | None = DEFAULT_TAGS  # around reasoning; None: it is not told apart from the answer
     schema: dict[str, Any] | None = None  # of structured JSON
+    overflow: Overflow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +246,9 @@ def _logit_bias(settings: Settings, value: Any, key: str) -> None:
 
 
 def _overflow(settings: Settings, value: Any, key: str) -> None:
-    if value not in OVERFLOW:
+    if not isinstance(value, str) or value not in OVERFLOW:
         raise wrong(key, f"must be one of {', '.join(sorted(OVERFLOW))}")
+    settings.overflow = OVERFLOW[value]
 
 
 def _template(settings: Settings, value: Any, key: str) -> None:
