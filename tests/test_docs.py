@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md"))]
 T = TypeVar("T")
-WORKERS = ("lanhaven.__main__", "lanhaven.engines.llamacpp_worker")  # programs: importing one runs it
+WORKERS = ("lanhaven.__main__", "lanhaven.engines.llamacpp_worker", "lanhaven.media.worker")  # programs: importing one runs it
 
 for module in walk_packages(lanhaven.__path__, "lanhaven."):  # so that every subclass is known
     if module.name not in WORKERS:

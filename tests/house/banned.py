@@ -20,6 +20,7 @@ BROAD_HANDLERS: Mapping[str, str] = MappingProxyType(
         "src/lanhaven/dialects/lmstudio/ws/connection.py": "the last resort: a defect is logged, and its caller hears",
         "src/lanhaven/server/websocket.py": "the last resort: whatever the application raises, the client sees no trace",
         "src/lanhaven/server/cycle.py": "the last resort: whatever the application raises, the client sees no trace",
+        "src/lanhaven/media/worker.py": "Pillow's parsers raise whatever they stumble over: a damaged image, no more",
         "src/lanhaven/keys/key_file.py": "removes the half-written file, then raises again",
         "src/lanhaven/server/listener.py": "closes the sockets opened so far, then raises again",
         "src/lanhaven/server/shutdown.py": "one broken callback must not keep the others from hearing of the end",

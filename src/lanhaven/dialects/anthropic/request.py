@@ -207,10 +207,10 @@ def _data_uri(source: Any, where: str) -> str:
     match source:
         case {"type": "base64", "media_type": str(kind), "data": str(data)}:
             uri = f"data:{kind};base64,{data}"
-        case {"type": "url"}:
-            _refuse(f"{where}.source", "pictures from addresses are disabled; send them as base64")
+        case {"type": "url", "url": str(uri)}:
+            pass  # fetched or refused with the images of all dialects
         case _:
-            _refuse(f"{where}.source", "must be a base64 source with media_type and data")
+            _refuse(f"{where}.source", "must be a base64 source with media_type and data, or a url")
     return uri
 
 

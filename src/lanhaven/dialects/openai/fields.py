@@ -17,6 +17,7 @@ MAX_MESSAGES = 4096
 MAX_TOOLS = 256
 MAX_INPUTS = 2048  # of an embedding, as at OpenAI, and of a rerank
 MAX_STRING = 8 << 20
+_FETCHED = ("input_audio", "audio_url", "video_url", "input_video", "input_image")
 
 # Routing, credentials, files and slots of an engine are not a client's business (F-128).
 FORBIDDEN = frozenset(
@@ -135,7 +136,7 @@ def take_load(body: dict[str, Any]) -> LoadConfig | None:
 
 
 def check_messages(body: dict[str, Any]) -> None:
-    """`messages` must be a list of objects with a role, not empty; images must come as data URIs."""
+    """`messages` must be a list of objects with a role, not empty. Images are looked at later (media/)."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("messages must be a list with at least one message.", param="messages", retry=False)
@@ -163,22 +164,21 @@ def _check_parts(parts: list[Any], index: int) -> None:
                 param=f"messages[{index}].content[{at}]",
                 retry=False,
             )
-        for name in ("image_url", "input_audio", "video_url"):
+        for name in _FETCHED:
             _check_source(part.get(name), f"messages[{index}].content[{at}].{name}")
 
 
 def _check_source(source: Any, param: str) -> None:
-    """An engine would fetch a URL itself, from inside the LAN, and open file:// paths: only data URIs reach it
-    (F-161)."""
+    """An engine would fetch a URL itself, from inside the LAN, and open file:// paths (F-161)."""
     url = source.get("url") if isinstance(source, dict) else source
     if isinstance(url, str) and not url.startswith("data:"):
-        raise InvalidRequest("Remote images are disabled: send the image as a data: URI.", param=param, retry=False)
+        raise InvalidRequest("Remote sound and films are refused: send a data: URI.", param=param, retry=False)
 
 
 def check_prompt(body: dict[str, Any]) -> None:
     """`prompt` of a text completion: a string, token ids, or a list of either."""
     prompt = body.get("prompt")
-    if not isinstance(prompt, str | list) or prompt == []:
+    if not isinstance(prompt, str | list) or prompt == [] or _has_objects(prompt):
         raise InvalidRequest("prompt must be a string, a list of strings, or token ids.", param="prompt", retry=False)
 
 
@@ -204,6 +204,11 @@ def _check_text(given: Any, param: str) -> None:
 
 def _is_token(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
+
+
+def _has_objects(given: str | list[Any]) -> bool:
+    """llama.cpp takes objects with pictures in them there, which nobody would have looked at."""
+    return not isinstance(given, str) and dict in set(map(type, given))
 
 
 def check_documents(body: dict[str, Any]) -> None:

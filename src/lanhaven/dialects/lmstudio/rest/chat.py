@@ -82,7 +82,7 @@ class Chat:
         """One turn of a conversation."""
         asked = read_chat(read_object(call.body))
         info, instance_id = named(self._gateway, asked.model)
-        if asked.has_images and info.capabilities and "vision" not in info.capabilities:
+        if asked.has_images and info.blind:
             raise InvalidRequest(f"Model {info.key} cannot see images.", param="input", retry=False)
         history = await self._history(asked.previous, call.key_name)
         telling = Telling(ignored=list(asked.ignored))

@@ -100,12 +100,6 @@ def _part(item: Any, place: str) -> dict[str, Any]:
         case {"type": "message" | "text", "content": str(content)}:
             return {"type": "text", "text": content}
         case {"type": "image", "data_url": str(url)}:
-            if not url.startswith("data:image/"):
-                raise InvalidRequest(
-                    "Remote images are disabled: send the image as a data:image/ URI.",
-                    param=f"{place}.data_url",
-                    retry=False,
-                )
             return {"type": "image_url", "image_url": {"url": url}}
         case _:
             raise InvalidRequest(

@@ -39,7 +39,7 @@ _TEXT_FILES = (".txt", ".md", ".csv", ".log", ".json", ".xml", ".html", ".yaml",
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file as it came. mime: of an image that engines can show, else None."""
+    """A file as it came. mime: of an image that can be shown, else None."""
 
     identifier: str
     client: str
@@ -90,7 +90,7 @@ class Uploads:
             )
         if upload.mime is None:
             raise InvalidRequest(
-                f"{identifier[:100]} is no image that can be shown (PNG, JPEG, GIF, BMP).",
+                f"{identifier[:100]} is no image that can be shown (PNG, JPEG, WEBP, GIF, BMP).",
                 hint="put the text of a document into the message",
                 retry=False,
             )
@@ -101,12 +101,12 @@ class Uploads:
 
 
 def kind_of(name: str, data: bytes) -> tuple[str, str | None]:
-    """LM Studio's fileType, by content first, and the MIME type of an image that engines can show."""
+    """LM Studio's fileType, by content first, and the MIME type of an image that can be shown."""
     for mark, mime in _IMAGES.items():
         if data.startswith(mark):
             return "image", mime
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image", None  # llama.cpp refuses it
+        return "image", "image/webp"
     if data.startswith(b"%PDF-"):
         return "application/pdf", None
     low = name.lower()
