@@ -78,7 +78,7 @@ def shown(info: ModelInfo) -> dict[str, Any]:
     if context:
         lines.append(f"{'num_ctx':<30} {context}")
     family = info.architecture or "unknown"
-    facts: dict[str, Any] = {"general.architecture": family}
+    facts: dict[str, Any] = {"general.architecture": family, "general.basename": info.key}
     if info.max_context:
         facts[f"{family}.context_length"] = info.max_context
     if info.layers:
