@@ -72,7 +72,10 @@ async def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script(tmp_path
         assert not [
             name for _, attributes in seen.found for name in attributes if name.startswith("on") or name == "style"
         ]
-        assert [attributes["href"] for tag, attributes in seen.found if tag == "a"] == ["/openapi.json"]
+        assert [attributes["href"] for tag, attributes in seen.found if tag == "a"] == [
+            "/openapi.json",
+            "/redoc",
+        ]
         style = re.search(r"<style>(.*?)</style>", reply.text, re.DOTALL)
         assert style is not None
         digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
@@ -92,6 +95,6 @@ def test_the_page_is_made_of_text() -> None:
 
 async def test_the_page_and_the_document_want_the_key(tmp_path: Path) -> None:
     async with serving(tmp_path, key=KEY) as house:
-        for path in ("/docs", "/openapi.json"):
+        for path in ("/docs", "/redoc", "/redoc/redoc.standalone.js", "/openapi.json"):
             assert (await house.http.get(path, headers={"X-API-Key": ""})).status_code == 401
             assert (await house.http.get(path)).status_code == 200

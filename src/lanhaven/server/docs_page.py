@@ -43,7 +43,8 @@ def page(document: Json, base_url: str) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
         f"<h1>{escape(title)}</h1><p>{_text(document['info']['description'])}</p>"
         f"<p>Base URL of OpenAI clients: <code>{escape(base_url)}/v1</code>. "
-        'For generators of clients: <a href="/openapi.json">/openapi.json</a>.</p>'
+        'For generators of clients: <a href="/openapi.json">/openapi.json</a>. '
+        'With examples of replies: <a href="/redoc">/redoc</a>.</p>'
         f"{''.join(_sections(document, base_url))}</body></html>"
     )
 

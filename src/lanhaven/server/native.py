@@ -19,6 +19,7 @@ from lanhaven.server.debug import debug_router
 from lanhaven.server.demo_page import add_demo
 from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
+from lanhaven.server.redoc_page import add_redoc
 from lanhaven.server.schema.document import document, operation_name
 from lanhaven.server.services import Services
 
@@ -47,6 +48,7 @@ def native_app(services: Services) -> FastAPI:
     for router in (admin_router(services), debug_router(services), info_router(services)):
         app.include_router(router)
     _add_documentation(app)
+    add_redoc(app)
     add_demo(app)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -58,15 +60,20 @@ def _add_documentation(app: FastAPI) -> None:
     """/openapi.json and /docs. Written when first asked for: it takes longer than any other page."""
     described = cache(document)
 
-    async def openapi() -> JSONResponse:
-        return JSONResponse(described(app))
+    async def openapi(request: Request) -> JSONResponse:
+        return JSONResponse({**described(app), "servers": [{"url": address(request)}]})
 
     async def docs(request: Request) -> HTMLResponse:
-        text = page(described(app), str(request.base_url).rstrip("/"))
+        text = page(described(app), address(request))
         return HTMLResponse(text, headers={"content-security-policy": CSP})
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)
     app.add_api_route("/docs", docs, include_in_schema=False)
+
+
+def address(request: Request) -> str:
+    """How the reader reached this server: http://HOST:PORT."""
+    return str(request.base_url).rstrip("/")
 
 
 async def _gateway_error(request: Request, error: Exception) -> JSONResponse:

@@ -14,6 +14,8 @@ HTML, PLAIN, STYLE, SCRIPT, JSON = "text/html", "text/plain", "text/css", "text/
 PAGES = (
     ("/", "banner", "That the server runs", PLAIN),
     ("/docs", "docs", "This document as a page", HTML),
+    ("/redoc", "redoc", "This document in Redoc", HTML),
+    ("/redoc/redoc.standalone.js", "redoc_script", "A file of that page", SCRIPT),
     ("/openapi.json", "openapi", "This document", JSON),
     ("/ai/lmstudio/demo", "demo", "A page to try a model on", HTML),
     ("/ai/lmstudio/demo.css", "demo_style", "A file of that page", STYLE),
