@@ -100,6 +100,9 @@ def _part(item: Any, place: str) -> dict[str, Any]:
         case {"type": "message" | "text", "content": str(content)}:
             return {"type": "text", "text": content}
         case {"type": "image", "data_url": str(url)}:
+            if not url.startswith("data:"):  # of that name; and the model is not loaded for nothing
+                told = "data_url must be a data: URI with an image."
+                raise InvalidRequest(told, param=f"{place}.data_url", retry=False)
             return {"type": "image_url", "image_url": {"url": url}}
         case _:
             raise InvalidRequest(
