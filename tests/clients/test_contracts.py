@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 
 from lanhaven.events import InferenceComplete
 from tests.clients import reading
@@ -154,6 +155,14 @@ async def test_the_program_understands(house: House, program: str, name: str) ->
         assert understood.text
     if name.endswith(("tags", "models")):
         assert "alpha" in understood.text
+
+
+@pytest.mark.req("S4-31")
+async def test_openais_library_with_any_key(house: House) -> None:
+    async with AsyncOpenAI(base_url=f"{house.url}/v1", api_key="not-needed", max_retries=0) as client:
+        assert "alpha" in [each.id async for each in client.models.list()]
+        reply = await client.chat.completions.create(model="alpha", messages=[{"role": "user", "content": "hello"}])
+        assert reply.choices[0].message.content
 
 
 # ---- Claude Code
