@@ -221,7 +221,8 @@ async def test_no_engine_ever_sees_a_remote_image(tmp_path: Path) -> None:
                 "/v1/chat/completions", json={"messages": [{"role": "user", "content": [part]}]}
             )
             assert reply.status_code == 400
-        assert house.named(InferenceStart) == []
+            assert "Remote images are disabled" in reply.json()["error"]["message"]
+        assert house.services.pool.ids() == {}
 
 
 @pytest.mark.req("F-069", "C24")

@@ -27,7 +27,7 @@ def uploads() -> Uploads:
         ("a", PNG, "image", "image/png"),
         ("a.txt", b"\xff\xd8\xff\xe0", "image", "image/jpeg"),
         ("a.gif", b"GIF89a", "image", "image/gif"),
-        ("a.webp", b"RIFF\0\0\0\0WEBP", "image", None),
+        ("a.webp", b"RIFF\0\0\0\0WEBP", "image", "image/webp"),
         ("a.pdf", b"%PDF-1.7", "application/pdf", None),
         ("a.docx", b"PK\x03\x04", "application/word", None),
         ("a.txt", b"hello", "text/plain", None),

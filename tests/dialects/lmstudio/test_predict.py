@@ -14,12 +14,13 @@ from lanhaven.engines.scripted import Act, Fault
 from lanhaven.events import Failure, InferenceComplete, InferenceStart
 from tests.dialects.lmstudio.frames import MODELS, Frames, frames
 from tests.dialects.lmstudio.test_prediction import asked, call, layer, on, result, said
+from tests.media.pictures import picture
 from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
 
 SLOW = MODELS.replace("aliases: [first]", "aliases: [first], config: {answer: count, tokens: 500, interval_ms: 5}")
-PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 8
+PNG = picture(size=(1, 1))
 
 
 @asynccontextmanager

@@ -13,11 +13,12 @@ from lanhaven.engines.scripted import Act, Fault
 from lanhaven.keys.store import FILE_NAME, KeyStore
 from tests.dialects.lmstudio.chatting import MODELS, ask, messages, refused, stream
 from tests.dialects.lmstudio.words import in_order, names, result_of
+from tests.media.pictures import data_uri, picture
 from tests.serving import serving
 
 pytestmark = pytest.mark.anyio
 
-PIXEL = "data:image/png;base64,iVBORw0KGgo="
+PIXEL = data_uri(picture(size=(1, 1)))
 
 
 async def test_a_whole_answer(tmp_path: Path) -> None:
