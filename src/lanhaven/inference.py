@@ -106,6 +106,22 @@ class Inference:
         self._give_back()
         return await self._attempt(replace(target, instance_id=None))
 
+    async def again(self, body: dict[str, Any]) -> Exchange:
+        """One more question to the same instance, after the reply to the one before was read to its end.
+
+        `outcome` is that of the last one. Raises what the upstream refuses it with.
+        """
+        lease = self._lease
+        if lease is None:
+            raise InternalError("Nothing was asked yet.")
+        self.request.body = body
+        self._exchange = None  # it is over: who aborts this request now ends the sending
+        with self._abortable():
+            exchange = await self._send(lease)
+        if exchange.status >= 400:
+            raise await exchange.error()
+        return exchange
+
     async def _see(self, target: Target) -> None:
         """Make the images ready for the model, where there are any: before the lease, because it takes a while."""
         context, request = self._context, self.request

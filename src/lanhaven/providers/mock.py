@@ -61,6 +61,7 @@ class MockConfig:
     """The provider's own settings of a model in models.yaml."""
 
     kind: ModelKind = ModelKind.LLM
+    tools: bool = True  # whether it counts as one whose template knows tools
     answer: str = "echo"  # "echo" the user, "count" (tok0 tok1 ...), "random" words by seed
     tokens: int = 16  # how many, for "count" and "random"
     interval_ms: float = 0.0  # between tokens
@@ -113,7 +114,7 @@ class MockProvider:
             format="mock",
             size_bytes=config.size_bytes,
             max_context=config.context_length,
-            capabilities=_CAPABILITIES[config.kind],
+            capabilities=_CAPABILITIES[config.kind] - (frozenset() if config.tools else {"tools"}),
             description=entry.description,
             aliases=entry.aliases,
             load=entry.load,
