@@ -50,7 +50,8 @@ class Placing:
         if target is None or target.phase is Phase.FAILED:
             self._breakers.check(info.key, self._clock())
         if target is None:
-            target = self._new(Spec(info=info, config=info.load, automatic=True, pinned=info.pinned), None)
+            spec = Spec(info=info, config=info.load, sampling=info.sampling, automatic=True, pinned=info.pinned)
+            target = self._new(spec, None)
         elif target.phase is Phase.FAILED:
             target = self._revive(target)
         depth = self._settings.queue_depth
