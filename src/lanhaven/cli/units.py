@@ -22,6 +22,7 @@ _SAMPLING = {
     "stopstrings": "stopStrings",
     "seed": "seed",
     "stream": "stream",
+    "contextoverflow": "contextOverflow",
 }
 
 

@@ -18,6 +18,7 @@ from lanhaven.models_file.values import (
     integer,
     name,
     number,
+    one_of,
     record,
     seconds,
     several,
@@ -26,7 +27,7 @@ from lanhaven.models_file.values import (
     word,
 )
 from lanhaven.providers.base import ModelEntry
-from lanhaven.types.models import LoadConfig, Sampling
+from lanhaven.types.models import LoadConfig, Overflow, Sampling
 
 MOST_MODELS = 5000
 FILE_NAME = "models.yaml"
@@ -59,6 +60,7 @@ SAMPLING: Mapping[str, Reader] = MappingProxyType(
         "stop": several(text, 16),
         "seed": integer(-(1 << 63), (1 << 63) - 1),
         "stream": truth,
+        "context_overflow": one_of(Overflow),
     }
 )
 ENTRY: Mapping[str, Reader] = MappingProxyType(

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from lanhaven.config.units import duration
@@ -14,6 +15,7 @@ from lanhaven.config.yaml_text import Items, Node, Scalar, Table, plain, wrong
 from lanhaven.errors import InvalidRequest
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=StrEnum)
 
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -114,6 +116,19 @@ def number(low: float, high: float = math.inf) -> Reader:
             bounds = f"from {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             raise place.wrong(node, f"must be a number {bounds}", f"write `{_last(place)}: {low:g}`")
         return float(value)
+
+    return read
+
+
+def one_of(words: type[Word]) -> Callable[[Node, Place], Word]:
+    """One of the words of an enumeration."""
+
+    def read(node: Node, place: Place) -> Word:
+        written = text(node, place)
+        if written not in list(words):
+            hint = f"write `{_last(place)}: {next(iter(words))}`"
+            raise place.wrong(node, f"{written!r} is none of {', '.join(words)}", hint)
+        return words(written)
 
     return read
 

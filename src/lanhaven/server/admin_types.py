@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from lanhaven.types.models import LoadConfig, Sampling
+from lanhaven.types.models import LoadConfig, Overflow, Sampling
 
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 Positive = Annotated[int, Field(gt=0, le=1 << 30)]
@@ -59,11 +59,14 @@ class SamplingBody(Body):
     stop_strings: Annotated[list[str], Field(max_length=16)] | None = None
     seed: int | None = None
     stream: bool | None = None
+    context_overflow: Literal["error", "drop-oldest", "drop-middle", "truncate"] | None = None
 
     def sampling(self) -> Sampling:
         """The domain's form."""
-        said = self.model_dump(exclude={"stop_strings"})
-        return Sampling(**said, stop=None if self.stop_strings is None else tuple(self.stop_strings))
+        said = self.model_dump(exclude={"stop_strings", "context_overflow"})
+        overflow = None if self.context_overflow is None else Overflow(self.context_overflow)
+        stop = None if self.stop_strings is None else tuple(self.stop_strings)
+        return Sampling(**said, stop=stop, context_overflow=overflow)
 
     @classmethod
     def of(cls, sampling: Sampling) -> Self:
@@ -123,7 +126,10 @@ def load_config_json(config: LoadConfig) -> dict[str, Any]:
 
 def sampling_json(sampling: Sampling) -> dict[str, Any]:
     """The admin API's form of inference defaults: only what is said."""
+    said: dict[str, Any] = {name: value for name, value in sampling.said().items() if name != "stop"}
+    if sampling.context_overflow is not None:
+        said["context_overflow"] = sampling.context_overflow.value
     return SamplingBody.model_construct(
-        **{k: v for k, v in sampling.said().items() if k != "stop"},
+        **said,
         stop_strings=None if sampling.stop is None else list(sampling.stop),
     ).model_dump(by_alias=True, exclude_none=True)

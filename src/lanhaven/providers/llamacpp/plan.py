@@ -28,6 +28,7 @@ EXTRAS = frozenset(
     {"return_progress", "verbose", "chat_template_kwargs", "grammar", "json_schema"}
     | {"typical_p", "xtc_probability", "xtc_threshold", "mirostat", "mirostat_eta", "mirostat_tau"}
 )
+CROSS_ENCODERS = frozenset({"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert"})
 ROUTES: Mapping[ModelKind, frozenset[str]] = MappingProxyType(
     {
         ModelKind.LLM: CHAT_ROUTES,
@@ -46,6 +47,11 @@ class Files:
     kind: ModelKind
     projector: GGUFModel | None
     template: str | None  # that replaces the model's own
+
+    @property
+    def scores_are_logits(self) -> bool:
+        """Of a reranker: llama.cpp gives them as they leave the model's head, and only some heads end in a softmax."""
+        return self.kind is ModelKind.RERANKER and self.model.architecture in CROSS_ENCODERS
 
     @property
     def parts(self) -> tuple[Path, ...]:
@@ -107,6 +113,7 @@ def describe(key: str, provider: str, files: Files, load: LoadConfig) -> ModelIn
         quantization=model.quantization,
         architecture=model.architecture,
         capabilities=model.capabilities | added,
+        holds_schemas=True,
         path=model.path,
         description=model.name or "",
         load=load,
