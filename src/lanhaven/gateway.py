@@ -34,9 +34,17 @@ class Gateway:
         self.pool = pool
         self.client = client
         self.bus = bus
-        self.limits = limits
         self.clock = clock
         self._context = InferenceContext(catalog, pool, client, bus, limits, clock, images)
+
+    @property
+    def limits(self) -> GatewayLimits:
+        """What holds for every request that is taken in from now on."""
+        return self._context.limits
+
+    @limits.setter
+    def limits(self, limits: GatewayLimits) -> None:
+        self._context = replace(self._context, limits=limits)
 
     def infer(self, request: InferenceRequest) -> Inference:
         """`async with gateway.infer(request) as inference: exchange = await inference.open()`."""
