@@ -35,6 +35,7 @@ class Gateway:
         self.client = client
         self.bus = bus
         self.clock = clock
+        self.images = images
         self._context = InferenceContext(catalog, pool, client, bus, limits, clock, images)
 
     @property

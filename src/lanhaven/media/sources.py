@@ -23,6 +23,7 @@ class Limits:
     most_images: int = 10
     most_bytes: int = 20 << 20
     most_pixels: int = 50_000_000
+    most_request: int = 32 << 20  # bytes of a form with images
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,12 @@ WORKER = "lanhaven.media.worker"
 def make_images(settings: Settings) -> Images:
     """No process runs and no connection is open until the first image comes."""
     plan = WorkerPlan(module_command(WORKER), module_environment(engine_environment({})))
-    limits = Limits(settings.max_images_per_request, settings.max_image_bytes, settings.max_image_pixels)
+    limits = Limits(
+        most_images=settings.max_images_per_request,
+        most_bytes=settings.max_image_bytes,
+        most_pixels=settings.max_image_pixels,
+        most_request=settings.max_body_bytes,
+    )
     admits = admitted(settings.image_networks)
     return Images(
         Workers(plan),

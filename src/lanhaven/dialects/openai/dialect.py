@@ -20,13 +20,15 @@ from lanhaven.dialects.openai.fields import (
     check_messages,
     check_prompt,
     take_load,
+    take_sizing,
 )
 from lanhaven.dialects.openai.models import listed, model_card
+from lanhaven.dialects.openai.multipart import Form, body_of
 from lanhaven.dialects.openai.replies import Embeddings, has_legacy_logprobs, legacy_logprobs
 from lanhaven.dialects.openai.rerank import Rerank
 from lanhaven.dialects.openai.tools import relay_told
 from lanhaven.dialects.tools import must_be_told, tell
-from lanhaven.errors import GatewayError, UnsupportedFeature
+from lanhaven.errors import GatewayError, InternalError, UnsupportedFeature
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
@@ -40,12 +42,16 @@ ABSENT = (
 )  # fmt: skip
 
 
+MULTIPART = "/chat/completions/multipart"
+
+
 class OpenAIDialect(Dialect):
     """Routes under /v1 and, the same, without it (S1-06)."""
 
     name = "openai"
     stream_headers = SSE
     keep_alive = KEEP_ALIVE
+    uploads = frozenset({MULTIPART, f"/v1{MULTIPART}"})
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -59,6 +65,7 @@ class OpenAIDialect(Dialect):
         """Path -> method -> handler. A path that ends in "/" takes the rest as a model name."""
         table: dict[str, Mapping[str, Handler]] = {
             "/chat/completions": {"POST": partial(self._infer, Route.CHAT, check_messages)},
+            MULTIPART: {"POST": self._multipart},
             "/completions": {"POST": partial(self._infer, Route.COMPLETION, check_prompt)},
             "/embeddings": {"POST": self._embed},
             "/rerank": {"POST": partial(self._rerank, False)},
@@ -71,7 +78,18 @@ class OpenAIDialect(Dialect):
         return named | {"/v2/rerank": {"POST": partial(self._rerank, True)}}
 
     async def _infer(self, route: Route, check: Callable[[dict[str, Any]], None], call: Call) -> None:
-        body = read_object(call.body)
+        await self._answer(route, check, read_object(call.body), call)
+
+    async def _multipart(self, call: Call) -> None:
+        if call.pieces is None:
+            raise InternalError("The form was read by somebody else.")
+        form = Form(call.headers)
+        body = body_of(await form.read(call.pieces(self._gateway.images.limits.most_request)))
+        await self._answer(Route.CHAT, check_messages, body, call)
+
+    async def _answer(
+        self, route: Route, check: Callable[[dict[str, Any]], None], body: dict[str, Any], call: Call
+    ) -> None:
         check_fields(body)
         check(body)
         if route is Route.CHAT and body.get("tools"):
@@ -109,9 +127,16 @@ class OpenAIDialect(Dialect):
         await respond(call, self._gateway, self._request(Route.RERANK, body, call), relay)
 
     def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
-        load = take_load(body)
         return InferenceRequest(
-            route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name, load=load
+            route,
+            body,
+            call.request_id,
+            call.path,
+            call.method,
+            dialect=self.name,
+            client=call.key_name,
+            load=take_load(body),
+            sizing=take_sizing(body),
         )
 
     async def _models(self, call: Call) -> None:

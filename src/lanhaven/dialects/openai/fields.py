@@ -11,12 +11,15 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
+from lanhaven.types.images import Sizing
 from lanhaven.types.models import LoadConfig
 
 MAX_MESSAGES = 4096
 MAX_TOOLS = 256
 MAX_INPUTS = 2048  # of an embedding, as at OpenAI, and of a rerank
 MAX_STRING = 8 << 20
+LONGEST_SIDE = 16384  # pixels
+_SIZING = frozenset({"resize_max", "resize_width", "resize_height", "image_quality", "preserve_alpha"})
 _FETCHED = ("input_audio", "audio_url", "video_url", "input_video", "input_image")
 
 # Routing, credentials, files and slots of an engine are not a client's business (F-128).
@@ -105,6 +108,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "top_n": _integer(1, 1 << 20),
         "return_documents": _boolean,
         "ttl": _number(1, 1 << 31),
+        **dict.fromkeys(("resize_max", "resize_width", "resize_height"), _integer(1, LONGEST_SIDE)),
+        "image_quality": _integer(1, 100),
+        "preserve_alpha": _boolean,
     }
 )
 
@@ -133,6 +139,19 @@ def take_load(body: dict[str, Any]) -> LoadConfig | None:
     """Take LM Studio's `ttl` out of a checked body: seconds unused, if this request has to load the model."""
     ttl = body.pop("ttl", None)
     return None if ttl is None else LoadConfig(idle_ttl=float(ttl))
+
+
+def take_sizing(body: dict[str, Any]) -> Sizing | None:
+    """Take what is said about images out of a checked body (S4-x11)."""
+    if _SIZING.isdisjoint(body):
+        return None
+    return Sizing(
+        longest=body.pop("resize_max", None),
+        width=body.pop("resize_width", None),
+        height=body.pop("resize_height", None),
+        quality=body.pop("image_quality", None),
+        keep_alpha=body.pop("preserve_alpha", None) is True,
+    )
 
 
 def check_messages(body: dict[str, Any]) -> None:
