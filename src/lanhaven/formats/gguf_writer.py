@@ -13,8 +13,9 @@ F32, F16 = 0, 1  # ggml tensor types
 _VALUE_BYTES = {F32: 4, F16: 2}
 
 # What a Python value becomes: bool -> BOOL, int -> UINT32, float -> FLOAT32, str -> STRING, a sequence of str -> an
-# array of STRING, array("i") -> an array of INT32.
-Field: TypeAlias = "bool | int | float | str | Sequence[str] | array[int]"
+# array of STRING, array("i") -> an array of INT32, array("f") -> an array of FLOAT32.
+Field: TypeAlias = "bool | int | float | str | Sequence[str] | array[int] | array[float]"
+_ARRAYS = {"i": 5, "f": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def _field(value: Field) -> bytes:
         case str():
             return struct.pack("<I", 8) + _text(value)
         case array():
-            return struct.pack("<IIQ", 9, 5, len(value)) + struct.pack(f"<{len(value)}i", *value)
+            code = value.typecode
+            return struct.pack("<IIQ", 9, _ARRAYS[code], len(value)) + struct.pack(f"<{len(value)}{code}", *value)
         case _:
             return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(_text, value))
