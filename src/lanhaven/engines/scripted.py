@@ -21,8 +21,8 @@ from typing import Any, Self
 import msgspec
 
 from lanhaven.engines import scripted_answers as answers
+from lanhaven.engines.connection import Connection, Seen
 from lanhaven.engines.scripted_answers import ScriptedModel
-from lanhaven.engines.scripted_connection import ScriptedConnection, Seen
 from lanhaven.engines.scripted_faults import GOOD, Act, Fault, fault_of
 from lanhaven.engines.scripted_replies import Reply, overflow, refusal
 from lanhaven.engines.scripted_script import Script
@@ -77,7 +77,7 @@ class ScriptedServer:
         self._on_crash = on_crash
         self._faults: list[Fault] = []
         self._shared = shared
-        self._open: set[ScriptedConnection] = set()
+        self._open: set[Connection] = set()
         self._slots = asyncio.Semaphore(model.slots)
         self._pulse = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -170,11 +170,11 @@ class ScriptedServer:
 
     # Serving
 
-    def _connection(self) -> ScriptedConnection:
+    def _connection(self) -> Connection:
         self.connections += 1
-        return ScriptedConnection(self._serve, self._changed)
+        return Connection(self._serve, self._changed)
 
-    def _changed(self, connection: ScriptedConnection) -> None:
+    def _changed(self, connection: Connection) -> None:
         if connection.ended.is_set():
             self._open.discard(connection)
         else:
@@ -190,7 +190,7 @@ class ScriptedServer:
             self._forgotten_disconnects += sum(each.left for each in old)
             del self.requests[: len(old)]
 
-    async def _serve(self, connection: ScriptedConnection, seen: Seen) -> None:
+    async def _serve(self, connection: Connection, seen: Seen) -> None:
         seen.body = _json(seen.raw)
         self.requests.append(seen)
         self._pulse.set()
@@ -200,7 +200,7 @@ class ScriptedServer:
         except InvalidRequest as error:
             await Reply(connection, GOOD, self.crash).whole(400, _error(400, error.message))
 
-    async def _admit(self, connection: ScriptedConnection, seen: Seen, fault: Fault) -> None:
+    async def _admit(self, connection: Connection, seen: Seen, fault: Fault) -> None:
         """Wait for a slot, if the request computes."""
         reply = Reply(connection, fault, self.crash, interval=self.model.interval)
         if seen.path not in _COMPUTES:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from lanhaven.engines import scripted_answers as answers
+from lanhaven.engines.connection import Connection
 from lanhaven.engines.scripted_answers import Answer, ScriptedModel
-from lanhaven.engines.scripted_connection import ScriptedConnection
 from lanhaven.engines.scripted_faults import Act, Fault, octets
 
 _DONE = b"data: [DONE]\n\n"
@@ -20,7 +20,7 @@ class Reply:
     """One reply on one connection. `crash` ends the whole server."""
 
     def __init__(
-        self, connection: ScriptedConnection, fault: Fault, crash: Callable[[], None], *, interval: float = 0.0
+        self, connection: Connection, fault: Fault, crash: Callable[[], None], *, interval: float = 0.0
     ) -> None:
         self._connection = connection
         self._fault = fault

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from lanhaven.engines.connection import Seen
 from lanhaven.engines.scripted_answers import last_user_text
-from lanhaven.engines.scripted_connection import Seen
 from lanhaven.engines.scripted_faults import Fault, fault_of
 from lanhaven.errors import InvalidRequest
 

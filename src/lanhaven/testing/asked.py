@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lanhaven.engines.connection import Seen
 from lanhaven.engines.scripted_answers import last_user_text
-from lanhaven.engines.scripted_connection import Seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One client of the scripted server: HTTP/1.1 in, request after request, and every way to end a connection badly."""
+"""One client of an engine's own server: HTTP/1.1 in, request after request, and every way to end a connection badly."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Seen:
     done: asyncio.Event = field(default_factory=asyncio.Event)  # it was answered, or left
 
 
-Serve = Callable[["ScriptedConnection", Seen], Awaitable[None]]
+Serve = Callable[["Connection", Seen], Awaitable[None]]
 
 
-class ScriptedConnection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """Answers requests in order. `ended` is set once the connection is gone."""
 
-    def __init__(self, serve: Serve, changed: Callable[[ScriptedConnection], None]) -> None:
+    def __init__(self, serve: Serve, changed: Callable[[Connection], None]) -> None:
         self._serve = serve
         self._changed = changed
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
