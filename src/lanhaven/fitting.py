@@ -32,10 +32,14 @@ class Fitting:
     _tries: int = 0
     _asked: list[int] = field(default_factory=list)  # tokens that the upstream said the prompt had, each time
 
+    @property
+    def policy(self) -> Overflow:
+        """The client's wish, else the instance's default, else what the client's API does where nothing is said."""
+        return self.request.overflow or self.lease.sampling.context_overflow or self.request.overflow_else
+
     async def shorten(self, error: ContextLengthExceeded) -> bool:
         """Shorten the request's body. False if nobody wants it, or it cannot become short enough."""
-        request = self.request
-        policy = request.overflow or self.lease.sampling.context_overflow or request.overflow_else
+        request, policy = self.request, self.policy
         context = number(error, "n_ctx") or self.lease.load_config.context_length
         asked = number(error, "n_prompt_tokens")
         answer_alone = asked is not None and context is not None and asked < context

@@ -30,6 +30,7 @@ from lanhaven.media.images import Images
 from lanhaven.residency.pool import Lease, Pool
 from lanhaven.types.chat import BEYOND_OPENAI, Dropped, InferenceRequest, Outcome, Timing
 from lanhaven.types.images import Sizing
+from lanhaven.types.models import Overflow
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
 from lanhaven.upstream.preparing import prepare
@@ -217,7 +218,7 @@ class Inference:
                 raise ProviderUnavailable("The instance ended before the request reached it.")
             fitting = Fitting(context.client, lease, request)
             exchange = await self._send(lease)
-            while exchange.status >= 400 and await self._shortened(exchange, fitting):
+            while await self._shortened(exchange, fitting):
                 exchange = await self._send(lease)
         except asyncio.CancelledError:
             if self._error is None or task is None:
@@ -240,8 +241,16 @@ class Inference:
         return self._exchange
 
     async def _shortened(self, exchange: Exchange, fitting: Fitting) -> bool:
-        """Whether the request was refused for its length, and is shorter now."""
-        error = await exchange.error()
+        """Whether the request was refused for its length, and is shorter now.
+
+        Some servers refuse in the first frame of a stream: that is waited for where something may be done about it.
+        """
+        if exchange.status >= 400:
+            error: GatewayError | None = await exchange.error()
+        elif exchange.streamed and fitting.policy is not Overflow.ERROR:
+            error = await exchange.first()
+        else:
+            return False
         if not isinstance(error, ContextLengthExceeded):
             return False
         self._exchange = None  # it is over: who aborts this request now ends the counting

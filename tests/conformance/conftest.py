@@ -12,6 +12,7 @@ import pytest
 from openai import OpenAI
 
 from tests.house_process import start, wait_ready
+from tests.reranker import write_reranker
 
 KEY = "sk-test-0123456789abcdef0123456789abcdef"
 
@@ -28,6 +29,16 @@ models:
     provider: llama_cpp
     enabled: true
     config: {{model_path: {embedding}}}
+  - id: narrow
+    provider: llama_cpp
+    enabled: true
+    load: {{contextLength: 512, slots: 1}}
+    config: {{model_path: {chat}}}
+  - id: ranks
+    provider: llama_cpp
+    enabled: true
+    load: {{slots: 2}}
+    config: {{model_path: {reranker}}}
   - id: down
     provider: openai
     enabled: true
@@ -54,9 +65,10 @@ class House:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, minilm: Path) -> Iterator[House]:
-    """SmolLM2 and MiniLM on the real engine, behind a key."""
+    """SmolLM2 (also with a small context), MiniLM and a reranker made of it on the real engine, behind a key."""
     home = tmp_path_factory.mktemp("house")
-    models = MODELS.format(chat=json.dumps(str(smollm2)), embedding=json.dumps(str(minilm)))
+    files = {"chat": smollm2, "embedding": minilm, "reranker": write_reranker(minilm, home / "reranker.gguf")}
+    models = MODELS.format(**{name: json.dumps(str(path)) for name, path in files.items()})
     process, run_file = start(home, models, LANHAVEN_API_KEY=KEY)
     try:
         url = wait_ready(process, run_file, home / "server.log")

@@ -12,12 +12,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from lanhaven.engines.scripted import ScriptedServer
+from lanhaven.engines.scripted import Fault, ScriptedServer
 from lanhaven.engines.scripted_answers import ScriptedModel
 from tests.dialects.lmstudio.frames import frames
+from tests.dialects.lmstudio.test_predict import about
 from tests.dialects.lmstudio.test_prediction import layer
 from tests.dialects.lmstudio.test_prediction import said as lm_said
-from tests.dialects.lmstudio.test_predict import about
 from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
@@ -242,6 +242,28 @@ class TestDroppingTheOldest:
                 assert tokens is None
                 reply = await house.http.post("/v1/chat/completions", json=body)
                 assert reply.json()["error"]["message"].endswith("Try: shorten it")
+
+    async def test_an_upstream_that_refuses_in_the_first_frame_of_a_stream(self, tmp_path: Path) -> None:
+        message = (
+            "Trying to keep the first 124 tokens when context the overflows. However, the model is loaded with context "
+            "length of only 40 tokens, which is not enough."
+        )
+        frame = f"event: error\ndata: {json.dumps({'error': {'message': message}})}\n\n"
+        refusal = Fault(body=frame, content_type="text/event-stream")
+        async with ScriptedServer(ScriptedModel(context=40)) as server:
+            models = f"models: [{{id: far, provider: openai, config: {{base_url: {server.base_url}/v1, model: mock}}}}]"
+            async with house_of(tmp_path, models) as house:
+                body = {"model": "far", "messages": turns(), "max_tokens": 8, "stream": True}
+                server.script(refusal)
+                reply = await house.http.post("/v1/chat/completions", json=body, headers=DROP)
+                assert left_out(reply) == ("10", None)
+                assert reply.text.endswith("data: [DONE]\n\n")
+                server.script(refusal)
+                reply = await house.http.post("/v1/chat/completions", json=body)
+                assert reply.status_code == 400
+                error = reply.json()["error"]
+                assert (error["n_prompt_tokens"], error["n_ctx"]) == (124, 40)
+                assert "maximum context length is 40 tokens" in error["message"]
 
 
 def left_out(reply: httpx2.Response) -> tuple[str | None, str | None]:

@@ -34,6 +34,7 @@ class Exchange:
         "_connection",
         "_deadline",
         "_error",
+        "_held",
         "_over",
         "_path",
         "_release",
@@ -67,6 +68,7 @@ class Exchange:
         self._started = monotonic()
         self._error: GatewayError | None = None  # what every read raises from now on
         self._over = False
+        self._held = b""  # the first block, until `more` takes it
         self._begun = False  # a part of the stream's body was read
         self._deadline = 0.0  # for an error's body
 
@@ -208,8 +210,19 @@ class Exchange:
 
     # Streams
 
+    async def first(self) -> GatewayError | None:
+        """Wait for the first block, which `more` then gives; the error, if one stands in its place."""
+        try:
+            self._held = await self.more()
+        except GatewayError as error:
+            return error
+        return None
+
     async def more(self) -> bytes:
         """The next block of whole frames, as they came; b"" at the end of a reply that succeeded, else its error."""
+        if self._held:
+            held, self._held = self._held, b""
+            return held
         reply, connection = self._reply, self._connection
         if reply is None:
             raise InternalError("This reply is not a stream.")
