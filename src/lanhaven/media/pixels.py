@@ -20,6 +20,10 @@ FORMATS = ("PNG", "JPEG", WebPImagePlugin.WebPImageFile.format, "BMP", "GIF")  #
 _ORIENTATION = 0x0112  # EXIF
 _LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 _BLANKS = b" \t\r\n"
+_ENDS = {
+    "JPEG": b"\xff\xd9",
+    "PNG": b"IEND\xaeB`\x82",
+}  # what is cut short, or has something behind it, is written anew
 
 
 class Refused(Exception):
@@ -76,8 +80,13 @@ def convert(payload: bytes, job: Job) -> Picture:
         if image.format == "JPEG" and not whole:
             image.draft(None, target[::-1] if orientation in _LYING else target)  # decodes an eighth, a quarter, a half
         image.load()
-        if whole and orientation in (0, 1) and _fit_for_engines(image, job):
-            mime = f"image/{image.format.lower()}" if image.format else ""
+        if (
+            whole
+            and orientation in (0, 1)
+            and data.endswith(_ENDS.get(image.format or "", b"never"))
+            and _plain(image, job)
+        ):
+            mime = "image/png" if image.format == "PNG" else "image/jpeg"
             return Picture(mime, *target, None if clean else binascii.b2a_base64(data, newline=False))
         turned = ImageOps.exif_transpose(image) if orientation not in (0, 1) else image
         return _written(_flat(turned, job.keep_alpha), target, _lossless(image, data), job)
@@ -106,7 +115,7 @@ def _binary(text: bytes) -> tuple[bytes, bool]:
         raise Refused("base64") from None
 
 
-def _fit_for_engines(image: Image.Image, job: Job) -> bool:
+def _plain(image: Image.Image, job: Job) -> bool:
     """Whether every engine reads these bytes, and sees in them what Pillow saw."""
     match image.format:
         case "JPEG":
@@ -115,7 +124,8 @@ def _fit_for_engines(image: Image.Image, job: Job) -> bool:
             moving = isinstance(image, PngImagePlugin.PngImageFile) and image.is_animated
             plain = image.mode in ("RGB", "L", "P", "RGBA", "LA")
             return plain and not moving and job.quality is None and (job.keep_alpha or _opaque(image))
-    return False
+        case _:
+            return False
 
 
 def _opaque(image: Image.Image) -> bool:

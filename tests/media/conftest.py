@@ -1,0 +1,20 @@
+"""The processes that read images, started once for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from lanhaven.config import engine_environment
+from lanhaven.engines.interpreter import module_command, module_environment
+from lanhaven.media.workers import WorkerPlan, Workers
+from lanhaven.server.images import WORKER
+
+
+@pytest.fixture(scope="module")
+async def workers(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Workers]:
+    workers = Workers(WorkerPlan(module_command(WORKER), module_environment(engine_environment({}))))
+    yield workers
+    await workers.aclose()
