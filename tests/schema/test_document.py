@@ -24,7 +24,7 @@ from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
 
-REQUESTS = ("ChatRequest", "CompletionRequest", "EmbeddingRequest", "RerankRequest")
+REQUESTS = ("ChatRequest", "ImageForm", "CompletionRequest", "EmbeddingRequest", "RerankRequest")
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def items(reply: httpx2.Response) -> list[Any]:
 
 async def ask(house: House, method: str, path: str, body: Any, media: str) -> httpx2.Response:
     if media == "multipart/form-data":
-        return await house.http.request(method, path, data=body)
+        return await house.http.request(method, path, files={name: (None, str(value)) for name, value in body.items()})
     return await house.http.request(method, path, json=body)
 
 

@@ -12,6 +12,7 @@ from lanhaven.server.schema.openai_bodies import BODIES
 from lanhaven.server.schema.parts import (
     ANY,
     FLAG,
+    FORM,
     MODEL_NAME,
     NUMBER,
     TEXT,
@@ -31,6 +32,7 @@ from lanhaven.server.schema.parts import (
     whole_record,
     word,
 )
+from lanhaven.wire import encode
 
 FAMILY = Family("openai", "OpenAIError")
 USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -137,6 +139,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
 
 ASK = {"model": "smollm2", "messages": [{"role": "user", "content": "Name three seas."}], "max_tokens": 64}
 CHAT = Body("ChatRequest", ASK)
+SHOW = Body("ImageForm", {"model": "smollm2", "messages": encode(ASK["messages"]).decode(), "max_tokens": 64}, FORM)
 CONTINUE = Body("CompletionRequest", {"model": "smollm2", "prompt": "Once upon a time", "max_tokens": 64})
 EMBED = Body("EmbeddingRequest", {"model": "minilm", "input": "The sea is calm."})
 ORDER = Body("RerankRequest", {"model": "reranker", "query": "sea", "documents": ["A wave.", "A tax."]})
@@ -156,6 +159,12 @@ def paths() -> dict[str, Any]:
         "/v1/models/{id}": {"get": operation("get_model", "One model", "Model", parameters=[MODEL_NAME])},
         "/v1/chat/completions": {
             "post": operation("chat", "Answer a conversation", "ChatCompletion", CHAT, stream=Stream("ChatChunk"))
+        },
+        "/v1/chat/completions/multipart": {
+            "post": operation(
+                "chat_with_images", "Answer a conversation whose images are files", "ChatCompletion", SHOW,
+                stream=Stream("ChatChunk"),
+            )
         },
         "/v1/completions": {
             "post": operation("complete", "Continue a text", "Completion", CONTINUE, stream=Stream("Completion"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from lanhaven.dialects.openai.fields import LONGEST_SIDE
 from lanhaven.server.schema.parts import (
     ANY,
     FLAG,
@@ -46,10 +47,21 @@ SAMPLING: Mapping[str, Schema] = MappingProxyType(
     }
 )
 
+_NESTED = ("logit_bias", "stream_options")  # JSON as well, but too much for the form of a document
+SIZING: Mapping[str, Schema] = MappingProxyType(
+    {
+        "resize_max": whole(1, LONGEST_SIDE, "Longest side of each image, in pixels."),
+        "resize_width": whole(1, LONGEST_SIDE, "Largest width; an image keeps its proportions."),
+        "resize_height": whole(1, LONGEST_SIDE, "Largest height."),
+        "image_quality": whole(1, 100, "Each image becomes a JPEG of this quality."),
+        "preserve_alpha": told(FLAG, "Transparency stays; else it becomes white."),
+    }
+)
+
 BODIES: Mapping[str, Schema] = MappingProxyType(
     {
         "StreamOptions": record({"include_usage": FLAG}),
-        "ImageUrl": record({"url": told(TEXT, "A `data:` URI; remote images are refused.")}, "url"),
+        "ImageUrl": record({"url": told(TEXT, "A `data:` URI; an address only where `image_hosts` allows it.")}, "url"),
         "ContentPart": record({"type": TEXT, "text": TEXT, "image_url": ref("ImageUrl")}, "type"),
         "FunctionCall": record({"name": TEXT, "arguments": told(TEXT, "A JSON object as text.")}),
         "ToolCall": record({"id": TEXT, "type": TEXT, "function": ref("FunctionCall"), "index": WHOLE}),
@@ -76,6 +88,17 @@ BODIES: Mapping[str, Schema] = MappingProxyType(
                 "tool_choice": either(TEXT, ANY),
                 "logprobs": FLAG,
                 "top_logprobs": whole(0, 20),
+                **SIZING,
+            },
+            "messages",
+        ),
+        "ImageForm": record(
+            {
+                "model": MODEL,
+                "messages": told(TEXT, "JSON; the address of an image is `__RAW_IMAGE__`, in the order of `images`."),
+                "images": listing({"type": "string", "format": "binary"}),
+                **{name: schema for name, schema in SAMPLING.items() if name not in _NESTED},
+                **SIZING,
             },
             "messages",
         ),
