@@ -162,7 +162,10 @@ def paths() -> dict[str, Any]:
         },
         "/v1/chat/completions/multipart": {
             "post": operation(
-                "chat_with_images", "Answer a conversation whose images are files", "ChatCompletion", SHOW,
+                "chat_with_images",
+                "Answer a conversation whose images are files",
+                "ChatCompletion",
+                SHOW,
                 stream=Stream("ChatChunk"),
             )
         },
