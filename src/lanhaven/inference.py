@@ -30,6 +30,7 @@ from lanhaven.media.images import Images
 from lanhaven.residency.pool import Lease, Pool
 from lanhaven.types.chat import BEYOND_OPENAI, Dropped, InferenceRequest, Outcome, Timing
 from lanhaven.types.images import Sizing
+from lanhaven.types.models import ModelInfo
 from lanhaven.types.models import Overflow
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
@@ -98,7 +99,7 @@ class Inference:
         An instance that turned out to be gone before it saw the request is replaced once.
         """
         target = self.resolve()
-        await self._see(target)
+        await self._see(target.info)
         try:
             return await self._attempt(target)
         except ProviderUnavailable as error:
@@ -117,21 +118,22 @@ class Inference:
             raise InternalError("Nothing was asked yet.")
         self.request.body = body
         self._exchange = None  # it is over: who aborts this request now ends the sending
+        await self._see(self._context.catalog.get(lease.model_key))
         with self._abortable():
             exchange = await self._send(lease)
         if exchange.status >= 400:
             raise await exchange.error()
         return exchange
 
-    async def _see(self, target: Target) -> None:
+    async def _see(self, info: ModelInfo | None) -> None:
         """Make the images ready for the model, where there are any: before the lease, because it takes a while."""
         context, request = self._context, self.request
         slots = context.images.find(request.body)
         if not slots:
             return
-        if target.info.blind:
+        if info is not None and info.blind:
             raise InvalidRequest(
-                f"Model {target.info.key} cannot see images.",
+                f"Model {info.key} cannot see images.",
                 param=slots[0].place,
                 hint=_who_can("vision", context.catalog),
                 retry=False,
@@ -200,8 +202,7 @@ class Inference:
         context, request = self._context, self.request
         limits, only = context.limits, request.only
         wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
-        task = self._waiting = asyncio.current_task()
-        try:
+        with self._abortable():
             lease = self._lease = await context.pool.lease(
                 target.info,
                 request_id=request.request_id,
@@ -220,13 +221,6 @@ class Inference:
             exchange = await self._send(lease)
             while await self._shortened(exchange, fitting):
                 exchange = await self._send(lease)
-        except asyncio.CancelledError:
-            if self._error is None or task is None:
-                raise
-            task.uncancel()
-            raise self._error from None
-        finally:
-            self._waiting = None
         if exchange.status == 404:
             raise await exchange.error()  # now, because the instance may be gone there: then another one answers
         self.timing.first_byte = context.clock()
