@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+CLIENT_LOCKS = ("tests/clients/anthropic-0.lock", "tests/clients/frameworks.lock")
 SCRIPTS = ("lanhaven", "scripts/setup", "scripts/test", "scripts/test-js", "scripts/check", "scripts/lock", ".ci/run")
 COPIED = ("lanhaven", "pyproject.toml", "scripts", *LOCKS)
 
@@ -25,7 +26,8 @@ case $1 in --version) echo "uv 0.13.8"; exit 0 ;; esac
 echo "$*" >>"$UV_CALLS"
 env | grep -E '^(UV_|SSL_CERT)' | sort >"$UV_CALLS.env"
 [ "${UV_FAILS_ON:-}" != "$1 $2" ] || { echo "uv says no" >&2; exit 1; }
-case $1 in venv) exec "$REAL_PYTHON" -m venv --clear --without-pip .venv ;; esac
+for folder; do :; done
+case $1 in venv) exec "$REAL_PYTHON" -m venv --clear --without-pip "$folder" ;; esac
 """
 
 
@@ -68,7 +70,7 @@ class Checkout:
 
 
 def _short(call: str) -> str:
-    words = {"pip install": "ourselves", "requirements-dev": "dev", "requirements.lock": "runtime", "venv ": "venv"}
+    words = {"pip install": "ourselves", "other": "other", "requirements-dev": "dev", "requirements.lock": "runtime", "venv ": "venv"}
     return next(short for word, short in words.items() if word in call)
 
 
@@ -107,6 +109,23 @@ def test_a_developers_environment_also_serves_the_plain_form(checkout: Checkout)
     assert checkout.calls() == ["dev", "ourselves"]
     checkout.setup()
     assert checkout.calls() == []
+
+
+def test_another_environment_is_made_once_and_leaves_the_first_alone(checkout: Checkout) -> None:
+    lock = checkout.root / "other.lock"
+    lock.write_text("x==1\n")
+    for _ in range(2):
+        checkout.setup("--quiet", "--other", ".tools/other", "other.lock")
+    assert checkout.calls() == ["other", "other"]  # its environment, and its packages
+    assert not (checkout.root / ".venv").exists()
+
+    lock.write_text("x==2\n")
+    failed = checkout.run("scripts/setup", "--other", ".tools/other", "other.lock", UV_FAILS_ON="pip sync")
+    assert failed.returncode == 1
+    checkout.calls()
+    checkout.setup("--other", ".tools/other", "other.lock")
+    assert checkout.calls() == ["other", "other"]
+    assert checkout.run("scripts/setup", "--other", ".tools/other").returncode == 2
 
 
 def test_changed_requirements_are_installed_and_the_tools_of_a_developer_kept(checkout: Checkout) -> None:
@@ -248,7 +267,7 @@ def test_the_lock_of_a_developer_has_the_versions_of_the_server() -> None:
 
 
 @pytest.mark.req("P28")
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *CLIENT_LOCKS])
 def test_every_locked_package_has_hashes_and_no_address(name: str) -> None:
     text = (ROOT / name).read_text()
     blocks = re.split(r"\n(?=\S)", text.strip())

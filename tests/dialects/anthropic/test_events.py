@@ -118,3 +118,14 @@ def test_the_stop_string_is_named() -> None:
 def test_warming_up_says_nothing() -> None:
     message = fold(run({"content": "a"}, finish="length", warm_up=True))
     assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+
+
+def test_a_call_that_was_cut_short() -> None:
+    """max_tokens ended it: the reason says so, the arguments are none, and what has no name yet is no call."""
+    message = fold(run({"content": "so"}, call(0, '{"a', "f"), finish="length"))
+    assert message["content"][1] == {"type": "tool_use", "id": "call0", "name": "f", "input": {}}
+    assert message["stop_reason"] == "max_tokens"
+    nameless = run({"content": "so"}, call(0, '{"tool_calls": [{"na'), finish="length")
+    assert [each["type"] for each in fold(nameless)["content"]] == ["text"]
+    with pytest.raises(UpstreamError, match="did not say which"):
+        run(call(0, "{}"), finish="tool_calls")

@@ -33,7 +33,7 @@ from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.wire import encode, read_object, sse
+from lanhaven.wire import encode, read_object, read_strict, sse
 
 
 class AnthropicDialect(Dialect):
@@ -60,7 +60,7 @@ class AnthropicDialect(Dialect):
 
     async def _messages(self, call: Call) -> None:
         call.extra = [(b"request-id", call.request_id.encode())]
-        body = read_object(call.body)
+        body = read_strict(call.body)
         chat, asked = read_request(body)
         chat |= {"stream": True, "model": meant(self._gateway, asked.model)}
         told = self._tell(chat)
@@ -71,7 +71,7 @@ class AnthropicDialect(Dialect):
         """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
         cache keeps it for the request that follows."""
         call.extra = [(b"request-id", call.request_id.encode())]
-        body = read_object(call.body)
+        body = read_strict(call.body)
         chat, asked = read_request(body, counting=True)
         chat["model"] = meant(self._gateway, asked.model)
         self._tell(chat)

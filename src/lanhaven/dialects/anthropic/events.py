@@ -20,6 +20,7 @@ from lanhaven.wire import read_json
 
 Event = dict[str, Any]
 
+CUT_SHORT = frozenset({"max_tokens", "model_context_window_exceeded"})
 REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
 
 
@@ -47,6 +48,7 @@ class Events:
     _ahead: str = ""  # the part of the prefill that the engine may still repeat
     _held: str = ""  # what it repeated so far
     _calls: dict[int, str] = field(default_factory=dict)  # tool calls seen: number -> id
+    _nameless: bool = False  # a call came without a name: cut short before it, or a fault of the engine
     _finish: str | None = None
     _stopped_by: str | None = None
 
@@ -85,6 +87,8 @@ class Events:
             if held != self.asked.prefill:
                 yield from self._text(held)
         yield from self._close()
+        if self._nameless and self._finish != "length":
+            raise UpstreamError("The model called a tool and did not say which.")
         delta = {"stop_reason": self._reason(outcome.usage), "stop_sequence": self._stopped_by}
         yield {"type": "message_delta", "delta": delta, "usage": usage_of(outcome.usage)}
         yield {"type": "message_stop"}
@@ -128,8 +132,11 @@ class Events:
     def _call(self, call: ToolCallDelta) -> Iterator[Event]:
         function = call.function
         if call.index not in self._calls:
+            name = function.name if function is not None else None
+            if not name:
+                self._nameless = True
+                return
             self._calls[call.index] = call.id or new_id("toolu")
-            name = function.name if function is not None and function.name else ""
             block = {"type": "tool_use", "id": self._calls[call.index], "name": name, "input": {}}
             yield from self._begin(_Block("tool_use", self._count, call.index), block)
         if function is not None and function.arguments:
@@ -193,6 +200,10 @@ def fold(events: Iterator[Event] | list[Event]) -> dict[str, Any]:
                 _finish_block(message["content"][-1], "".join(pieces))
             case "message_delta":
                 message |= event["delta"] | {"usage": event["usage"]}
+                for block in message["content"]:
+                    if block["type"] == "tool_use":
+                        cut = message["stop_reason"] in CUT_SHORT
+                        block["input"] = _arguments_of(block["input"], block["name"], cut=cut)
     return message
 
 
@@ -209,18 +220,18 @@ def _add_piece(block: dict[str, Any], delta: dict[str, Any], pieces: list[str]) 
 
 
 def _finish_block(block: dict[str, Any], text: str) -> None:
-    if block["type"] == "tool_use":
-        block["input"] = _arguments_of(text, block["name"])
-    else:
-        block[block["type"]] = text
+    block["input" if block["type"] == "tool_use" else block["type"]] = text
 
 
-def _arguments_of(text: str, name: str) -> dict[str, Any]:
-    """A whole message holds arguments as an object: what is none cannot be told (a stream passes the text)."""
+def _arguments_of(text: str, name: str, *, cut: bool) -> dict[str, Any]:
+    """A whole message holds arguments as an object: what is none cannot be told (a stream passes the text). A call that
+    was cut short has none: its reader sees by the stop_reason that it has to ask again with more tokens."""
     try:
         value = read_json(text.encode()) if text.strip() else {}
     except InvalidRequest:
         value = None
+    if cut and not isinstance(value, dict):
+        return {}
     if not isinstance(value, dict):
         raise UpstreamError(f"The model called {name} with arguments that are not a JSON object.")
     return value
