@@ -168,6 +168,9 @@ def items(reply: httpx2.Response) -> list[Any]:
 async def ask(house: House, method: str, path: str, body: Any, media: str) -> httpx2.Response:
     if media == "multipart/form-data":
         return await house.http.request(method, path, files={name: (None, str(value)) for name, value in body.items()})
+    if "input_file_id" in body:
+        file = await house.http.post("/v1/files", files={"purpose": (None, "batch"), "file": ("a.jsonl", b"{}")})
+        body = {**body, "input_file_id": file.json()["id"]}
     return await house.http.request(method, path, json=body)
 
 

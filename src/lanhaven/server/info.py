@@ -108,6 +108,9 @@ def capabilities_json(services: Services) -> dict[str, Any]:
             "embeddings": "/v1/embeddings",
             "rerank": "/v1/rerank",
             "models": "/v1/models",
+            "batch_processing": "/v1/batch/chat/completions",
+            "files": "/v1/files",
+            "batches": "/v1/batches",
         },
         "features": {
             "streaming": True,

@@ -1,7 +1,10 @@
-"""The batch dialect: many prompts in one call.
+"""The batch dialect: many prompts in one call, and OpenAI's batches of files.
 
-POST /v1/batch/chat/completions     prompts or requests; each answer by itself, whole or as they come
-POST /v1/chat/completions           the same where `processing_mode` says so; anything else is OpenAI's dialect's
+    POST /v1/batch/chat/completions     prompts or requests; each answer by itself, whole or as they come
+    POST /v1/chat/completions           the same where `processing_mode` says so; anything else is OpenAI's dialect's
+    /v1/files, /v1/batches              files with requests, worked through in the background
+
+Each path also without /v1.
 """
 
 from __future__ import annotations
@@ -11,45 +14,58 @@ from typing import Any
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler
 from lanhaven.dialects.batch.asking import Asker
+from lanhaven.dialects.batch.batches import Batches
+from lanhaven.dialects.batch.files import Files
 from lanhaven.dialects.batch.prompts import OWN, Plan, is_batch, read_plan
 from lanhaven.dialects.batch.results import item, summary, whole
 from lanhaven.dialects.batch.running import CHAT, Result, Running
+from lanhaven.dialects.batch.shelf import Shelf
+from lanhaven.dialects.batch.worker import Worker
 from lanhaven.dialects.openai.dialect import OpenAIDialect
 from lanhaven.dialects.openai.errors import error_body
+from lanhaven.dialects.responses.dialect import ResponsesDialect
 from lanhaven.errors import GatewayError
-from lanhaven.gateway import Gateway
-from lanhaven.wire import DONE, KEEP_ALIVE, encode, read_object, sse
+from lanhaven.wire import DONE, KEEP_ALIVE, encode, read_strict, sse
+
+ENDPOINTS = (CHAT, "/v1/completions", "/v1/embeddings", "/v1/responses")  # of the lines of a file
 
 
 class BatchDialect(Dialect):
-    """Routes under /v1 and, the same, without it."""
+    """See the module."""
 
     name = "batch"
     stream_headers = SSE
     keep_alive = KEEP_ALIVE
+    uploads = frozenset({"/v1/files", "/files"})
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        openai = OpenAIDialect(gateway)
+    def __init__(self, context: DialectContext) -> None:
+        self._gateway = context.gateway
+        openai = OpenAIDialect.create(context)
         self._chat = openai.routes()[CHAT]["POST"]
-        self._asker = Asker((openai,), (CHAT,))
+        self._asker = Asker((openai, ResponsesDialect.create(context)), ENDPOINTS)
+        shelf = Shelf(context.data_dir, context.batch.keep)
+        worker = Worker(shelf, self._asker, context.gateway, context.batch)
+        context.background.add(worker)
+        files = Files(shelf, context.batch)
+        self._kept = {**files.routes(), **Batches(shelf, files, worker, ENDPOINTS).routes()}
 
     @classmethod
     def create(cls, context: DialectContext) -> BatchDialect:
         """For the registry."""
-        return cls(context.gateway)
+        return cls(context)
 
     def routes(self) -> Mapping[str, Mapping[str, Handler]]:
         """Path -> method -> handler."""
         table: dict[str, Mapping[str, Handler]] = {
             "/batch/chat/completions": {"POST": self._batch},
             "/chat/completions": {"POST": self._chat_or_batch},
+            **self._kept,
         }
         return {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
 
     async def _chat_or_batch(self, call: Call) -> None:
         if b'"processing_mode"' in call.body:
-            body = read_object(call.body)
+            body = read_strict(call.body)
             if is_batch(body):
                 await self._serve(body, call)
                 return
@@ -57,7 +73,7 @@ class BatchDialect(Dialect):
         await self._chat(call)
 
     async def _batch(self, call: Call) -> None:
-        await self._serve(read_object(call.body), call)
+        await self._serve(read_strict(call.body), call)
 
     async def _serve(self, body: dict[str, Any], call: Call) -> None:
         plan = read_plan(body)
