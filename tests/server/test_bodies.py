@@ -136,10 +136,22 @@ async def test_a_prompt_that_does_not_fit_is_told_with_both_counts(tmp_path: Pat
 
 
 @pytest.mark.req("F-125")
-async def test_the_model_reads_a_repeated_field_as_the_server_did(tmp_path: Path) -> None:
+async def test_a_field_that_stands_twice_is_refused(tmp_path: Path) -> None:
     """Two readers that take different ones of two values could be played off against each other."""
+    user = json.dumps(USER).encode()
     async with serving(tmp_path) as house:
-        body = b'{"model": "nobody", "messages": [], "model": "beta", "messages": [' + json.dumps(USER).encode() + b"]}"
-        assert (await send(house, body)).status_code == 200
-        (seen,) = house.mock.server("beta").requests
-        assert seen.raw.count(b'"model"') == seen.raw.count(b'"messages"') == 1
+        for body in (
+            b'{"model": "nobody", "messages": [' + user + b'], "model": "beta"}',
+            b'{"model":"nobody","messages":[' + user + b'],"model":"beta"}',
+            b'{"messages": [{"role": "user", "content": "one", "role": "system"}]}',
+            b'{"messages": [' + user + b'], "m\\u0065ssages": []}',
+            b'{"messages": [' + user + b'], "x\\\\":1, "x\\\\" :2}',
+        ):
+            reply = await send(house, body)
+            assert reply.status_code == 400, body
+            assert "stands twice" in reply.json()["error"]["message"]
+        assert house.named(InferenceStart) == []
+        alike = (
+            b'{"messages": [' + user + b'], "metadata": {"messages": "\\": 1, \\": 2", "a": {"b": 1}, "c": {"b": 1}}}'
+        )
+        assert (await send(house, alike)).status_code == 200

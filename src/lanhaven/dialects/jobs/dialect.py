@@ -25,7 +25,7 @@ from lanhaven.dialects.tools import must_be_told, tell
 from lanhaven.errors import GatewayError, InvalidRequest
 from lanhaven.gateway import Gateway
 from lanhaven.types.chat import InferenceRequest, Route
-from lanhaven.wire import KEEP_ALIVE, encode, read_object, sse
+from lanhaven.wire import KEEP_ALIVE, encode, read_strict, sse
 
 ROOT = "/api/v1/ai"
 STREAM = f"{ROOT}/lmstudio/stream/"
@@ -62,7 +62,7 @@ class JobsDialect(Dialect):
         }
 
     async def _start(self, call: Call) -> None:
-        body = read_object(call.body)
+        body = read_strict(call.body)
         check_fields(body)
         check_messages(body)
         if body.get("n") not in (None, 1):
@@ -111,7 +111,7 @@ class JobsDialect(Dialect):
         await call.reply(200, encode({"job_id": job_id, "status": "forgotten" if was_over else "cancelled"}))
 
     async def _generate(self, call: Call) -> None:
-        body = read_object(call.body)
+        body = read_strict(call.body)
         if "messages" not in body and isinstance(body.get("prompt"), str):
             body["messages"] = [{"role": "user", "content": body.pop("prompt")}]
         call.body = encode({**body, "stream": False})

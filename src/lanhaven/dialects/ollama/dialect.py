@@ -26,7 +26,7 @@ from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import Instance, LoadConfig, Overflow
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.wire import encode, ndjson, read_object
+from lanhaven.wire import encode, ndjson, read_strict
 
 VERSION = "0.32.3"  # of the Ollama whose API is followed: clients choose features by it
 NDJSON: Headers = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no")]
@@ -95,17 +95,17 @@ class OllamaDialect(Dialect):
         await call.reply(200, encode({"models": loaded}))
 
     async def _show(self, call: Call) -> None:
-        asked = read_asked(read_object(call.body), chat=False)
+        asked = read_asked(read_strict(call.body), chat=False)
         await call.reply(200, encode(shown(self._gateway.model(asked.model))))
 
     # ---- answers
 
     async def _chat(self, call: Call) -> None:
-        body, asked, extras = read_chat(read_object(call.body))
+        body, asked, extras = read_chat(read_strict(call.body))
         await self._answer(call, body, asked, extras)
 
     async def _generate(self, call: Call) -> None:
-        body, asked, extras = read_generate(read_object(call.body))
+        body, asked, extras = read_generate(read_strict(call.body))
         await self._answer(call, body, asked, extras)
 
     async def _answer(self, call: Call, body: dict[str, Any] | None, asked: Asked, extras: dict[str, Any]) -> None:
@@ -167,7 +167,7 @@ class OllamaDialect(Dialect):
     # ---- embeddings
 
     async def _embed(self, call: Call) -> None:
-        body = read_object(call.body)
+        body = read_strict(call.body)
         given = body.get("input")
         if not isinstance(given, str | list):
             raise InvalidRequest("input must be a text or a list of texts.", param="input", retry=False)
@@ -185,7 +185,7 @@ class OllamaDialect(Dialect):
 
     async def _embeddings(self, call: Call) -> None:
         """The older form: one text, one vector."""
-        body = read_object(call.body)
+        body = read_strict(call.body)
         prompt = body.get("prompt", "")
         if not isinstance(prompt, str):
             raise InvalidRequest("prompt must be a text.", param="prompt", retry=False)

@@ -13,7 +13,7 @@ from lanhaven.dialects.ollama.request import read_asked
 from lanhaven.downloads import Download, Downloads, DownloadStatus
 from lanhaven.errors import GatewayError, LoadFailed, ModelNotFound, NotFound, UnsupportedFeature
 from lanhaven.gateway import Gateway
-from lanhaven.wire import encode, ndjson, read_object
+from lanhaven.wire import encode, ndjson, read_strict
 
 LATEST = ":latest"
 
@@ -47,7 +47,7 @@ class Management:
         raise NotFound("There is no such blob.", retry=False)
 
     async def _pull(self, call: Call) -> None:
-        asked = read_asked(read_object(call.body), chat=False)
+        asked = read_asked(read_strict(call.body), chat=False)
         try:
             self._gateway.model(asked.model)
         except ModelNotFound as missing:

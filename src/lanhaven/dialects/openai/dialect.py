@@ -33,7 +33,7 @@ from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.wire import KEEP_ALIVE, encode, frames_of, read_object, sse
+from lanhaven.wire import KEEP_ALIVE, encode, frames_of, read_strict, sse
 
 # Served by other engines some day; LanHaven's own have no such thing.
 ABSENT = (
@@ -78,7 +78,7 @@ class OpenAIDialect(Dialect):
         return named | {"/v2/rerank": {"POST": partial(self._rerank, True)}}
 
     async def _infer(self, route: Route, check: Callable[[dict[str, Any]], None], call: Call) -> None:
-        await self._answer(route, check, read_object(call.body), call)
+        await self._answer(route, check, read_strict(call.body), call)
 
     async def _multipart(self, call: Call) -> None:
         if call.pieces is None:
@@ -113,14 +113,14 @@ class OpenAIDialect(Dialect):
         await respond(call, self._gateway, request, relay, streamed=streamed)
 
     async def _embed(self, call: Call) -> None:
-        body = read_object(call.body)
+        body = read_strict(call.body)
         check_fields(body)
         check_input(body)
         relay = partial(relay_embeddings, Embeddings.take(body))
         await respond(call, self._gateway, self._request(Route.EMBEDDING, body, call), relay)
 
     async def _rerank(self, cohere: bool, call: Call) -> None:
-        body = read_object(call.body)
+        body = read_strict(call.body)
         check_fields(body)
         check_documents(body)
         relay = partial(relay_ranks, Rerank.take(body, cohere=cohere))

@@ -20,7 +20,7 @@ from lanhaven.inference import Inference
 from lanhaven.store import Store
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.wire import KEEP_ALIVE, encode, read_object, sse
+from lanhaven.wire import KEEP_ALIVE, encode, read_object, read_strict, sse
 
 MAX_INFLATED = 20 << 20  # bytes; Codex may compress what it sends
 MAX_NAMED = 16
@@ -64,7 +64,7 @@ class ResponsesDialect(Dialect):
     # ---- answers
 
     async def _create(self, call: Call) -> None:
-        asked = read_request(read_object(call.body))
+        asked = read_request(read_strict(call.body))
         shelf = Shelf(self._store, call.key_name)
         chat = asked.chat(await shelf.before(asked.previous))
         told, key = self._tell(chat, asked.model)
@@ -78,7 +78,7 @@ class ResponsesDialect(Dialect):
     async def _count(self, call: Call) -> None:
         """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
         cache keeps it for the request that follows."""
-        asked = read_request(read_object(call.body))
+        asked = read_request(read_strict(call.body))
         chat = asked.chat(await Shelf(self._store, call.key_name).before(asked.previous))
         self._tell(chat, asked.model)
         chat = {name: value for name, value in chat.items() if name not in ("stream", "stream_options", "max_tokens")}

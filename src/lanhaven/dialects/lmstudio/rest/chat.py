@@ -24,7 +24,7 @@ from lanhaven.store import new_id
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import Instance, InstanceState, LoadConfig, ModelInfo
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.wire import encode, read_object
+from lanhaven.wire import encode, read_strict
 
 KIND = "lmstudio.chat"
 _THERE = frozenset({InstanceState.READY, InstanceState.LOADING})
@@ -80,7 +80,7 @@ class Chat:
 
     async def serve(self, call: Call) -> None:
         """One turn of a conversation."""
-        asked = read_chat(read_object(call.body))
+        asked = read_chat(read_strict(call.body))
         info, instance_id = named(self._gateway, asked.model)
         if asked.has_images and info.blind:
             raise InvalidRequest(f"Model {info.key} cannot see images.", param="input", retry=False)

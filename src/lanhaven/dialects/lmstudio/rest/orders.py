@@ -12,7 +12,7 @@ from lanhaven.downloads import Download, DownloadStatus
 from lanhaven.errors import ModelNotFound, NotFound
 from lanhaven.events import iso
 from lanhaven.types.models import LoadConfig
-from lanhaven.wire import encode, read_object
+from lanhaven.wire import encode, read_strict
 
 DOWNLOADS = "/api/v1/models/download/status/"
 JOB_NOT_FOUND = "job_not_found"
@@ -34,7 +34,7 @@ class Orders:
 
     async def load(self, call: Call) -> None:
         """Load a model; one that is loaded alike is given again (C29)."""
-        body = read_object(call.body)
+        body = read_strict(call.body)
         info, _ = named(self._gateway, required(body, "model"))
         config = LoadConfig(context_length=whole(body, "context_length"), flash_attention=flag(body, "flash_attention"))
         echo = flag(body, "echo_load_config")
@@ -53,7 +53,7 @@ class Orders:
 
     async def unload(self, call: Call) -> None:
         """Unload one instance: requests under way may finish."""
-        name = required(read_object(call.body), "instance_id")
+        name = required(read_strict(call.body), "instance_id")
         if self._gateway.pool.get(name) is None:
             name = self._instance(name)
         await self._gateway.unload(name, name)
@@ -67,7 +67,7 @@ class Orders:
 
     async def download(self, call: Call) -> None:
         """Begin to fetch a model that LanHaven can get (`lanhaven get`)."""
-        body = read_object(call.body)
+        body = read_strict(call.body)
         name, quantization = required(body, "model"), text(body, "quantization")
         known = self._known(name)
         if known is not None:

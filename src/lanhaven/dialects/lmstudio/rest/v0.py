@@ -25,7 +25,7 @@ from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import ModelInfo
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.reading import loads
-from lanhaven.wire import DONE, KEEP_ALIVE, data_of, encode, frames_of, read_object, sse
+from lanhaven.wire import DONE, KEEP_ALIVE, data_of, encode, frames_of, read_strict, sse
 
 ROOT = "/api/v0"
 
@@ -72,7 +72,7 @@ class LMStudioV0(Dialect):
         await call.reply(200, encode(v0_card(info, self._gateway, instance)))
 
     async def _generate(self, route: Route, check: Callable[[dict[str, Any]], None], call: Call) -> None:
-        body = read_object(call.body)
+        body = read_strict(call.body)
         check_fields(body)
         check(body)
         answer = V0Answer(
@@ -87,7 +87,7 @@ class LMStudioV0(Dialect):
         await respond(call, self._gateway, request, partial(self._relay, answer))
 
     async def _embed(self, call: Call) -> None:
-        body = read_object(call.body)
+        body = read_strict(call.body)
         check_fields(body)
         check_input(body)
         shape = Embeddings.take(body)
