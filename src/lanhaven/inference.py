@@ -30,8 +30,7 @@ from lanhaven.media.images import Images
 from lanhaven.residency.pool import Lease, Pool
 from lanhaven.types.chat import BEYOND_OPENAI, Dropped, InferenceRequest, Outcome, Timing
 from lanhaven.types.images import Sizing
-from lanhaven.types.models import ModelInfo
-from lanhaven.types.models import Overflow
+from lanhaven.types.models import ModelInfo, Overflow
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
 from lanhaven.upstream.preparing import prepare
