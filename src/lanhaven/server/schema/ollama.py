@@ -30,6 +30,7 @@ from lanhaven.server.schema.parts import (
 FAMILY = Family("ollama", "OllamaError")
 MODEL = told(TEXT, "A model key, with or without a tag.")
 STREAM = told(FLAG, "Lines of JSON; true unless said otherwise.")
+TRUNCATE = told(FLAG, "Shorten what does not fit; true unless said otherwise. Headers of the reply tell what is gone.")
 HOW: Mapping[str, Schema] = MappingProxyType(
     {
         "model": MODEL,
@@ -38,6 +39,7 @@ HOW: Mapping[str, Schema] = MappingProxyType(
         "think": either(FLAG, TEXT),
         "keep_alive": told(either(NUMBER, TEXT), "Seconds, or a duration such as `5m`."),
         "options": ref("OllamaOptions"),
+        "truncate": TRUNCATE,
     }
 )
 COUNTS: Mapping[str, Schema] = MappingProxyType(
@@ -97,9 +99,11 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             {**HOW, "prompt": TEXT, "system": TEXT, "images": listing(TEXT), "raw": FLAG}, "model"
         ),
         "OllamaEmbedRequest": record(
-            {"model": MODEL, "input": either(TEXT, listing(TEXT)), "dimensions": WHOLE}, "model", "input"
+            {"model": MODEL, "input": either(TEXT, listing(TEXT)), "dimensions": WHOLE, "truncate": TRUNCATE},
+            "model",
+            "input",
         ),
-        "OllamaEmbeddingsRequest": record({"model": MODEL, "prompt": TEXT}, "model", "prompt"),
+        "OllamaEmbeddingsRequest": record({"model": MODEL, "prompt": TEXT, "truncate": TRUNCATE}, "model", "prompt"),
         "OllamaModelRequest": record({"model": MODEL, "stream": STREAM}, "model"),
         "OllamaChat": record(
             {**LINE, "message": ref("OllamaMessage"), **COUNTS}, "model", "created_at", "done", "message"

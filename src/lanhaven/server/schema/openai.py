@@ -103,8 +103,13 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         "EmbeddingList": record(
             {"object": TEXT, "data": listing(ref("Embedding")), "model": TEXT, "usage": ANY}, "data"
         ),
-        "RerankItem": whole_record({"index": WHOLE, "relevance_score": NUMBER}),
+        "RerankItem": record(
+            {"index": WHOLE, "relevance_score": NUMBER, "document": record({"text": TEXT}, "text")},
+            "index",
+            "relevance_score",
+        ),
         "RerankResult": record({"results": listing(ref("RerankItem")), "model": TEXT, "usage": ANY}, "results"),
+        "CohereRerankResult": whole_record({"id": TEXT, "results": listing(ref("RerankItem")), "meta": ANY}),
         "Model": record(
             {
                 "id": TEXT,
@@ -174,6 +179,10 @@ def paths() -> dict[str, Any]:
         },
         "/v1/embeddings": {"post": operation("embed", "Turn texts into vectors", "EmbeddingList", EMBED)},
         "/v1/rerank": {"post": operation("rerank", "Order texts by relevance", "RerankResult", ORDER)},
+        "/v1/reranking": {"post": operation("reranking", "The same as /v1/rerank", "RerankResult", ORDER)},
+        "/v2/rerank": {
+            "post": operation("cohere_rerank", "The same, answered as Cohere does", "CohereRerankResult", ORDER)
+        },
         **{f"/v1{path}": {"post": _absent(path)} for path in ABSENT},
     }
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from lanhaven.dialects.openai.fields import LONGEST_SIDE
+from lanhaven.dialects.openai.fields import LONGEST_SIDE, MAX_INPUTS
 from lanhaven.server.schema.parts import (
     ANY,
     FLAG,
@@ -25,6 +25,8 @@ from lanhaven.server.schema.parts import (
 )
 
 TOKENS = listing(WHOLE)
+TOKEN: Schema = {"type": "integer", "minimum": 0}
+SOME_TEXT: Schema = {"type": "string", "minLength": 1}
 MODEL = told(TEXT, "Model key, alias or instance; left out, `default` or `auto`: the active model, else the default.")
 
 SAMPLING: Mapping[str, Schema] = MappingProxyType(
@@ -114,14 +116,25 @@ BODIES: Mapping[str, Schema] = MappingProxyType(
         "EmbeddingRequest": record(
             {
                 "model": MODEL,
-                "input": either(TEXT, listing(TEXT), TOKENS, listing(TOKENS)),
+                "input": either(
+                    SOME_TEXT,
+                    listing(SOME_TEXT, minItems=1, maxItems=MAX_INPUTS),
+                    listing(TOKEN, minItems=1),
+                    listing(listing(TOKEN, minItems=1), minItems=1, maxItems=MAX_INPUTS),
+                ),
                 "encoding_format": word("float", "base64"),
                 "dimensions": whole(1, 1 << 20, "Cut to so many numbers, and normalised."),
             },
             "input",
         ),
         "RerankRequest": record(
-            {"model": MODEL, "query": TEXT, "documents": listing(TEXT, minItems=1), "top_n": whole(1, 1 << 20)},
+            {
+                "model": MODEL,
+                "query": SOME_TEXT,
+                "documents": listing(either(TEXT, record({"text": TEXT}, "text")), minItems=1, maxItems=MAX_INPUTS),
+                "top_n": whole(1, 1 << 20, "Only so many, the best."),
+                "return_documents": told(FLAG, "Repeat each text in the reply."),
+            },
             "query",
             "documents",
         ),

@@ -50,6 +50,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 "metadata": told({"type": "object", "additionalProperties": TEXT, "maxProperties": 16}, "Yours."),
                 "store": told(FLAG, "Keep the response; true unless said otherwise."),
                 "stream": FLAG,
+                "truncation": nullable(word("auto", "disabled")),
             }
         ),
         "OutputItem": record(
