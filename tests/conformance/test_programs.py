@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.conftest import House
+from tests.js.node import install, suite
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ROOT / "tests/clients/programs"
+NODE = ROOT / "tests/clients/js"
 
 
 def environment(name: str) -> Path:
@@ -56,3 +58,9 @@ def test_langchain_and_llm(house: House, tmp_path: Path) -> None:
 def test_anthropics_library_of_before_the_new_version(house: House, tmp_path: Path) -> None:
     done = run("anthropic_0.py", environment("anthropic-0"), house, tmp_path)
     assert done == ["a message", "a stream", "a tool", "a tool that was cut short", "a count", "models", "errors"]
+
+
+@pytest.mark.timeout(280)
+def test_ollamas_library_for_javascript(house: House) -> None:
+    install(NODE)
+    suite(NODE / "ollama.test.mjs", None, patience=200, LANHAVEN_URL=house.url, LANHAVEN_KEY=house.key)
