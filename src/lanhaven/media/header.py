@@ -7,6 +7,7 @@ from struct import unpack_from
 from typing import NamedTuple
 
 HEAD_BYTES = 64 << 10  # that are looked at: enough for all but JPEGs with very long metadata before the picture
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 LONGEST_SIDE = 16384  # pixels; engines reckon in 32 bits
 
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame; those three are tables

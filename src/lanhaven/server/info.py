@@ -10,8 +10,10 @@ from fastapi.responses import JSONResponse, Response
 
 from lanhaven import __version__
 from lanhaven.events import utc_now
+from lanhaven.media.header import FORMATS as IMAGE_FORMATS
 from lanhaven.providers.base import Health
 from lanhaven.server.services import Services
+from lanhaven.types.images import JPEG_QUALITY
 from lanhaven.types.models import InstanceState
 
 
@@ -108,6 +110,8 @@ def capabilities_json(services: Services) -> dict[str, Any]:
             "embeddings": "/v1/embeddings",
             "rerank": "/v1/rerank",
             "models": "/v1/models",
+            "fast_vision": "/v1/chat/completions/multipart",
+            "standard_vision": "/v1/chat/completions",
             "batch_processing": "/v1/batch/chat/completions",
             "files": "/v1/files",
             "batches": "/v1/batches",
@@ -116,6 +120,9 @@ def capabilities_json(services: Services) -> dict[str, Any]:
             "streaming": True,
             "model_caching": {"cache_size": services.pool.max_automatic, "eviction_policy": "LRU"},
             "vision_models": "vision" in able,
+            "images": services.images.available,
+            "image_formats": [*IMAGE_FORMATS] if services.images.available else [],
+            "remote_images": services.images.fetches,
             "tools": "tools" in able,
             "embeddings": "embedding" in able,
             "rerank": "rerank" in able,
@@ -125,6 +132,11 @@ def capabilities_json(services: Services) -> dict[str, Any]:
             "max_request_size_mb": settings.max_body_bytes // 2**20,
             "timeout_seconds": settings.proxy_timeout,
             "queue_depth": settings.queue_depth,
+            "max_images_per_request": settings.max_images_per_request,
+            "max_image_size_mb": settings.max_image_bytes / 2**20,
+            "max_image_pixels": settings.max_image_pixels,
+            "image_max_side": settings.image_max_side,
         },
+        "recommendations": {"image_quality": JPEG_QUALITY},
         "cpu_count": os.cpu_count(),
     }

@@ -203,6 +203,7 @@ LOOKING: Mapping[str, Schema] = MappingProxyType(
                 "endpoints": {"type": "object", "additionalProperties": either(TEXT, FLAG)},
                 "features": ANY,
                 "limits": ANY,
+                "recommendations": ANY,
                 "cpu_count": nullable(WHOLE),
             },
             "server_version",
