@@ -71,6 +71,30 @@ async def test_capabilities_say_what_is_true(tmp_path: Path) -> None:
         assert "mock" in body["providers"]
 
 
+def folder(parent: Path, name: str) -> Path:
+    (parent / name).mkdir()
+    return parent / name
+
+
+@pytest.mark.req("S4-14", "S4-x10")
+async def test_capabilities_tell_of_images(tmp_path: Path) -> None:
+    models = "models: [{id: eyes, provider: mock, enabled: true, config: {kind: vlm}}]"
+    said = {"max_images_per_request": 4, "max_image_bytes": 5 << 20, "image_max_side": 512, "image_hosts": ["x.org"]}
+    async with serving(folder(tmp_path, "a"), models, **said) as house:
+        body = (await house.http.get("/v1/capabilities")).json()
+        assert body["endpoints"]["fast_vision"] == "/v1/chat/completions/multipart"
+        assert (
+            body["features"]["vision_models"] is body["features"]["images"] is body["features"]["remote_images"] is True
+        )
+        assert body["features"]["image_formats"] == ["JPEG", "PNG", "WEBP", "BMP", "GIF"]
+        limits = {"max_images_per_request": 4, "max_image_size_mb": 5.0, "image_max_side": 512}
+        assert limits.items() <= body["limits"].items()
+        assert body["recommendations"]["image_quality"] == 85
+    async with serving(folder(tmp_path, "b")) as house:
+        features = (await house.http.get("/v1/capabilities")).json()["features"]
+        assert features["vision_models"] is features["remote_images"] is False
+
+
 @pytest.mark.req("S4-x12")
 async def test_performance(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:

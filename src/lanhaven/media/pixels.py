@@ -10,12 +10,12 @@ import binascii
 from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import Image, ImageOps, PngImagePlugin, WebPImagePlugin
+import PIL.WebPImagePlugin  # noqa: F401 - Pillow loads all of its plugins for the first WEBP, unless this one is there
+from PIL import Image, ImageOps, PngImagePlugin
 
-from lanhaven.media.header import HEAD_BYTES, LONGEST_SIDE, read_header
+from lanhaven.media.header import FORMATS, HEAD_BYTES, LONGEST_SIDE, read_header
 from lanhaven.types.images import JPEG_QUALITY
 
-FORMATS = ("PNG", "JPEG", WebPImagePlugin.WebPImageFile.format, "BMP", "GIF")  # Pillow brings all but WEBP by itself
 
 _ORIENTATION = 0x0112  # EXIF
 _LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height

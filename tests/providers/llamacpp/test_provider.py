@@ -166,6 +166,7 @@ async def test_reranking(make: Make, tmp_path: Path) -> None:
     assert loaded.upstream.routes >= {"/v1/rerank"}
 
 
+@pytest.mark.req("S4-x7")
 async def test_a_projector_gives_a_model_eyes(make: Make, smollm2: Path, tmp_path: Path) -> None:
     provider = make()
     eyes = tiny.projector(tmp_path / "mmproj.gguf", model_width=576)
