@@ -16,7 +16,6 @@ from PIL import Image, ImageOps, PngImagePlugin
 from lanhaven.media.header import FORMATS, HEAD_BYTES, LONGEST_SIDE, read_header
 from lanhaven.types.images import JPEG_QUALITY
 
-
 _ORIENTATION = 0x0112  # EXIF
 _LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 _BLANKS = b" \t\r\n"
