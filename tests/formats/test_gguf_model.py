@@ -61,6 +61,16 @@ def test_the_kind(tmp_path: Path, architecture: str, numbers: dict[str, int], ki
     assert described(tmp_path, facts(architecture, **numbers)).kind is kind
 
 
+def test_a_head_that_gives_scores_makes_a_reranker(tmp_path: Path) -> None:
+    model = describe_gguf(put(tmp_path, gguf(facts("bert"), [tensor("cls.output.weight", [8])], data=bytes(32))))
+    assert (model.kind, model.capabilities) == (ModelKind.RERANKER, {"rerank"})
+    pooled = facts("bert", pooling_type=1)
+    assert (
+        describe_gguf(put(tmp_path, gguf(pooled, [tensor("cls.output.weight", [8])], data=bytes(32)))).kind
+        is ModelKind.EMBEDDING
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "capabilities"),
     [

@@ -101,12 +101,17 @@ def describe_gguf(path: Path, read: Callable[[Path], GGUFHeader] = read_header) 
 def _kind(header: GGUFHeader, architecture: str, pooling: int | None) -> ModelKind | None:
     if architecture == PROJECTOR:
         return None
-    if _POOLING.get(pooling or 0) == "rank":
+    if _POOLING.get(pooling or 0) == "rank" or (pooling is None and _scores(header)):
         return ModelKind.RERANKER
     not_causal = header.flag(f"{architecture}.attention.causal") is False and architecture not in _DIFFUSION
     if architecture in _ENCODERS or pooling or not_causal:
         return ModelKind.EMBEDDING
     return ModelKind.LLM
+
+
+def _scores(header: GGUFHeader) -> bool:
+    """Whether it ends in a head that gives scores: early rerankers have one, and say nothing of their pooling."""
+    return any(tensor.name == "cls.output.weight" for tensor in header.tensors)
 
 
 def _capabilities(header: GGUFHeader, kind: ModelKind | None, template: str | None) -> frozenset[str]:
