@@ -33,6 +33,9 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.engines": "engines",
         "lanhaven.providers": "providers",
         "lanhaven.providers.base": "providers.base",
+        # what providers with child processes of their own have in common
+        "lanhaven.providers.children": "providers.base",
+        "lanhaven.providers.settings": "providers.base",
         "lanhaven.residency": "residency",
         "lanhaven.residency.policy": "residency.policy",
         "lanhaven.upstream": "upstream",

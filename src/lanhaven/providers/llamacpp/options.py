@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import Any
 
 from lanhaven.errors import InvalidRequest
 from lanhaven.formats.ggml import KV_BYTES
+from lanhaven.providers.settings import Reader, flag, integer, one_of, path, read_all, seconds, some_seconds, text
 from lanhaven.types.models import LoadConfig
 
 # Settings of other programs' files, and what stands for them here.
@@ -70,8 +70,7 @@ class Defaults:
 
 def read_options(config: Mapping[str, Any]) -> Options:
     """InvalidRequest names the setting that is unknown or of the wrong type, and what may have been meant."""
-    _refuse_unknown(config, _READERS)
-    values = {key: _READERS[key](key, value) for key, value in config.items() if value is not None}
+    values = read_all(config, _READERS, "llama_cpp", ELSEWHERE)
     if "model_path" not in values:
         raise InvalidRequest("config.model_path is missing: the GGUF file of the model.", param="model_path")
     if "chat_template" in values and "chat_template_path" in values:
@@ -92,23 +91,8 @@ def read_options(config: Mapping[str, Any]) -> Options:
 
 def read_defaults(options: Mapping[str, Any]) -> Defaults:
     """The provider's block in config.yaml together with the general settings. InvalidRequest as above."""
-    _refuse_unknown(options, _PROVIDER_READERS)
-    return Defaults(
-        **{
-            field: read(key, options[key])
-            for key, (field, read) in _PROVIDER_READERS.items()
-            if options.get(key) is not None
-        }
-    )
-
-
-def _refuse_unknown(config: Mapping[str, Any], known: Mapping[str, object]) -> None:
-    for key in config:
-        if key in known:
-            continue
-        close = difflib.get_close_matches(str(key), known, 1)
-        advice = ELSEWHERE.get(str(key)) or (f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}.")
-        raise InvalidRequest(f"config.{key} is no setting of llama_cpp: {advice}", param=str(key))
+    said = read_all(options, {key: read for key, (_, read) in _PROVIDER_READERS.items()}, "llama_cpp", ELSEWHERE)
+    return Defaults(**{_PROVIDER_READERS[key][0]: value for key, value in said.items()})
 
 
 def _gpu(layers: int | None) -> dict[str, Any]:
@@ -118,88 +102,35 @@ def _gpu(layers: int | None) -> dict[str, Any]:
     return {"gpu_layers": layers} if layers >= 0 else {"gpu_ratio": 1.0}
 
 
-Reader = Callable[[str, Any], Any]
-
-
-def _wrong(key: str, value: object, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"config.{key} must be {wanted}, not {value!r}.", param=key)
-
-
-def _integer(least: int) -> Reader:
-    def read(key: str, value: Any) -> int:
-        if type(value) is not int or value < least:
-            raise _wrong(key, value, f"a whole number from {least} on")
-        return value
-
-    return read
-
-
-def _seconds(key: str, value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value < float("inf"):
-        raise _wrong(key, value, "a number of seconds")
-    return float(value)
-
-
-def _some_seconds(key: str, value: Any) -> float:
-    """Longer than none: a clock that is asked without a pause is no clock."""
-    if _seconds(key, value) == 0:
-        raise _wrong(key, value, "more than 0 seconds")
-    return float(value)
-
-
-def _text(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _wrong(key, value, "a text")
-    return value
-
-
-def _path(key: str, value: Any) -> Path:
-    if isinstance(value, Path):
-        return value
-    return Path(_text(key, value)).expanduser()
-
-
-def _flag(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "true or false")
-    return value
-
-
-def _kv_type(key: str, value: Any) -> str:
-    if value not in KV_BYTES:
-        raise _wrong(key, value, f"one of {', '.join(KV_BYTES)}")
-    return str(value)
-
-
 _READERS: Mapping[str, Reader] = MappingProxyType(
     {
-        "model_path": _path,
-        "mmproj_path": _path,
-        "chat_template": _text,
-        "chat_template_path": _path,
-        "n_ctx": _integer(0),
-        "n_gpu_layers": _integer(-1),
-        "n_batch": _integer(32),
-        "threads": _integer(1),
-        "slots": _integer(1),
-        "kv_type": _kv_type,
-        "flash_attention": _flag,
-        "cache_ram_mib": _integer(0),
-        "check_tensors": _flag,
-        "use_mmap": _flag,
-        "vision": _flag,
+        "model_path": path,
+        "mmproj_path": path,
+        "chat_template": text,
+        "chat_template_path": path,
+        "n_ctx": integer(0),
+        "n_gpu_layers": integer(-1),
+        "n_batch": integer(32),
+        "threads": integer(1),
+        "slots": integer(1),
+        "kv_type": one_of(KV_BYTES),
+        "flash_attention": flag,
+        "cache_ram_mib": integer(0),
+        "check_tensors": flag,
+        "use_mmap": flag,
+        "vision": flag,
     }
 )
 
 _PROVIDER_READERS: Mapping[str, tuple[str, Reader]] = MappingProxyType(
     {
-        "context_length": ("context_length", _integer(1)),
-        "default_slots": ("slots", _integer(1)),
-        "prompt_cache_mib": ("cache_ram_mib", _integer(0)),
-        "engine_stop": ("stop_seconds", _seconds),
-        "threads": ("threads", _integer(1)),
-        "probe_every": ("probe_every", _some_seconds),
-        "probe_timeout": ("probe_timeout", _some_seconds),
-        "probe_misses": ("probe_misses", _integer(1)),
+        "context_length": ("context_length", integer(1)),
+        "default_slots": ("slots", integer(1)),
+        "prompt_cache_mib": ("cache_ram_mib", integer(0)),
+        "engine_stop": ("stop_seconds", seconds),
+        "threads": ("threads", integer(1)),
+        "probe_every": ("probe_every", some_seconds),
+        "probe_timeout": ("probe_timeout", some_seconds),
+        "probe_misses": ("probe_misses", integer(1)),
     }
 )
