@@ -29,6 +29,10 @@ PROGRAMS = ("bash", "curl", "jq", "node", "npm")
 # Blocks that no test runs: document -> reasons. A new one is added here on purpose or not at all.
 NOT_RUN: dict[str, list[str]] = {
     "docs/cli.md": ["how a failure looks; it needs a model of 24 GB"],
+    "docs/clients.md": [
+        "Continue's own file; tests/clients replays what it sends",
+        "tests/conformance/test_programs.py does this with the real libraries",
+    ],
     "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
     "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
     "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],

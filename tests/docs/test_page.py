@@ -45,7 +45,7 @@ async def test_the_document_promises_the_errors_that_come(tmp_path: Path) -> Non
         found = await document(house)
         assert "422" not in found["paths"]["/admin/models/load"]["post"]["responses"]
         promised = found["paths"]["/admin/models/load"]["post"]["responses"]["400"]["content"]["application/json"]
-        schema = found["components"]["schemas"][promised["schema"]["$ref"].rpartition("/")[2]]
+        schema = found["components"]["schemas"][promised["schema"]["anyOf"][0]["$ref"].rpartition("/")[2]]
         reply = (await house.http.post("/admin/models/load", json={})).json()
         assert set(schema["properties"]) == set(schema["required"]) == set(reply)
         assert set(found["components"]["schemas"]["Issue"]["properties"]) == set(reply["details"][0])
