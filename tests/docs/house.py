@@ -24,6 +24,8 @@ from lanhaven import runfile
 from lanhaven.packed import PACKED
 from tests.cli.scripted import ROOT, Terminal
 from tests.docs.shell import Kind, carried, commands, kind
+from tests.media.pictures import BLUE, picture
+from tests.vision import make_eyes
 
 ADDRESS = "http://127.0.0.1:8002"
 PATIENCE = 50.0  # seconds that nothing here comes near
@@ -32,10 +34,12 @@ SHORT = "defaults: {maxTokens: 48}, "  # where a block does not say how long an 
 
 @dataclass
 class Home:
-    """A folder that programs take for the user's home. `models`: files of the packed models, by name."""
+    """A folder that programs take for the user's home. `models`: files of the packed models, by name. `seeing`: there are
+    pictures, and a model `seeing` for them."""
 
     path: Path
     models: Mapping[str, Path]
+    seeing: bool = False
     url: str = ADDRESS
     done: list[str] = field(default_factory=list)
 
@@ -55,7 +59,16 @@ class Home:
         for name in ("tests", "clients"):  # commands for developers are meant for the checkout
             (self.work / name).symlink_to(ROOT / name)
         (self.work / "notes.txt").write_text("The sea was calm. Nobody swam.\n")
+        if self.seeing:
+            self._give_eyes()
         return self
+
+    def _give_eyes(self) -> None:
+        model = self.models["smollm2"]
+        (self.path / "models/vision-model.gguf").symlink_to(model)
+        make_eyes(model, self.path / "models/mmproj-vision-model.gguf")
+        (self.work / "photo.jpg").write_bytes(picture("JPEG", size=(640, 480)))
+        (self.work / "chart.webp").write_bytes(picture("WEBP", BLUE, (300, 200)))
 
     def environment(self) -> dict[str, str]:
         bin_folder = str(Path(sys.executable).parent)
@@ -200,7 +213,14 @@ class Home:
             f"  - {{id: {name}, provider: llama_cpp, {SHORT}config: {{model_path: {path}}}}}"
             for name, path in self.models.items()
         )
-        return "\n".join(("default_model: smollm2", "models:", *entries, ""))
+        eyes = (
+            f"model_path: {self.path}/models/vision-model.gguf",
+            f"mmproj_path: {self.path}/models/mmproj-vision-model.gguf",
+        )
+        seeing = (
+            [f"  - {{id: seeing, provider: llama_cpp, {SHORT}config: {{{', '.join(eyes)}}}}}"] if self.seeing else []
+        )
+        return "\n".join(("default_model: smollm2", "models:", *entries, *seeing, ""))
 
     def _address(self, process: subprocess.Popen[bytes], log: Path) -> str:
         deadline = time.monotonic() + PATIENCE

@@ -42,6 +42,7 @@ NOT_RUN: dict[str, list[str]] = {
 
 # Documents whose server has scripted models.
 FLAGS = {"docs/mock.md": ("--provider", "mock")}
+SEEING = ("docs/images.md",)  # there is a model that sees
 LIVE = [block for block in RUN if block.language in ("sh", "console", "python", "javascript")]
 
 
@@ -58,7 +59,7 @@ class Homes:
             self.close()
             place = self._folder / str(len(list(self._folder.iterdir())))
             place.mkdir()
-            home = Home(place, self._models).furnish()
+            home = Home(place, self._models, seeing=document in SEEING).furnish()
             self._closing.enter_context(home.serving(*FLAGS.get(document, ())))
             self._open[document] = home
         return self._open[document]
@@ -105,7 +106,7 @@ def test_files_that_are_shown_are_taken(block: Block, tmp_path: Path, smollm2: P
     elif block.language == "toml":
         tomllib.loads(block.text)
     else:
-        check_yaml(block.text, Home(tmp_path, {"smollm2": smollm2}).furnish().path)
+        check_yaml(block.text, Home(tmp_path, {"smollm2": smollm2}, seeing=block.document in SEEING).furnish().path)
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
