@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from lanhaven.types.chat import Usage
+from lanhaven.types.chat import Dropped, Usage
 from lanhaven.types.models import LoadConfig, Sampling
 
 
@@ -138,6 +138,7 @@ class InferenceComplete(GatewayEvent):
     first_byte_seconds: float
     finish_reason: str | None
     usage: Usage
+    dropped: Dropped | None = None  # what of the prompt was left out on wish
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -321,6 +321,7 @@ class Inference:
     def _failure(self, error: BaseException) -> Failure:
         left = isinstance(error, asyncio.CancelledError)
         known = error if isinstance(error, GatewayError) else InternalError("Internal error.")
+            dropped=self.dropped,
         return Failure(
             operation="inference",
             error="The client left." if left else known.message,

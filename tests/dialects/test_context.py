@@ -14,6 +14,8 @@ import pytest
 
 from lanhaven.engines.scripted import Fault, ScriptedServer
 from lanhaven.engines.scripted_answers import ScriptedModel
+from lanhaven.events import InferenceComplete
+from lanhaven.types.chat import Dropped
 from tests.dialects.lmstudio.frames import frames
 from tests.dialects.lmstudio.test_predict import about
 from tests.dialects.lmstudio.test_prediction import layer
@@ -141,6 +143,7 @@ class TestDroppingTheOldest:
                 assert reply.status_code == 200
                 assert (left_out(reply)) == ("10", "100")
                 assert kept(house) == ["be", "u5", "a5", "and"]
+                assert house.named(InferenceComplete)[-1].dropped == Dropped(10, 100)
                 assert '"choices":[],' not in reply.text  # a usage chunk that nobody wanted
 
     async def test_the_first_turn_may_stay(self, tmp_path: Path) -> None:
