@@ -316,12 +316,12 @@ class Inference:
             first_byte_seconds=(timing.first_byte or start) - start,
             finish_reason=outcome.finish_reason,
             usage=outcome.usage,
+            dropped=self.dropped,
         )
 
     def _failure(self, error: BaseException) -> Failure:
         left = isinstance(error, asyncio.CancelledError)
         known = error if isinstance(error, GatewayError) else InternalError("Internal error.")
-            dropped=self.dropped,
         return Failure(
             operation="inference",
             error="The client left." if left else known.message,
