@@ -30,9 +30,12 @@ class Recorded:
     headers: dict[str, str]
     body: dict[str, Any] | None
 
-    def of(self, model: str) -> Recorded:
-        """The same for another model."""
-        return replace(self, body={**(self.body or {}), "model": model})
+    def of(self, model: str, key: str = "not-needed") -> Recorded:
+        """The same for another model, and with another key."""
+        headers = (
+            {**self.headers, "Authorization": f"Bearer {key}"} if "Authorization" in self.headers else self.headers
+        )
+        return replace(self, headers=headers, body={**(self.body or {}), "model": model})
 
     async def send(self, http: httpx2.AsyncClient) -> httpx2.Response:
         content = None if self.body is None else json.dumps(self.body).encode()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import anthropic as sdk
 import httpx2
 import pytest
-from anthropic import Anthropic
+from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import MessageParam, ToolParam
 
+from tests.clients.recorded import recorded
 from tests.conformance.conftest import House
+
+pytestmark = pytest.mark.anyio
 
 QUESTION: list[MessageParam] = [{"role": "user", "content": "Why is the sky blue?"}]
 
@@ -111,6 +115,41 @@ def test_a_model_whose_template_knows_no_tools_calls_one(anthropic: Anthropic) -
     (call,) = (block for block in message.content if block.type == "tool_use")
     assert call.name == "get_weather"
     assert set(call.input) == {"city"}
+
+
+def test_a_tool_call_in_a_stream(anthropic: Anthropic) -> None:
+    tool: ToolParam = {
+        "name": "get_weather",
+        "description": "The weather.",
+        "input_schema": {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"]},
+    }
+    with anthropic.messages.stream(
+        model="smollm2", max_tokens=80, messages=QUESTION, tools=[tool], tool_choice={"type": "any"}
+    ) as stream:
+        final = stream.get_final_message()
+    assert final.stop_reason == "tool_use"
+    assert [block.input["city"] in ("Rome", "Oslo") for block in final.content if block.type == "tool_use"] == [True]
+
+
+async def test_the_asynchronous_library(house: House) -> None:
+    async with AsyncAnthropic(base_url=house.url, api_key=house.key, max_retries=0) as client:
+        async with client.messages.stream(model="smollm2", max_tokens=8, messages=QUESTION) as stream:
+            text = "".join([piece async for piece in stream.text_stream])
+        assert text.strip()
+        counted = await client.messages.count_tokens(model="smollm2", messages=QUESTION)
+        assert counted.input_tokens > 0
+
+
+async def test_claude_codes_first_prompt_is_too_long_for_a_small_context(house: House) -> None:
+    """All of its 76 kB are read and counted; the error has both numbers, and the words that Claude Code looks for."""
+    async with httpx2.AsyncClient(base_url=house.url, timeout=60, trust_env=False) as http:
+        reply = await recorded("claude-code")["first"].of("smollm2", house.key).send(http)
+    assert reply.status_code == 400
+    message = reply.json()["error"]["message"]
+    found = re.match(r"prompt is too long: (\d+) tokens > (\d+) maximum", message)
+    assert found, message
+    assert int(found[1]) > 10_000
+    assert int(found[2]) == 2048
 
 
 def test_counts_are_exact_with_tools_and_thinking_too(anthropic: Anthropic) -> None:
