@@ -58,7 +58,7 @@ def colour(text: str | None) -> str:
     return str(json.loads(text or "{}")["colour"])
 
 
-@pytest.mark.req("S4-11", "S4-26")
+@pytest.mark.req("S4-26")
 @pytest.mark.parametrize(
     ("kind", "name"),
     [*(("WEBP", name) for name in COLORS), ("PNG", "red"), ("JPEG", "green"), ("GIF", "blue"), ("BMP", "green")],
