@@ -19,7 +19,7 @@ from lanhaven.errors import GatewayError, InternalError, MethodNotAllowed
 from lanhaven.gateway import SHUTDOWN
 from lanhaven.server.body import read_body, read_pieces
 from lanhaven.server.native import error_json
-from lanhaven.wire import encode
+from lanhaven.wire import encode, refuse_odd
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -150,6 +150,8 @@ class App:
             if self._draining() and scope["path"] not in ("/health", "/livez", "/readyz"):
                 raise SHUTDOWN
             body = await read_body(scope, receive, self._max_body)
+            if body:
+                refuse_odd(body)
             await self._native(scope, replay(body, receive), tracked)
         except GatewayError as error:
             await refuse(tracked, error)

@@ -19,16 +19,23 @@ MAX_TOOLS = 256
 MAX_INPUTS = 2048  # of an embedding, as at OpenAI, and of a rerank
 MAX_STRING = 8 << 20
 LONGEST_SIDE = 16384  # pixels
+LONGEST_WORD = 64
 _SIZING = frozenset({"resize_max", "resize_width", "resize_height", "image_quality", "preserve_alpha"})
 _FETCHED = ("input_audio", "audio_url", "video_url", "input_video", "input_image")
 
-# Routing, credentials, files and slots of an engine are not a client's business (F-128).
+# Routing, credentials, files, adapters and slots of an engine are not a client's business, nor is code that some
+# engines would run for one (logits processors). llama.cpp, vLLM, SGLang and mlx-lm each have a few of these (F-128).
 FORBIDDEN = frozenset(
     {
-        "api_base", "base_url", "url", "headers", "extra_body", "extra_headers", "prompt_embeds", "lora",
-        "lora_adapters", "slot_id", "id_slot", "chat_template", "slot_save_path", "media_path", "n_keep_alive",
+        "api_base", "base_url", "url", "headers", "extra_body", "extra_headers", "prompt_embeds", "input_embeds",
+        "lora", "lora_adapters", "lora_path", "lora_request", "adapters", "adapter_path", "draft_model", "model_path",
+        "slot_id", "id_slot", "slot_save_path", "filename", "chat_template", "media_path", "n_keep_alive",
+        "n_cache_reuse", "logits_processors", "custom_logit_processor", "kv_transfer_params", "session_params",
+        "bootstrap_host", "bootstrap_port", "bootstrap_room",
     }
 )  # fmt: skip
+# Of what a template may be told: whether and how to think. More, and a client could put words into the server's mouth.
+TEMPLATE_WORDS = frozenset({"enable_thinking", "thinking", "thinking_budget", "preserve_thinking", "reasoning_effort"})
 
 Check = Callable[[str, Any], None]
 
@@ -88,11 +95,12 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "model": _text,
         "stream": _boolean,
         "stream_options": _object,
-        "temperature": _number(0, 100),
+        "temperature": _number(0, 2),
         "top_p": _number(0, 1),
         "min_p": _number(0, 1),
         "top_k": _integer(-1, 1 << 20),
         "repeat_penalty": _number(0, 100),
+        "repetition_penalty": _number(0.1, 2),
         "presence_penalty": _number(-2, 2),
         "frequency_penalty": _number(-2, 2),
         "max_tokens": _TOKENS,
@@ -101,6 +109,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "n": _integer(1, 8),
         "top_logprobs": _integer(0, 20),
         "logit_bias": _object,
+        "chat_template_kwargs": _object,
+        "cache_prompt": _boolean,
         "response_format": _object,
         "stop": _stop,
         "tools": _tools,
@@ -126,6 +136,20 @@ def check_fields(body: dict[str, Any]) -> None:
     if not FORBIDDEN.isdisjoint(body):
         for name in FORBIDDEN.intersection(body):
             del body[name]
+    if "chat_template_kwargs" in body:
+        _sift_template_words(body)
+    if "repetition_penalty" in body:
+        body.setdefault("repeat_penalty", body["repetition_penalty"])  # of vLLM and MLX; llama.cpp knows the other
+
+
+def _sift_template_words(body: dict[str, Any]) -> None:
+    words = {
+        name: value
+        for name, value in (body.pop("chat_template_kwargs") or {}).items()
+        if name in TEMPLATE_WORDS and isinstance(value, str | int | float) and len(str(value)) <= LONGEST_WORD
+    }
+    if words:
+        body["chat_template_kwargs"] = words
 
 
 def _lift_limits(body: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def _how(body: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise wrong("max_output_tokens", "must be a whole number, 1 or more")
         how["max_tokens"] = limit
-    for name, highest in (("temperature", 100), ("top_p", 1)):
+    for name, highest in (("temperature", 2), ("top_p", 1)):
         value = body.get(name)
         if value is None:
             continue

@@ -43,7 +43,7 @@ REQUESTS: Mapping[str, Schema] = MappingProxyType(
                 "previous_response_id": told(TEXT, "Go on from this response."),
                 "store": told(FLAG, "Remember the conversation; true unless said otherwise."),
                 "stream": FLAG,
-                "temperature": number(0, 100),
+                "temperature": number(0, 2),
                 "top_p": number(0, 1),
                 "top_k": whole(-1, 1 << 20),
                 "min_p": number(0, 1),

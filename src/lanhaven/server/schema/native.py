@@ -79,7 +79,8 @@ def complete(operation: dict[str, Any]) -> None:
 def _tell_errors(responses: dict[str, Any]) -> None:
     """FastAPI promises a 422 where native.py answers 400 with other fields (S0-74)."""
     if responses.pop("422", None) is not None:
-        responses["400"] = _reply("A field is missing or wrong.", "ValidationFailed")
+        wrong = either(ref("ValidationFailed"), ref("NativeError"))
+        responses["400"] = {"description": "A field is missing or wrong.", "content": json_of(wrong)}
     for status, reply in responses.items():
         if status >= "400" and "content" not in reply:
             responses[status] = _reply(reply["description"], "NativeError")

@@ -32,11 +32,12 @@ MODEL = told(TEXT, "Model key, alias or instance; left out, `default` or `auto`:
 SAMPLING: Mapping[str, Schema] = MappingProxyType(
     {
         "max_tokens": whole(-1, 1 << 30, "-1: no limit."),
-        "temperature": number(0, 100),
+        "temperature": number(0, 2),
         "top_p": number(0, 1),
         "top_k": whole(-1, 1 << 20),
         "min_p": number(0, 1),
         "repeat_penalty": number(0, 100),
+        "repetition_penalty": number(0.1, 2, "As repeat_penalty, in the words of vLLM and MLX."),
         "presence_penalty": number(-2, 2),
         "frequency_penalty": number(-2, 2),
         "seed": whole(-(1 << 63), (1 << 63) - 1),

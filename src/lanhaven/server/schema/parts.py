@@ -150,5 +150,5 @@ def contents(reply: str | Schema | None, stream: Stream | None) -> Schema:
     if stream is not None:
         unit = "event's data" if stream.media == EVENTS else "line"
         told_of = f"{stream.said} Each {unit} is a JSON object: {stream.item}.".strip()
-        content[stream.media] = {"schema": told(TEXT, told_of), "x-item-schema": ref(stream.item)}
+        content[stream.media] = {"schema": {"description": told_of}, "x-item-schema": ref(stream.item)}
     return content

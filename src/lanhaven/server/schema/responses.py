@@ -40,7 +40,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 "instructions": nullable(TEXT),
                 "previous_response_id": told(nullable(TEXT), "Go on from this response."),
                 "max_output_tokens": whole(1, 1 << 30),
-                "temperature": number(0, 100),
+                "temperature": number(0, 2),
                 "top_p": number(0, 1),
                 "tools": listing(ANY),
                 "tool_choice": either(TEXT, ANY),
