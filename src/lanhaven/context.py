@@ -28,7 +28,7 @@ Message = Mapping[str, Any]
 Count = Callable[[Sequence[Message]], Awaitable[int]]
 Tokenize = Callable[[str, bool], Awaitable[list[int]]]  # text, with the marks around it -> token ids
 
-_RESULT = "Result of "  # how a tool's result begins for a model whose template knows no tools (dialects/tools.py)
+_RESULT = "Result of "  # how a tool's result begins for a model whose template knows no tools (dialects/tools)
 _SYSTEM = frozenset({"system", "developer"})
 _WHAT = {
     Route.CHAT: ("messages", "your messages"),

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from lanhaven.context import both_numbers
-from lanhaven.dialects.base import Call, Dialect, DialectContext, Handler, Headers, respond, tell_dropped
+from lanhaven.dialects.base import Call, Dialect, DialectContext, Handler, Headers, overflow_asked, respond, tell_dropped
 from lanhaven.dialects.chunks import Chunk, chunks
 from lanhaven.dialects.ollama.manage import Management
 from lanhaven.dialects.ollama.models import LISTED, is_running, running, shown, tag
@@ -199,7 +199,9 @@ class OllamaDialect(Dialect):
         if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
             raise InvalidRequest("dimensions must be a whole number from 1 on.", param="dimensions", retry=False)
         request = self._request(Route.EMBEDDING, {"model": asked.model, "input": given}, call)
-        request.overflow = Overflow.ERROR if asked.truncate is False else Overflow.TRUNCATE
+        request.overflow, request.overflow_else = overflow_asked(call.headers), Overflow.TRUNCATE
+        if asked.truncate is not None:
+            request.overflow = Overflow.TRUNCATE if asked.truncate else Overflow.ERROR
         async with self._gateway.infer(request) as inference:
             exchange = await inference.open()
             if exchange.status >= 400:
