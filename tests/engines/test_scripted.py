@@ -114,6 +114,20 @@ async def test_tools(client: openai.AsyncOpenAI, text: str, fields: dict[str, An
         assert json.loads(calls[0].function.arguments) == {"city": "text", "days": 1}
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "function", "function": {"description": "nameless"}}]},
+        {"tools": [{"type": "function", "function": {"name": "x", "parameters": []}}], "tool_choice": "required"},
+        {"response_format": {"type": "json_schema", "json_schema": None}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object", "properties": 5}}}},
+    ],
+)
+async def test_what_cannot_be_read_is_refused(client: openai.AsyncOpenAI, fields: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError):
+        await client.chat.completions.create(model="m", messages=user("x"), **fields)
+
+
 async def test_a_streamed_call_comes_in_pieces(client: openai.AsyncOpenAI) -> None:
     extra = {"mock": {"arguments": {"city": "Reykjavik", "days": 3}}}
     stream = await client.chat.completions.create(

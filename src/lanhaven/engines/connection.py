@@ -140,11 +140,15 @@ class Connection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
+        answered = False
         try:
             while self._queue:
                 await self._answer(self._queue.pop(0))
+            answered = True
         finally:
             self._task = None
+            if not answered:
+                self.rst()  # a defect must not leave a client waiting for ever
 
     async def _answer(self, seen: Seen) -> None:
         self._current = seen

@@ -280,7 +280,8 @@ class ScriptedServer:
             case "/apply-template":
                 await reply.whole(200, {"prompt": answers.template(body)})
             case "/v1/chat/completions/input_tokens":
-                await reply.whole(200, {"input_tokens": len(answers.words(answers.prompt_of(body)))})
+                count = len(answers.words(answers.prompt_of(body)))
+                await reply.whole(200, {"input_tokens": max(1, count)})  # a template is never empty
             case _:
                 await reply.whole(404, _error(404, "File Not Found", "not_found_error"))
 

@@ -80,7 +80,7 @@ def text_of(content: object) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return " ".join(each.get("text", "(image)") for each in content if isinstance(each, dict))
+        return " ".join(str(each.get("text", "(image)")) for each in content if isinstance(each, dict))
     return ""
 
 
@@ -124,9 +124,12 @@ def check(body: object) -> None:
 
 
 def answers(body: Mapping[str, Any], model: ScriptedModel, fault: Fault) -> list[Answer]:
-    """One answer per choice (`n`)."""
+    """One answer per choice (`n`). InvalidRequest where tools or a schema are not of the form they should have."""
     count = body.get("n") or 1
-    return [_answer(body, model, fault, index) for index in range(count)]
+    try:
+        return [_answer(body, model, fault, index) for index in range(count)]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InvalidRequest(f"tools, tool_choice or response_format cannot be read: {error!r}.") from error
 
 
 def _answer(body: Mapping[str, Any], model: ScriptedModel, fault: Fault, index: int) -> Answer:
