@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lanhaven.context import Message, Served, droppable, explained, read_overflow, scaled, shortened, truncated
-from lanhaven.dialects.tools import tell
+from lanhaven.dialects.tools.offering import make_offer
+from lanhaven.types.models import ModelInfo
 from lanhaven.errors import ContextLengthExceeded, InvalidRequest
 from lanhaven.types.chat import Route
 from lanhaven.types.models import ModelInfo, ModelKind, Overflow
@@ -53,7 +54,7 @@ class TestWhatMayGo:
     def test_results_that_are_told_in_words_stay_with_their_calls(self) -> None:
         tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
         body: dict[str, Any] = {"messages": said("u: one", "c: 1", "t: 1", "a: so", "u: two"), "tools": [tool]}
-        tell(body)
+        make_offer(body, ModelInfo("plain", "p", capabilities=frozenset({"chat"})))
         assert [each["role"] for each in body["messages"]][:4] == ["system", "user", "assistant", "user"]
         assert droppable(body["messages"]) == [[1, 2, 3, 4]]
 

@@ -221,7 +221,7 @@ async def test_tools_are_told_in_words_to_a_model_that_knows_none(tmp_path: Path
         last = (await whole(house, await start(house, "2 and 3?", model="plain", tools=tools)))[-1]
         (call,) = last.payload["tool_calls"]
         assert (last.name, last.payload["finish_reason"]) == ("completed", "tool_calls")
-        assert call["function"] == {"name": "add", "arguments": '{"a":1}'}
+        assert call["function"] == {"name": "add", "arguments": '{"a": 1}'}
         assert "tools" not in behind.sent
 
 

@@ -50,7 +50,7 @@ async def test_a_call_is_read_back(tmp_path: Path) -> None:
             "chat.completion", "tool_calls", None,
         )  # fmt: skip
         (call,) = choice["message"]["tool_calls"]
-        assert call["function"] == {"name": "add", "arguments": '{"a":1}'}
+        assert call["function"] == {"name": "add", "arguments": '{"a": 1}'}
         assert body["usage"]["completion_tokens"] > 0
         assert "tools" not in behind.sent
         assert "add" in behind.sent["messages"][0]["content"], "it was told in words"
@@ -79,7 +79,11 @@ async def test_a_stream(tmp_path: Path, usage: bool) -> None:
         assert len({each["id"] for each in told}) == 1
         deltas = [choice["delta"] for each in told for choice in each["choices"]]
         assert deltas[0]["role"] == "assistant"
-        assert [call["function"]["name"] for delta in deltas for call in delta.get("tool_calls", ())] == ["add"]
+        first, *more = [call for delta in deltas for call in delta.get("tool_calls", ())]
+        assert (first["index"], first["type"], first["function"]) == (0, "function", {"name": "add", "arguments": ""})
+        assert first["id"].startswith("call_")
+        assert "".join(each["function"]["arguments"] for each in more) == '{"a": 1}'
+        assert all(each.keys() == {"index", "function"} for each in more), "id and name come once"
         assert ("usage" in told[-1]) is usage
         assert [choice["finish_reason"] for each in told for choice in each["choices"]][-1] == "tool_calls"
 

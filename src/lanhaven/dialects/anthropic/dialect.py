@@ -11,8 +11,10 @@ from lanhaven.dialects.anthropic.events import Event, Events, fold
 from lanhaven.dialects.anthropic.models import meant
 from lanhaven.dialects.anthropic.request import Asked, conversation_of, extras_of, read_request
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
-from lanhaven.dialects.chunks import Chunk, chunks
-from lanhaven.dialects.tools import Told, must_be_told, tell
+from lanhaven.dialects.chunks import Chunk
+from lanhaven.dialects.tools.offering import Offer
+from lanhaven.dialects.tools.reading import read
+from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import (
     CapacityError,
     ClientError,
@@ -63,9 +65,10 @@ class AnthropicDialect(Dialect):
         body = read_strict(call.body)
         chat, asked = read_request(body)
         chat |= {"stream": True, "model": meant(self._gateway, asked.model)}
-        told = self._tell(chat)
+        offer, notes = settle(self._gateway, chat)
+        call.extra = [*call.extra, *notes]
         request = self._request(Route.CHAT, chat, body, call)
-        await respond(call, self._gateway, request, partial(relay, asked, told), streamed=asked.stream)
+        await respond(call, self._gateway, request, partial(relay, asked, offer), streamed=asked.stream)
 
     async def _count(self, call: Call) -> None:
         """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
@@ -74,7 +77,7 @@ class AnthropicDialect(Dialect):
         body = read_strict(call.body)
         chat, asked = read_request(body, counting=True)
         chat["model"] = meant(self._gateway, asked.model)
-        self._tell(chat)
+        settle(self._gateway, chat)
         try:
             async with self._gateway.infer(self._request(Route.INPUT_TOKENS, dict(chat), body, call)) as inference:
                 count = read_object(await whole(await inference.open())).get("input_tokens")
@@ -86,10 +89,6 @@ class AnthropicDialect(Dialect):
         if not isinstance(count, int) or count <= 0:
             raise UpstreamError("The model's server does not say how long the prompt is.")
         await call.reply(200, encode({"input_tokens": count}))
-
-    def _tell(self, chat: dict[str, Any]) -> Told | None:
-        """Tools in words, for a model whose template has no place for them."""
-        return tell(chat) if "tools" in chat and must_be_told(self._gateway.model(chat["model"])) else None
 
     def _request(self, route: Route, chat: dict[str, Any], body: Mapping[str, Any], call: Call) -> InferenceRequest:
         return InferenceRequest(
@@ -159,10 +158,9 @@ async def whole(exchange: Exchange) -> bytes:
     return await exchange.body()
 
 
-async def relay(asked: Asked, told: Told | None, call: Call, inference: Inference, exchange: Exchange) -> None:
-    """The reply as a stream of events, or as their fold. `told`: the model knows no tools."""
-    read = chunks(exchange) if told is None else told.read(chunks(exchange))
-    events = all_events(Events(asked, inference.context_length), read, exchange)
+async def relay(asked: Asked, offer: Offer | None, call: Call, inference: Inference, exchange: Exchange) -> None:
+    """The reply as a stream of events, or as their fold."""
+    events = all_events(Events(asked, inference.context_length), read(offer, inference, exchange), exchange)
     if not asked.stream:
         await call.reply(200, encode(fold([event async for event in events])))
         return
@@ -172,10 +170,10 @@ async def relay(asked: Asked, told: Told | None, call: Call, inference: Inferenc
     await call.finish()
 
 
-async def all_events(events: Events, read: AsyncIterator[Chunk], exchange: Exchange) -> AsyncIterator[Event]:
+async def all_events(events: Events, chunks: AsyncIterator[Chunk], exchange: Exchange) -> AsyncIterator[Event]:
     """Every event of a reply, the first one as soon as the engine has said something."""
     yield events.start()
-    async for chunk in read:
+    async for chunk in chunks:
         for event in events.feed(chunk):
             yield event
     for event in events.end(exchange.outcome):

@@ -21,7 +21,7 @@ from lanhaven.dialects.jobs.work import work
 from lanhaven.dialects.openai.dialect import OpenAIDialect
 from lanhaven.dialects.openai.errors import error_body
 from lanhaven.dialects.openai.fields import check_fields, check_messages, take_load
-from lanhaven.dialects.tools import must_be_told, tell
+from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import GatewayError, InvalidRequest
 from lanhaven.gateway import Gateway
 from lanhaven.types.chat import InferenceRequest, Route
@@ -80,9 +80,10 @@ class JobsDialect(Dialect):
             overflow=overflow_asked(call.headers),
         )
         info = self._gateway.infer(request).resolve().info
-        told = must_be_told(info) and tell(body) is not None
+        offer, notes = settle(self._gateway, body)
+        call.extra = notes
         job = Job(info.key, call.key_name)
-        self.desk.start(job, work(job, self._gateway, request, error_body, told=told))
+        self.desk.start(job, work(job, self._gateway, request, error_body, offer))
         await call.reply(202, encode({"job_id": job.id, "model": job.model, "created": job.created}))
 
     async def _stream(self, call: Call) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
-from lanhaven.dialects.chunks import chunks
 from lanhaven.dialects.jobs.answer import Answer
 from lanhaven.dialects.jobs.record import Job
-from lanhaven.dialects.tools import Told
+from lanhaven.dialects.tools.offering import Offer
+from lanhaven.dialects.tools.reading import read
 from lanhaven.errors import GatewayError, UpstreamError
 from lanhaven.gateway import Gateway
+from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Outcome
 from lanhaven.upstream.exchange import Exchange
 
@@ -27,14 +28,14 @@ Words = Callable[[GatewayError], bytes]  # an error as the JSON object {"error":
 STREAMS = 2  # attempts
 
 
-async def work(job: Job, gateway: Gateway, request: InferenceRequest, words: Words, *, told: bool = False) -> None:
+async def work(job: Job, gateway: Gateway, request: InferenceRequest, words: Words, offer: Offer | None = None) -> None:
     """Run it to its end. The request's terminal event is out before readers hear of the job's.
 
-    told: its tools are told in words.
+    offer: of tools.
     """
     answer = Answer(job)
     try:
-        outcome = await _answered(job, gateway, request, answer, told=told)
+        outcome = await _answered(job, gateway, request, answer, offer)
     except GatewayError as error:
         job.publish("failed", msgspec.Raw(words(error)))
     except asyncio.CancelledError:
@@ -44,13 +45,15 @@ async def work(job: Job, gateway: Gateway, request: InferenceRequest, words: Wor
         job.publish("completed", answer.payload(outcome))
 
 
-async def _answered(job: Job, gateway: Gateway, request: InferenceRequest, answer: Answer, *, told: bool) -> Outcome:
+async def _answered(
+    job: Job, gateway: Gateway, request: InferenceRequest, answer: Answer, offer: Offer | None
+) -> Outcome:
     for number in range(STREAMS):
         attempt = _attempt(request, number, stream=True)
         try:
-            return await _ask(gateway, attempt, answer, Told() if told else None)
+            return await _ask(gateway, attempt, answer, offer)
         except UpstreamError as error:
-            if answer.begun or error.retry is False or (told and number + 1 == STREAMS):
+            if answer.begun or error.retry is False or (offer is not None and offer.told and number + 1 == STREAMS):
                 raise
             reason = error.message
     job.publish("downgraded", {"reason": reason})
@@ -64,20 +67,19 @@ def _attempt(request: InferenceRequest, number: int, *, stream: bool) -> Inferen
     return replace(request, body=body, request_id=request_id, usage_wanted=stream)
 
 
-async def _ask(gateway: Gateway, request: InferenceRequest, answer: Answer, told: Told | None = None) -> Outcome:
+async def _ask(gateway: Gateway, request: InferenceRequest, answer: Answer, offer: Offer | None = None) -> Outcome:
     async with gateway.infer(request) as inference:
         exchange = await inference.open()
         if exchange.status >= 400:
             raise await exchange.error()
         answer.dropped = inference.dropped
-        await _read(exchange, answer, told)
+        await _read(inference, exchange, answer, offer)
     return inference.outcome
 
 
-async def _read(exchange: Exchange, answer: Answer, told: Told | None) -> None:
+async def _read(inference: Inference, exchange: Exchange, answer: Answer, offer: Offer | None) -> None:
     if exchange.streamed:
-        read = chunks(exchange) if told is None else told.read(chunks(exchange))
-        async for chunk in read:
+        async for chunk in read(offer, inference, exchange):
             answer.take(chunk)
     else:
         answer.take_whole(await exchange.body())

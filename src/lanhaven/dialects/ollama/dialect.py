@@ -12,14 +12,24 @@ from functools import partial
 from typing import Any
 
 from lanhaven.context import both_numbers
-from lanhaven.dialects.base import Call, Dialect, DialectContext, Handler, Headers, overflow_asked, respond, tell_dropped
-from lanhaven.dialects.chunks import Chunk, chunks
+from lanhaven.dialects.base import (
+    Call,
+    Dialect,
+    DialectContext,
+    Handler,
+    Headers,
+    overflow_asked,
+    respond,
+    tell_dropped,
+)
 from lanhaven.dialects.ollama.manage import Management
 from lanhaven.dialects.ollama.models import LISTED, is_running, running, shown, tag
 from lanhaven.dialects.ollama.replies import Line, Lines, fold
 from lanhaven.dialects.ollama.request import Asked, read_asked, read_chat, read_generate
 from lanhaven.dialects.openai.replies import vectors
-from lanhaven.dialects.tools import Told, must_be_told, tell
+from lanhaven.dialects.tools.offering import Offer
+from lanhaven.dialects.tools.reading import read
+from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import ContextLengthExceeded, GatewayError, InvalidRequest, ModelNotFound
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
@@ -41,7 +51,7 @@ class Turn:
     """One question on its way."""
 
     asked: Asked
-    told: Told | None = None  # the model knows no tools
+    offer: Offer | None = None  # of tools
     instance_id: str | None = None
 
 
@@ -113,8 +123,9 @@ class OllamaDialect(Dialect):
             await self._load_only(call, asked)
             return
         turn = Turn(asked)
-        if body.get("tools") and must_be_told(self._gateway.model(asked.model)):
-            turn.told = tell(body)
+        if "messages" in body:
+            turn.offer, notes = settle(self._gateway, body)
+            call.extra = [*call.extra, *notes]
         request = self._request(Route.COMPLETION if "prompt" in body else Route.CHAT, body | {"stream": True}, call)
         request.extras = extras or None
         request.overflow_else = Overflow.DROP_OLDEST  # as Ollama does, but it says so
@@ -137,10 +148,7 @@ class OllamaDialect(Dialect):
 
     async def _lines(self, turn: Turn, inference: Inference, exchange: Exchange) -> AsyncIterator[Line]:
         lines = Lines(turn.asked)
-        read: AsyncIterator[Chunk] = chunks(exchange)
-        if turn.told is not None:
-            read = turn.told.read(read)
-        async for chunk in read:
+        async for chunk in read(turn.offer, inference, exchange):
             for line in lines.feed(chunk):
                 yield line
         for line in lines.end(exchange.outcome, inference.timing, self._gateway.clock()):

@@ -26,8 +26,9 @@ from lanhaven.dialects.openai.models import listed, model_card
 from lanhaven.dialects.openai.multipart import Form, body_of
 from lanhaven.dialects.openai.replies import Embeddings, has_legacy_logprobs, legacy_logprobs
 from lanhaven.dialects.openai.rerank import Rerank
-from lanhaven.dialects.openai.tools import relay_told
-from lanhaven.dialects.tools import must_be_told, tell
+from lanhaven.dialects.openai.tools import relay_offer
+from lanhaven.dialects.tools.offering import Offer
+from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import GatewayError, InternalError, UnsupportedFeature
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
@@ -92,25 +93,23 @@ class OpenAIDialect(Dialect):
     ) -> None:
         check_fields(body)
         check(body)
-        if route is Route.CHAT and body.get("tools"):
-            await self._infer_with_tools(body, call)
-            return
+        if route is Route.CHAT:
+            offer, notes = settle(self._gateway, body)
+            call.extra = [*call.extra, *notes]
+            if offer is not None:
+                await self._infer_with_tools(offer, body, call)
+                return
         convert = has_legacy_logprobs(route, body)
         relay = relay_converted if convert else relay_bytes
         await respond(call, self._gateway, self._request(route, body, call), relay)
 
-    async def _infer_with_tools(self, body: dict[str, Any], call: Call) -> None:
+    async def _infer_with_tools(self, offer: Offer, body: dict[str, Any], call: Call) -> None:
         """Most templates know tools, and the bytes pass; the others are told in words, and the answer is read back."""
-        request = self._request(Route.CHAT, body, call)
-        info = self._gateway.infer(request).resolve().info
-        told = tell(body) if must_be_told(info) and body.get("n") in (None, 1) else None
-        if told is None:
-            await respond(call, self._gateway, request, relay_bytes)
-            return
         streamed, options = body.get("stream") is True, body.get("stream_options") or {}
-        body["stream"] = True
-        relay = partial(relay_told, told, streamed, options.get("include_usage") is True)
-        await respond(call, self._gateway, request, relay, streamed=streamed)
+        if offer.told:
+            body["stream"] = True
+        relay = partial(relay_offer, offer, streamed, options.get("include_usage") is True)
+        await respond(call, self._gateway, self._request(Route.CHAT, body, call), relay, streamed=streamed)
 
     async def _embed(self, call: Call) -> None:
         body = read_strict(call.body)

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
-from lanhaven.dialects.chunks import Chunk, chunks
 from lanhaven.dialects.openai.errors import error_body
 from lanhaven.dialects.responses.events import Event, Events
 from lanhaven.dialects.responses.kept import Kept, Shelf, check_not_streamed, page_of
 from lanhaven.dialects.responses.request import Asked, read_request
-from lanhaven.dialects.tools import Told, must_be_told, tell
+from lanhaven.dialects.tools.offering import Offer
+from lanhaven.dialects.tools.reading import read
+from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound, UnsupportedFeature, UpstreamError
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
@@ -67,11 +68,12 @@ class ResponsesDialect(Dialect):
         asked = read_request(read_strict(call.body))
         shelf = Shelf(self._store, call.key_name)
         chat = asked.chat(await shelf.before(asked.previous))
-        told, key = self._tell(chat, asked.model)
-        reply = Reply(Events(asked, asked.model or key, _now()), shelf, told)
+        offer, notes = settle(self._gateway, chat, asked.model)
+        reply = Reply(Events(asked, asked.model or self._key(asked.model), _now()), shelf, offer)
+        call.extra = notes
         call.dialect = reply
         if asked.tools.left_out:
-            call.extra = [(LEFT_OUT, ", ".join(asked.tools.left_out[:MAX_NAMED]).encode())]
+            call.extra = [*notes, (LEFT_OUT, ", ".join(asked.tools.left_out[:MAX_NAMED]).encode())]
         request = self._request(Route.CHAT, chat, asked, call)
         await respond(call, self._gateway, request, reply.relay, streamed=asked.stream)
 
@@ -80,7 +82,7 @@ class ResponsesDialect(Dialect):
         cache keeps it for the request that follows."""
         asked = read_request(read_strict(call.body))
         chat = asked.chat(await Shelf(self._store, call.key_name).before(asked.previous))
-        self._tell(chat, asked.model)
+        settle(self._gateway, chat, asked.model)
         chat = {name: value for name, value in chat.items() if name not in ("stream", "stream_options", "max_tokens")}
         request = self._request(Route.INPUT_TOKENS, dict(chat), asked, call)
         try:
@@ -95,13 +97,12 @@ class ResponsesDialect(Dialect):
             raise UpstreamError("The model's server does not say how long the prompt is.")
         await call.reply(200, encode({"object": "response.input_tokens", "input_tokens": count}))
 
-    def _tell(self, chat: dict[str, Any], model: str | None) -> tuple[Told | None, str]:
-        """Tools in words, for a model whose template has no place for them; and the model's key."""
+    def _key(self, model: str | None) -> str:
+        """The model's key; the name itself of one that there is not."""
         try:
-            info = self._gateway.catalog.resolve(model, self._gateway.pool.ids()).info
+            return self._gateway.catalog.resolve(model, self._gateway.pool.ids()).info.key
         except GatewayError:
-            return None, model or ""  # the inference fails of it, and is seen to fail
-        return tell(chat) if _has_tools(chat) and must_be_told(info) else None, info.key
+            return model or ""
 
     def _request(self, route: Route, chat: dict[str, Any], asked: Asked, call: Call) -> InferenceRequest:
         if asked.model is not None:
@@ -157,10 +158,10 @@ class Reply(Dialect):
     stream_headers = SSE
     keep_alive = KEEP_ALIVE
 
-    def __init__(self, events: Events, shelf: Shelf, told: Told | None) -> None:
+    def __init__(self, events: Events, shelf: Shelf, offer: Offer | None) -> None:
         self._events = events
         self._shelf = shelf
-        self._told = told
+        self._offer = offer
 
     def beat(self) -> bytes:
         """The next event that says no more than that the stream is alive."""
@@ -182,23 +183,20 @@ class Reply(Dialect):
         """The reply as a stream of events, or as the Response that its last event holds."""
         events = self._events
         if not events.asked.stream:
-            async for _ in self._said(exchange):
+            async for _ in self._said(inference, exchange):
                 pass
             await call.reply(200, encode(await self._finished(exchange)))
             return
         await call.start()
-        async for told in self._said(exchange):
+        async for told in self._said(inference, exchange):
             await call.write(_frames(told))
         await call.write(_frames([events.last(await self._finished(exchange))]))
         await call.finish()
 
-    async def _said(self, exchange: Exchange) -> AsyncIterator[list[Event]]:
+    async def _said(self, inference: Inference, exchange: Exchange) -> AsyncIterator[list[Event]]:
         """The events of each chunk, up to the end of the last item."""
         yield self._events.start()
-        read: AsyncIterator[Chunk] = chunks(exchange)
-        if self._told is not None:
-            read = self._told.read(read)
-        async for chunk in read:
+        async for chunk in read(self._offer, inference, exchange):
             if told := list(self._events.feed(chunk)):
                 yield told
         if told := list(self._events.close()):
@@ -215,10 +213,6 @@ class Reply(Dialect):
 
 def _frames(events: Sequence[Event]) -> bytes:
     return b"".join(sse(encode(event), event["type"]) for event in events)
-
-
-def _has_tools(chat: Mapping[str, Any]) -> bool:
-    return "tools" in chat or any(each["role"] == "tool" for each in chat["messages"])
 
 
 def _named(call: Call) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from lanhaven.dialects.chunks import chunks
 from lanhaven.dialects.lmstudio.errors import no_preset, unloaded
 from lanhaven.dialects.lmstudio.models import LLM, context_length, facts_of, find_instance, instance_info
 from lanhaven.dialects.lmstudio.ws.attention import HEARTBEAT, attended
@@ -21,7 +20,8 @@ from lanhaven.dialects.lmstudio.ws.files import Uploads
 from lanhaven.dialects.lmstudio.ws.models import sampling_fields
 from lanhaven.dialects.lmstudio.ws.packets import Packet, Packets, stop_reason
 from lanhaven.dialects.lmstudio.ws.prediction import Prediction, read_completion, read_prediction
-from lanhaven.dialects.tools import Told, must_be_told, tell
+from lanhaven.dialects.tools.offering import Offer, make_offer
+from lanhaven.dialects.tools.reading import read
 from lanhaven.errors import InvalidRequest, ModelUnloaded, UnsupportedFeature
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
@@ -41,7 +41,7 @@ class _Answer:
     prediction: Prediction
     packets: Packets
     accepted: float
-    told: Told | None = None
+    offer: Offer | None = None
     first: float | None = None  # when the first token came
     last: float = 0.0  # when anything was sent
     finish: str | None = None
@@ -79,8 +79,7 @@ class _Answer:
                 hint="structured answers with a JSON schema are possible in a chat",
                 retry=False,
             )
-        source = chunks(exchange)
-        async for chunk in self.told.read(source) if self.told is not None else source:
+        async for chunk in read(self.offer, inference, exchange):
             for packet in self.packets.read(chunk):
                 await self.send(packet)
         for packet in self.packets.end():
@@ -172,14 +171,14 @@ def _image(peer: Peer, info: ModelInfo, identifier: str) -> str:
 
 
 async def _answered(peer: Peer, channel: Channel, info: ModelInfo, instance: Instance, prediction: Prediction) -> None:
-    told = None
-    if prediction.route is Route.CHAT and must_be_told(info):
+    offer = None
+    if prediction.route is Route.CHAT:
         if "tools" in prediction.body and "grammar" in prediction.settings.extras:
             raise InvalidRequest("This model takes tools or a grammar, not both at once.", retry=False)
-        told = tell(prediction.body)
+        offer = make_offer(prediction.body, info)
     now = peer.context.gateway.clock()
     packets = Packets(prediction.settings.tags)
-    answer = _Answer(peer, channel, info, instance, prediction, packets, accepted=now, told=told, last=now)
+    answer = _Answer(peer, channel, info, instance, prediction, packets, accepted=now, offer=offer, last=now)
     try:
         async with attended(channel, answer.beat) as attention:
             await answer.run()

@@ -12,7 +12,7 @@ from lanhaven.dialects.lmstudio.ws.endpoint import Peer, Rpc
 from lanhaven.dialects.lmstudio.ws.fields import table, text
 from lanhaven.dialects.lmstudio.ws.prediction import read_history, text_of_history
 from lanhaven.dialects.lmstudio.ws.settings import collapsed, openai_tools, read_settings
-from lanhaven.dialects.tools import must_be_told, tell
+from lanhaven.dialects.tools.offering import make_offer
 from lanhaven.errors import InvalidRequest, ModelUnloaded, UnsupportedFeature, UpstreamError
 from lanhaven.lmstudio.load_values import rows
 from lanhaven.types.chat import InferenceRequest, Route
@@ -58,9 +58,8 @@ async def apply_prompt_template(peer: Peer, parameter: Any) -> dict[str, Any]:
     named: dict[str, Any] = {name: settings.body[name] for name in ("tools", "tool_choice") if name in settings.body}
     messages = read_history(asked.get("history"), _no_images, settings.system)
     body: dict[str, Any] = {"messages": messages, **named, **tools}
-    if must_be_told(info):
-        tell(body)
-        body.pop("response_format", None)
+    make_offer(body, info)
+    body.pop("response_format", None)
     reply = await _ask(peer, instance, Route.TEMPLATE, body)
     formatted = reply.get("prompt")
     if not isinstance(formatted, str):
