@@ -214,6 +214,22 @@ async def streams(url: str, *, key: str, count: int, tokens: int, pids: tuple[in
     return seen
 
 
+async def many(url: str, request: bytes, *, count: int, pids: tuple[int, ...]) -> Result:
+    """`count` of the same streams at once, read to their ends."""
+    result = Result()
+
+    async def one(index: int) -> None:
+        await asyncio.sleep(index * 0.002)
+        client, start = Client(url), time.perf_counter()
+        code = await client.send(request)
+        client.close()
+        result.codes[code] = result.codes.get(code, 0) + 1
+        result.latencies.append(time.perf_counter() - start)
+
+    await _measured(result, pids, [one(index) for index in range(count)])
+    return result
+
+
 async def _measured(result: Result, pids: tuple[int, ...], work: list[Awaitable[None]]) -> None:
     before, start = cpu_seconds(pids), time.perf_counter()
     await asyncio.gather(*work)

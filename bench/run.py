@@ -1,7 +1,9 @@
 """Measures LanHaven beside nginx and LiteLLM, one after the other on the same upstream in one run, and prints the
 table.
 
-    scripts/bench [--quick] [--only overhead,streams,overload,many,engine,process,studio] [--litellm PYTHON] [--write]
+    scripts/bench [--quick] [--only PARTS] [--litellm PYTHON] [--write]
+
+Parts, by comma: overhead, streams, overload, many, dialects, engine, process, studio.
 
 CPU is that of the proxy's processes. Each proxy is measured in turns, twice, and the better turn counts: noise only
 ever adds. `--write` puts the table into docs/performance.md.
@@ -22,7 +24,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from bench import client, own, studio
+from bench import client, dialects, own, studio
 from bench.peers import KEY, Peer, fronting, lanhaven, litellm, nginx, upstream
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -165,6 +167,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "streams": paced,
     "many": crowd,
     "overload": overload,
+    "dialects": dialects.dialects,
     "engine": own.engine,
     "process": own.process,
     "studio": studio.studio,

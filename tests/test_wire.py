@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanhaven.errors import InvalidRequest
-from lanhaven.wire import FrameSplitter, data_of, frames_of, ndjson, read_json, read_object, sse
+from lanhaven.wire import FrameSplitter, data_of, encode, frames_of, ndjson, read_json, read_object, sse
 
 LINE_END = ("\n", "\r\n", "\r")
 LINES = st.sampled_from(
@@ -115,6 +116,14 @@ def test_writers() -> None:
     assert sse(b"{}") == b"data: {}\n\n"
     assert sse(b"{}", "ping") == b"event: ping\ndata: {}\n\n"
     assert ndjson(b"{}") == b"{}\n"
+
+
+def test_json_is_one_line_for_whoever_splits_it() -> None:
+    """httpx, and with it Ollama's library, cuts lines by `str.splitlines`."""
+    text = {"text": "a\u2028b\u2029c\x85d\x0b\x0c\x1c\u2019e\n\r"}
+    for written in (ndjson(encode(text)), sse(encode(text))[len("data: ") : -1]):
+        (line,) = written.decode().splitlines()
+        assert json.loads(line) == text
 
 
 @pytest.mark.parametrize(

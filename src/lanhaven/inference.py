@@ -229,7 +229,12 @@ class Inference:
         request = self.request
         body = prepare(request, lease.sampling, lease.upstream)
         self._exchange = await self._context.client.send(
-            lease.upstream, request.route, body, stream=request.stream, drop_usage=not request.usage_wanted
+            lease.upstream,
+            request.route,
+            body,
+            stream=request.stream,
+            drop_usage=not request.usage_wanted,
+            patient=request.patient,
         )
         return self._exchange
 

@@ -15,6 +15,7 @@ MAX_DEPTH = 64
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
+_LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 
 encode = msgspec.json.Encoder().encode
@@ -22,15 +23,24 @@ _decode = msgspec.json.Decoder().decode
 
 
 def sse(data: bytes, event: str | None = None) -> bytes:
-    """One Server-Sent Event. `data` must hold no line break (JSON from `encode` never does)."""
+    """One Server-Sent Event of JSON. `data` must hold no line break (what `encode` gives never does)."""
     if event is None:
-        return b"data: " + data + b"\n\n"
-    return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"
+        return b"data: " + one_line(data) + b"\n\n"
+    return b"event: " + event.encode() + b"\ndata: " + one_line(data) + b"\n\n"
 
 
 def ndjson(data: bytes) -> bytes:
     """One line of newline-delimited JSON."""
-    return data + b"\n"
+    return one_line(data) + b"\n"
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON that is one line for everybody: U+0085, U+2028 and U+2029 end one in Python's `splitlines`, by which httpx
+    and with it Ollama's library cut a reply (Go escapes the last two as well)."""
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        for raw, escaped in _LINE_ENDS:
+            data = data.replace(raw, escaped)
+    return data
 
 
 def read_json(body: bytes) -> Any:

@@ -55,7 +55,9 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.dialects": "dialects",
         "lanhaven.dialects.base": "dialects.base",
         "lanhaven.dialects.background": "dialects.base",
+        "lanhaven.dialects.calls": "dialects.base",
         "lanhaven.dialects.chunks": "dialects.base",
+        "lanhaven.dialects.delta": "dialects.base",
         # OpenAI's words, which other dialects speak as well: they stand beside its dialect, in the shared room
         "lanhaven.dialects.openai.errors": "dialects.base",
         "lanhaven.dialects.openai.fields": "dialects.base",

@@ -196,14 +196,15 @@ async def respond(
 ) -> None:
     """Serve one inference: `relay` copies the reply of the upstream to the client in the dialect's words.
 
-    `streamed`: whether the client wants a stream, where that is not what the upstream is asked for: a translator always
-    asks for one, and folds it for a client that wants a whole answer.
+    `streamed`: whether the client wants a stream, said by translators: their upstream may be asked for one either way.
+    A whole answer of theirs may take its time.
 
     A failure before the status line is an error reply with its own status, after it an error frame. In both cases the
     instance is free and the terminal event is out before the client hears of it.
     """
     request.affinity = conversation(call.headers, request.affinity, request.body)
     request.overflow = request.overflow or overflow_asked(call.headers)
+    request.patient = streamed is False
     try:
         async with gateway.infer(request) as inference:
             if request.body.get("stream") is True if streamed is None else streamed:

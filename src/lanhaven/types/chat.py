@@ -47,6 +47,7 @@ class InferenceRequest:
     dialect: str = "openai"
     client: str | None = None  # name of the key used, for events
     stream: bool = False  # set by the gateway once defaults are merged
+    patient: bool = False  # a whole reply may take as long as a stream's first byte
     usage_wanted: bool = False  # the client itself asked for the usage chunk of a stream
     load: LoadConfig | None = None  # how to load the model, if this request has to
     only: bool = False  # the loaded instance that `model` names, and no other loaded in its stead

@@ -43,6 +43,7 @@ class UpstreamClient:
 
     def __init__(self, timers: Timers, tls: Callable[[], ssl.SSLContext] = tls_context) -> None:
         self.timers = timers
+        self._patient = timers.patient
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
         self._targets: dict[tuple[Upstream, str, str], _Target] = {}
@@ -52,23 +53,34 @@ class UpstreamClient:
         self._closed = False
 
     async def send(
-        self, upstream: Upstream, path: str, body: bytes, *, stream: bool, drop_usage: bool = False
+        self,
+        upstream: Upstream,
+        path: str,
+        body: bytes,
+        *,
+        stream: bool,
+        drop_usage: bool = False,
+        patient: bool = False,
     ) -> Exchange:
         """POST JSON. Returns when a streamed reply has begun, or any other is complete; the status may be an error's.
 
+        patient: a whole reply has the time that a stream has up to its first byte, where that is more than `total`.
         `drop_usage`: leave out the chunk without choices that carries the usage (its numbers are in `outcome` anyway).
         ProviderUnavailable with facts {"connect": True}: nothing was sent. UpstreamError, UpstreamTimeout otherwise.
         """
         target = self._target(upstream, "POST", path)
         request = b"%b%d\r\n\r\n%b" % (target.head, len(body), body)
-        return await self._exchange(target, upstream, path, request, stream=stream, drop_usage=drop_usage)
+        timers = self._patient if patient else self.timers
+        return await self._exchange(target, upstream, path, request, timers, stream=stream, drop_usage=drop_usage)
 
     async def get(self, upstream: Upstream, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
         """GET, for rare calls: the status, whatever it is, and the body's bytes, whatever they are."""
         target = self._target(upstream, "GET", path)
         try:
             async with asyncio.timeout(timeout):
-                exchange = await self._exchange(target, upstream, path, target.head + b"\r\n\r\n", stream=False)
+                exchange = await self._exchange(
+                    target, upstream, path, target.head + b"\r\n\r\n", self.timers, stream=False
+                )
         except TimeoutError:
             raise UpstreamTimeout(f"The model's server did not answer within {timeout:g} s.") from None
         try:
@@ -137,18 +149,26 @@ class UpstreamClient:
         return self._tls
 
     async def _exchange(
-        self, target: _Target, upstream: Upstream, path: str, request: bytes, *, stream: bool, drop_usage: bool = False
+        self,
+        target: _Target,
+        upstream: Upstream,
+        path: str,
+        request: bytes,
+        timers: Timers,
+        *,
+        stream: bool,
+        drop_usage: bool = False,
     ) -> Exchange:
         if self._closed:
             raise _shutdown()
         endpoint = target.endpoint
         idle = endpoint.take()
         if idle is not None:
-            exchange = Exchange(idle, upstream, path, self.timers, self._release, stream=stream, drop_usage=drop_usage)
+            exchange = Exchange(idle, upstream, path, timers, self._release, stream=stream, drop_usage=drop_usage)
             with contextlib.suppress(_Stale):
                 return await self._begin(exchange, idle, endpoint, request)
         fresh = await endpoint.connect(self.timers.connect, upstream.model)
-        exchange = Exchange(fresh, upstream, path, self.timers, self._release, stream=stream, drop_usage=drop_usage)
+        exchange = Exchange(fresh, upstream, path, timers, self._release, stream=stream, drop_usage=drop_usage)
         return await self._begin(exchange, fresh, endpoint, request)
 
     async def _begin(self, exchange: Exchange, connection: Connection, endpoint: Endpoint, request: bytes) -> Exchange:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,12 @@ class Timers:
     # llama.cpp, uvicorn and Node all close an idle connection after 5 s: we must be first, or the request that is
     # written in that moment dies with it.
     keep: float = 4.0
+
+    @property
+    def patient(self) -> Timers:
+        """For whole replies that somebody waits for who would rather wait long: the time of a stream's first byte."""
+        unlimited = not (self.total and self.first_byte)
+        return replace(self, total=0.0 if unlimited else max(self.total, self.first_byte))
 
     @property
     def tick(self) -> float:

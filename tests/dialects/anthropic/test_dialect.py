@@ -44,7 +44,7 @@ async def test_a_whole_message(tmp_path: Path) -> None:
         assert message["content"][0]["text"]
         assert message["stop_reason"] == "end_turn"
         assert message["usage"]["output_tokens"] > 0
-        assert house.sent["stream"] is True, "a whole message is the fold of a stream"
+        assert house.sent["stream"] is False
         assert house.named(InferenceComplete)[0].dialect == "anthropic"
 
 

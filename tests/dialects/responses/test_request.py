@@ -50,7 +50,7 @@ def result(output: Any = "2", **fields: Any) -> dict[str, Any]:
 
 def test_a_string_is_what_the_user_says() -> None:
     assert chat()["messages"] == [{"role": "user", "content": "hi"}]
-    assert chat()["stream"] is True, "a whole Response is the fold of a stream"
+    assert chat()["stream"] is False
 
 
 def test_instructions_and_developers_are_one_system_message() -> None:
@@ -113,11 +113,10 @@ def test_what_an_address_is_worth_is_judged_elsewhere(url: str) -> None:
 def test_an_empty_input_is_an_empty_question() -> None:
     nothing: list[str | list[Any]] = ["", []]
     for empty in nothing:
-        assert chat(input=empty, max_output_tokens=1) | {"stream_options": None} == {
+        assert chat(input=empty, max_output_tokens=1) == {
             "messages": [{"role": "user", "content": ""}],
             "max_tokens": 1,
-            "stream": True,
-            "stream_options": None,
+            "stream": False,
         }
 
 

@@ -64,7 +64,7 @@ class AnthropicDialect(Dialect):
         call.extra = [(b"request-id", call.request_id.encode())]
         body = read_strict(call.body)
         chat, asked = read_request(body)
-        chat |= {"stream": True, "model": meant(self._gateway, asked.model)}
+        chat |= {"stream": asked.stream, "model": meant(self._gateway, asked.model)}
         offer, notes = settle(self._gateway, chat)
         call.extra = [*call.extra, *notes]
         request = self._request(Route.CHAT, chat, body, call)

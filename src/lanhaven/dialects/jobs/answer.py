@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lanhaven.dialects.chunks import Chunk, Delta, FunctionDelta, ToolCallDelta
+from lanhaven.dialects.chunks import Chunk, Delta, ToolCallDelta, read_whole
 from lanhaven.dialects.jobs.record import Job
 from lanhaven.errors import UpstreamError
 from lanhaven.types.chat import Dropped, Outcome
-from lanhaven.wire import read_object
 
 PIECE = 40  # characters of one event at most (S3-x4)
 LONGEST = 16 << 20  # bytes of a job's events: what one job may take of this server's memory
@@ -23,6 +22,7 @@ class Answer:
         self._thought: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
         self.dropped: Dropped | None = None  # what of the prompt was left out
+        self._thinking = 0  # tokens spent on thoughts, where the upstream counts them
         self._finish: str | None = None  # as the chunks say: where tools are told in words, the upstream says "stop"
 
     @property
@@ -35,18 +35,13 @@ class Answer:
             if choice.index == 0:
                 self._grow(choice.delta)
                 self._finish = choice.finish_reason or self._finish
+        details = (chunk.usage or {}).get("completion_tokens_details")
+        count = details.get("reasoning_tokens") if isinstance(details, dict) else None
+        self._thinking = count if isinstance(count, int) else self._thinking
 
     def take_whole(self, body: bytes) -> None:
         """A completion that came in one piece."""
-        try:
-            message = read_object(body)["choices"][0]["message"]
-            calls = [
-                ToolCallDelta(index, each["id"], FunctionDelta(each["function"]["name"], each["function"]["arguments"]))
-                for index, each in enumerate(message.get("tool_calls") or ())
-            ]
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise UpstreamError("The model's server sent an answer without a message.") from error
-        self._grow(Delta(message.get("content"), message.get("reasoning_content"), None, calls))
+        self.take(read_whole(body))
 
     def _grow(self, delta: Delta) -> None:
         if delta.thought:
@@ -81,6 +76,7 @@ class Answer:
                 "completion_tokens": usage.completion_tokens,
                 "total_tokens": usage.total_tokens,
                 "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+                "completion_tokens_details": {"reasoning_tokens": self._thinking},
             },
             "finish_reason": self._finish or outcome.finish_reason,
         }

@@ -126,7 +126,8 @@ class OllamaDialect(Dialect):
         if "messages" in body:
             turn.offer, notes = settle(self._gateway, body)
             call.extra = [*call.extra, *notes]
-        request = self._request(Route.COMPLETION if "prompt" in body else Route.CHAT, body | {"stream": True}, call)
+        body["stream"] = asked.stream
+        request = self._request(Route.COMPLETION if "prompt" in body else Route.CHAT, body, call)
         request.extras = extras or None
         request.overflow_else = Overflow.DROP_OLDEST  # as Ollama does, but it says so
         if asked.truncate is not None:

@@ -52,7 +52,9 @@ class Lines:
     def end(self, outcome: Outcome, timing: Timing, now: float) -> Iterator[Line]:
         """The last lines of a reply that ended well. `now`: on the clock of `timing`."""
         if self._calls:
-            yield self._base() | {"message": {"role": "assistant", "content": "", "tool_calls": self._called()}}
+            line = self._base() | self._said("", None)
+            line.get("message", line)["tool_calls"] = self._called()
+            yield line
         reason = "length" if self._finish == "length" else "stop"
         counts = self._counts(outcome, timing, now)
         yield self._base() | self._said("", None) | {"done": True, "done_reason": reason} | counts
@@ -137,10 +139,10 @@ def fold(lines: list[Line]) -> Line:
         logprobs += line.get("logprobs", ())
         whole |= line
     said = {name: "".join(pieces) for name, pieces in texts.items()}
-    thinking = {"thinking": said["thinking"]} if said["thinking"] else {}
+    more: Line = {"thinking": said["thinking"]} if said["thinking"] else {}
+    more |= {"tool_calls": calls} if calls else {}
     if "message" in whole:
-        called = {"tool_calls": calls} if calls else {}
-        whole["message"] = {"role": "assistant", "content": said["content"], **thinking, **called}
+        whole["message"] = {"role": "assistant", "content": said["content"], **more}
     else:
-        whole |= {"response": said["response"], **thinking}
+        whole |= {"response": said["response"], **more}
     return whole | ({"logprobs": logprobs} if logprobs else {})

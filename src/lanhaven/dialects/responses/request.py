@@ -101,7 +101,9 @@ def _refuse_absent(body: Mapping[str, Any]) -> None:
 
 
 def _how(body: Mapping[str, Any]) -> dict[str, Any]:
-    how: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+    how: dict[str, Any] = {"stream": False}
+    if flag_in(body, "stream", default=False):
+        how = {"stream": True, "stream_options": {"include_usage": True}}
     limit = body.get("max_output_tokens")
     if limit is not None:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
