@@ -53,6 +53,19 @@ async def test_a_whole_chat_says_the_same(tmp_path: Path) -> None:
         assert whole["done"] is True
 
 
+async def test_generate_tells_of_calls_beside_its_text(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        message = {"role": "assistant", "content": "so", "tool_calls": [
+            {"id": "a", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
+        ]}  # fmt: skip
+        body = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+        await house.services.gateway.load("alpha")
+        house.mock.server("alpha").script(Fault(body=json.dumps(body)))
+        whole = (await post(house, "/api/generate", model="alpha", prompt="x", stream=False)).json()
+        assert (whole["response"], whole["tool_calls"][0]["function"]["arguments"]) == ("so", {"at": 1})
+        assert "message" not in whole
+
+
 @pytest.mark.req("S4-15")
 @pytest.mark.parametrize("raw", [False, True])
 async def test_generate(tmp_path: Path, raw: bool) -> None:
