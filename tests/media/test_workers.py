@@ -16,7 +16,7 @@ import pytest
 
 from lanhaven.config import engine_environment
 from lanhaven.engines.interpreter import module_command, module_environment
-from lanhaven.errors import InternalError
+from lanhaven.errors import Overloaded, ServerShutdown
 from lanhaven.media.workers import Answer, WorkerPlan, Workers
 from lanhaven.server.images import WORKER
 from lanhaven.types.images import Sizing
@@ -30,7 +30,9 @@ ENVIRONMENT = module_environment(engine_environment({}))
 SILENT = "import sys; sys.stdin.buffer.read(8); print(flush=True, end=''); sys.stdin.buffer.read()"
 GREEDY = """
 from lanhaven.media import worker
-worker.convert = lambda payload, job: bytearray(4 << 30)
+def greedy(payload, job):
+    return worker.Picture("image/png", 1, 1, bytes(len(bytearray(4 << 30)) >> 30))
+worker.convert = greedy
 worker.main()
 """
 BUSY = """
@@ -100,7 +102,7 @@ async def test_one_that_hangs_is_ended_and_replaced() -> None:
 @pytest.mark.req("F-166")
 @pytest.mark.parametrize("program", [GREEDY, BUSY])
 async def test_memory_and_time_of_an_image_are_bounded(program: str) -> None:
-    async with made(sys.executable, "-c", program) as workers:
+    async with made(sys.executable, "-c", program, seconds=90) as workers:
         assert (await read(workers)).refused == "costs"
 
 
@@ -130,18 +132,18 @@ async def test_who_leaves_takes_its_process_along() -> None:
 
 async def test_a_program_that_is_not_there() -> None:
     async with made("/nowhere/python") as workers:
-        with pytest.raises(InternalError, match="cannot be started"):
+        with pytest.raises(Overloaded, match="cannot be started"):
             await read(workers)
 
 
 async def test_nothing_starts_after_the_end() -> None:
     async with made() as workers:
         await workers.aclose()
-        with pytest.raises(InternalError, match="going down"):
+        with pytest.raises(ServerShutdown):
             await read(workers)
 
 
-@pytest.mark.parametrize("program", [GREEDY.replace("bytearray(4 << 30)", "__import__('time').sleep(60)"), BUSY])
+@pytest.mark.parametrize("program", [GREEDY.replace("4 << 30", "__import__('time').sleep(60)"), BUSY])
 def test_none_outlives_a_server_that_was_killed(program: str) -> None:
     """In the midst of an image."""
     path = ENVIRONMENT["PYTHONPATH"]

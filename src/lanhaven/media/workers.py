@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lanhaven.errors import InternalError
+from lanhaven.errors import Overloaded, ServerShutdown
 from lanhaven.media.frames import PREFIX, frame, sizes
 from lanhaven.types.images import Sizing
 
@@ -65,7 +65,7 @@ class Workers:
         return tuple(worker.process.pid for worker in (*self._idle, *self._busy))
 
     async def read(self, payload: bytes, *, base64: bool, most_pixels: int, sizing: Sizing) -> Answer:
-        """Have an image read. `payload` is the image, or its Base64. InternalError if no process can be started."""
+        """Have an image read. `payload` is the image, or its Base64. Overloaded if no process can be started."""
         job = {"base64": base64, "most_pixels": most_pixels, **asdict(sizing)}
         async with self._places:
             try:
@@ -83,7 +83,7 @@ class Workers:
                 return worker
             self._end(worker)  # somebody killed it
         if self._closed:
-            raise InternalError("The server is going down.")
+            raise ServerShutdown("The server is going down.", retry_after=5)
         plan = self._plan
         try:
             process = await asyncio.create_subprocess_exec(
@@ -91,7 +91,7 @@ class Workers:
                 stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=dict(plan.env), start_new_session=True, limit=BUFFER,
             )  # fmt: skip
         except OSError as error:
-            raise InternalError("The process that reads images cannot be started.") from error
+            raise Overloaded("The process that reads images cannot be started.", retry_after=5) from error
         return _Worker(process)
 
     async def _asked(self, worker: _Worker, job: Mapping[str, Any], payload: bytes) -> Answer:
