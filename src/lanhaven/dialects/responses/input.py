@@ -71,7 +71,22 @@ def messages_of(instructions: str, items: Sequence[Mapping[str, Any]], fresh: in
     turns.flush()
     if all(each["role"] == "system" for each in turns.messages):
         turns.user([{"type": "text", "text": ""}])  # Codex loads a model so; templates want a user
-    return turns.messages
+    return [_joined(each) for each in turns.messages]
+
+
+def _joined(message: dict[str, Any]) -> dict[str, Any]:
+    """With its pieces put together: done once, because one by one would take the square of the time."""
+    content = message["content"]
+    match message["role"]:
+        case "user" if any(part["type"] != "text" for part in content):
+            pass
+        case "user":
+            message["content"] = "\n\n".join(part["text"] for part in content)
+        case "system" | "assistant":
+            message["content"] = "\n\n".join(each for each in content if each)
+    if "reasoning_content" in message:
+        message["reasoning_content"] = "\n\n".join(message["reasoning_content"])
+    return message
 
 
 @dataclass(slots=True)
@@ -101,21 +116,23 @@ class Turns:
                 self._result(item, where)
 
     def system(self, text: str) -> None:
-        """What the operator says."""
-        if self.messages and self.messages[-1]["role"] == "system":
-            self.messages[-1]["content"] += f"\n\n{text}"
+        """What the operator says. Within a conversation it is told in the user's turn, in words that models know for
+        it: many chat templates refuse a system message that is not the first, and moved to the front it would change
+        the prompt that the cache holds."""
+        if not self.messages:
+            self.messages.append({"role": "system", "content": [text]})
+        elif self.messages[-1]["role"] == "system":
+            self.messages[-1]["content"].append(text)
         else:
-            self.messages.append({"role": "system", "content": text})
+            self.user([{"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}])
 
     def user(self, parts: list[dict[str, Any]]) -> None:
         """What the user says."""
         self._thoughts = []
         if self.messages and self.messages[-1]["role"] == "user":
-            content = self.messages.pop()["content"]
-            parts = [*([{"type": "text", "text": content}] if isinstance(content, str) else content), *parts]
-        only_text = all(part["type"] == "text" for part in parts)
-        content = "\n\n".join(part["text"] for part in parts) if only_text else parts
-        self.messages.append({"role": "user", "content": content})
+            self.messages[-1]["content"] += parts
+        else:
+            self.messages.append({"role": "user", "content": list(parts)})
 
     def flush(self) -> None:
         """The results of tools are all told."""
@@ -129,9 +146,8 @@ class Turns:
             case "user":
                 self.user(parts)
             case "assistant":
-                said = self._said()
                 text = _only_text(parts, where, "")
-                said["content"] = "\n\n".join(each for each in (said["content"], text) if each)
+                self._said()["content"].append(text)
             case "system" | "developer":
                 self.system(_only_text(parts, where, "\n\n"))
             case _:
@@ -140,11 +156,10 @@ class Turns:
     def _said(self) -> dict[str, Any]:
         """The assistant's turn."""
         if not self.messages or self.messages[-1]["role"] != "assistant":
-            self.messages.append({"role": "assistant", "content": ""})
+            self.messages.append({"role": "assistant", "content": []})
         said = self.messages[-1]
         if self._thoughts:
-            before = [said["reasoning_content"]] if "reasoning_content" in said else []
-            said["reasoning_content"] = "\n\n".join([*before, *self._thoughts])
+            said.setdefault("reasoning_content", []).extend(self._thoughts)
             self._thoughts = []
         return said
 
