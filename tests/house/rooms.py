@@ -64,6 +64,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         # Anthropic's list of models, at the address that OpenAI's has as well
         "lanhaven.dialects.anthropic.models": "dialects.base",
         "lanhaven.dialects.openai.replies": "dialects.base",
+        "lanhaven.dialects.openai.tools": "dialects.base",
         "lanhaven.dialects.tools": "dialects.base",
         "lanhaven.server": "server",
         "lanhaven.client": "client",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from lanhaven.dialects.tools.schemas import check_schema
 from lanhaven.errors import InvalidRequest, UnsupportedFeature
 from lanhaven.wire import encode
 
@@ -332,6 +333,7 @@ def _tool(tool: Any, where: str) -> dict[str, Any]:
     schema = tool.get("input_schema", {"type": "object"})
     if not isinstance(schema, dict):
         _refuse(f"{where}.input_schema", "must be a JSON schema")
+    check_schema(schema, f"{where}.input_schema")
     return {"type": "function", "function": function | {"parameters": schema}}
 
 
@@ -345,6 +347,7 @@ def _add_output(body: Mapping[str, Any], chat: dict[str, Any]) -> None:
         case None:
             return
         case {"type": "json_schema", "schema": dict(schema)}:
+            check_schema(schema, "output_config.format.schema")
             chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "output", "schema": schema}}
         case _:
             _refuse("output_config.format", "must be a json_schema with a schema")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lanhaven.dialects.tools.schemas import check_schema, check_tools
 from lanhaven.errors import InvalidRequest, UnsupportedFeature
 from lanhaven.wire import encode
 
@@ -55,6 +56,7 @@ def read_chat(body: dict[str, Any]) -> tuple[dict[str, Any] | None, Asked, dict[
     if body.get("tools"):
         if not isinstance(body["tools"], list):
             raise _bad("tools", "must be a list")
+        check_tools("tools", body["tools"])
         chat["tools"] = body["tools"]
     return chat, asked, _how(body, chat)
 
@@ -165,6 +167,7 @@ def _add_format(form: Any, chat: dict[str, Any]) -> None:
         case "json":
             chat["response_format"] = {"type": "json_object"}
         case dict():
+            check_schema(form, "format")
             chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": form}}
         case _:
             raise _bad("format", 'must be "json" or a JSON schema')

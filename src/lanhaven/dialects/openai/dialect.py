@@ -105,11 +105,9 @@ class OpenAIDialect(Dialect):
 
     async def _infer_with_tools(self, offer: Offer, body: dict[str, Any], call: Call) -> None:
         """Most templates know tools, and the bytes pass; the others are told in words, and the answer is read back."""
-        streamed, options = body.get("stream") is True, body.get("stream_options") or {}
-        if offer.told:
-            body["stream"] = True
-        relay = partial(relay_offer, offer, streamed, options.get("include_usage") is True)
-        await respond(call, self._gateway, self._request(Route.CHAT, body, call), relay, streamed=streamed)
+        options = body.get("stream_options") or {}
+        relay = partial(relay_offer, offer, options.get("include_usage") is True)
+        await respond(call, self._gateway, self._request(Route.CHAT, body, call), relay)
 
     async def _embed(self, call: Call) -> None:
         body = read_strict(call.body)

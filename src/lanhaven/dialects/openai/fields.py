@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.dialects.tools.schemas import check_format, check_grammar, check_schema, check_tools
 from lanhaven.errors import InvalidRequest
 from lanhaven.types.images import Sizing
 from lanhaven.types.models import LoadConfig
@@ -86,6 +87,7 @@ def _tools(name: str, value: Any) -> None:
         return
     if not isinstance(value, list) or len(value) > MAX_TOOLS or not all(isinstance(each, dict) for each in value):
         raise InvalidRequest(f"tools must be a list of at most {MAX_TOOLS} objects.", param=name, retry=False)
+    check_tools(name, value)
 
 
 _TOKENS = _integer(-1, 1 << 30)  # LM Studio's clients write -1 for "no limit"
@@ -111,7 +113,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "logit_bias": _object,
         "chat_template_kwargs": _object,
         "cache_prompt": _boolean,
-        "response_format": _object,
+        "response_format": check_format,
+        "json_schema": lambda name, value: None if value is None else check_schema(value, name),
+        "grammar": check_grammar,
         "stop": _stop,
         "tools": _tools,
         "dimensions": _integer(1, 1 << 20),

@@ -1,5 +1,5 @@
 """Answers to tools in OpenAI's words. Where a template knows tools the upstream's bytes pass, but for calls that were
-left in the text; where it knows none the answer is written anew. A whole answer is the fold of its stream."""
+left in the text; where it knows none the answer is written anew."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ Json = dict[str, Any]
 _ENVELOPE = ("id", "object", "created", "model", "system_fingerprint")
 
 
-async def relay_offer(
-    offer: Offer, streamed: bool, usage_wanted: bool, call: Call, inference: Inference, exchange: Exchange
-) -> None:
-    """`streamed` and `usage_wanted` are what the client asked for; a told answer is always streamed from upstream."""
-    if offer.told and not streamed:
-        await call.reply(200, encode(await told_reply(offer, inference, exchange)))
-    elif not offer.told and not inference.request.stream:
-        await call.reply(200, watched_reply(offer, await exchange.body()))
-    else:
-        call.expect_stream()
-        async for block in frames(offer, usage_wanted, inference, exchange):
-            await call.start()
-            await call.write(block)
-        await call.finish()
+async def relay_offer(offer: Offer, usage_wanted: bool, call: Call, inference: Inference, exchange: Exchange) -> None:
+    """`usage_wanted`: by the client, in its stream."""
+    if not inference.request.stream:
+        await call.reply(200, await whole(offer, inference, exchange))
+        return
+    call.expect_stream()
+    async for block in frames(offer, usage_wanted, inference, exchange):
+        await call.start()
+        await call.write(block)
+    await call.finish()
+
+
+async def whole(offer: Offer, inference: Inference, exchange: Exchange) -> bytes:
+    """The body of a reply that does not stream."""
+    if offer.told:
+        return encode(await told_reply(offer, inference, exchange))
+    return watched_reply(offer, await exchange.body())
 
 
 def frames(offer: Offer, usage_wanted: bool, inference: Inference, exchange: Exchange) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ from typing import Any
 from lanhaven.dialects.responses.fields import flag_in, object_in, text_in, unserved, wrong
 from lanhaven.dialects.responses.input import items_of, messages_of
 from lanhaven.dialects.responses.tools import Toolbox, read_tools
+from lanhaven.dialects.tools.schemas import check_schema
 from lanhaven.errors import InvalidRequest
 from lanhaven.types.models import Overflow
 
@@ -129,6 +130,7 @@ def _format(form: Any) -> dict[str, Any] | None:
         case {"type": "json_object"}:
             return {"type": "json_object"}
         case {"type": "json_schema", "schema": dict(schema)}:
+            check_schema(schema, "text.format.schema")
             told = {"name": text_in(form, "name", "text.format"), "schema": schema}
             if isinstance(form.get("strict"), bool):
                 told["strict"] = form["strict"]

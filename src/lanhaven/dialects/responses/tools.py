@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lanhaven.dialects.responses.fields import list_in, text_in, unserved, wrong
+from lanhaven.dialects.tools.schemas import check_schema
 from lanhaven.wire import encode
 
 MAX_TOOLS = 256
@@ -114,6 +115,8 @@ def _function(tool: Mapping[str, Any], where: str) -> dict[str, Any]:
     parameters = tool.get("parameters")
     if parameters is not None and not isinstance(parameters, dict):
         raise wrong(f"{where}.parameters", "must be a JSON schema")
+    if parameters is not None:
+        check_schema(parameters, f"{where}.parameters")
     told: dict[str, Any] = {"parameters": parameters or {"type": "object", "properties": {}}}
     if isinstance(tool.get("description"), str):
         told["description"] = tool["description"]

@@ -169,21 +169,37 @@ def schema_of(form: Any) -> Any:
         case {"type": "json_schema", "json_schema": {"schema": schema}}:
             return schema
         case {"type": "json_object"}:
-            return {"type": "object"}
+            return form.get("schema") or {"type": "object"}  # llama.cpp's older way
     return None
 
 
 def check_format(name: str, form: Any) -> None:
     """OpenAI's `response_format`. InvalidRequest names the field."""
     match form:
-        case None | {"type": "text" | "json_object"}:
+        case None | {"type": "text"}:
             return
+        case {"type": "json_object"}:
+            check_schema(form.get("schema") or {}, f"{name}.schema")
         case {"type": "json_schema", "json_schema": dict(told)}:
             check_schema(told.get("schema"), f"{name}.json_schema.schema")
         case {"type": "json_schema"}:
             raise _wrong(f"{name}.json_schema", "must be an object with a name and a schema")
         case _:
             raise _wrong(name, "must be of the type text, json_object or json_schema")
+
+
+def check_tools(name: str, tools: Any) -> None:
+    """The parameters of OpenAI's `tools`. InvalidRequest names the field."""
+    for index, tool in enumerate(tools or ()):
+        match tool:
+            case {"function": {"parameters": parameters}} if parameters is not None:
+                check_schema(parameters, f"{name}[{index}].function.parameters")
+
+
+def check_grammar(name: str, grammar: Any) -> None:
+    """llama.cpp's `grammar`. InvalidRequest names the field."""
+    if grammar is not None and (not isinstance(grammar, str) or len(grammar) > MAX_BYTES):
+        raise _wrong(name, f"must be a text of at most {MAX_BYTES >> 10} KB")
 
 
 def _wrong(where: str, why: str) -> InvalidRequest:

@@ -5,7 +5,7 @@ The figures stand in whole replies, and in the last chunk of a stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +19,9 @@ from lanhaven.dialects.lmstudio.rest.stats import Measure
 from lanhaven.dialects.openai.errors import error_body
 from lanhaven.dialects.openai.fields import check_fields, check_input, check_messages, check_prompt, take_load
 from lanhaven.dialects.openai.replies import Embeddings, has_legacy_logprobs, legacy_logprobs
+from lanhaven.dialects.openai.tools import frames, whole
+from lanhaven.dialects.tools.offering import Offer
+from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import GatewayError
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
@@ -80,11 +83,15 @@ class LMStudioV0(Dialect):
             convert=has_legacy_logprobs(route, body),
             usage_wanted=_wants_usage(body),
         )
+        offer = None
+        if route is Route.CHAT:
+            offer, notes = settle(self._gateway, body)
+            call.extra = notes
         request = self._request(route, body, call)
         request.usage_wanted = True  # the engine's timings come with it
         if body.get("stop"):
             request.extras = {"verbose": True}  # only so does llama.cpp tell a stop string from the end
-        await respond(call, self._gateway, request, partial(self._relay, answer))
+        await respond(call, self._gateway, request, partial(self._relay, answer, offer))
 
     async def _embed(self, call: Call) -> None:
         body = read_strict(call.body)
@@ -101,17 +108,23 @@ class LMStudioV0(Dialect):
             route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name, load=load
         )
 
-    async def _relay(self, answer: V0Answer, call: Call, inference: Inference, exchange: Exchange) -> None:
+    async def _relay(
+        self, answer: V0Answer, offer: Offer | None, call: Call, inference: Inference, exchange: Exchange
+    ) -> None:
         measure = Measure(self._gateway, inference)
         if not inference.request.stream:
-            await call.reply(200, answer.whole(await exchange.body(), measure))
+            data = await (exchange.body() if offer is None else whole(offer, inference, exchange))
+            await call.reply(200, answer.whole(data, measure))
             return
-        block = await exchange.more()
-        await call.start()
-        while block:
+        async for block in _blocks(exchange) if offer is None else frames(offer, True, inference, exchange):
+            await call.start()
             await call.write(b"".join(answer.frame(each, measure) for each in frames_of(block)))
-            block = await exchange.more()
         await call.finish()
+
+
+async def _blocks(exchange: Exchange) -> AsyncIterator[bytes]:
+    while block := await exchange.more():
+        yield block
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.dialects.tools.schemas import check_grammar, check_schema, check_tools
 from lanhaven.errors import InvalidRequest, UnsupportedFeature
 from lanhaven.lmstudio.load_values import rows, table
 from lanhaven.types.models import Overflow
@@ -169,6 +170,7 @@ def _structured(settings: Settings, value: Any, key: str) -> None:
         case {"type": "none"}:
             return
         case {"type": "json", "jsonSchema": dict(schema)}:
+            check_schema(schema, f"{key}.jsonSchema")
             settings.schema = schema
             form = {"name": "answer", "schema": schema, "strict": True}
             settings.body["response_format"] = {"type": "json_schema", "json_schema": form}
@@ -176,6 +178,7 @@ def _structured(settings: Settings, value: Any, key: str) -> None:
             settings.schema = {"type": "object"}
             settings.body["response_format"] = {"type": "json_object"}
         case {"type": "gbnf", "gbnfGrammar": str(grammar)}:
+            check_grammar(f"{key}.gbnfGrammar", grammar)
             settings.extras["grammar"] = grammar
             settings.needed.add("grammar")
         case _:
@@ -203,6 +206,7 @@ def openai_tools(tools: Any, key: str) -> dict[str, Any]:
                 pass
             case _:
                 raise wrong(key, 'holds a tool that is not {"type": "function", "function": {"name": ...}}')
+    check_tools(key, tools)
     return {"tools": [_tool(each["function"]) for each in tools]} if tools else {}
 
 
