@@ -32,7 +32,7 @@ models:
   - id: narrow
     provider: llama_cpp
     enabled: true
-    load: {{contextLength: 512, slots: 1}}
+    load: {{contextLength: 256, slots: 1}}
     config: {{model_path: {chat}}}
   - id: ranks
     provider: llama_cpp

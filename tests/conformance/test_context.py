@@ -1,4 +1,4 @@
-"""A context of 512 tokens on the real engine: what does not fit is told with numbers that are true, what is dropped is
+"""A context of 256 tokens on the real engine: what does not fit is told with numbers that are true, what is dropped is
 counted by the engine, and the command of an error mends it."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from openai import OpenAI
 from tests.conformance.conftest import House
 from tests.house_process import environment
 
-LONG = "sea " * 600
+LONG = "sea " * 300
 DROP = {"X-LanHaven-Context-Overflow": "drop-oldest"}
 
 
@@ -37,7 +37,7 @@ def ollama(house: House) -> Iterator[Client]:
         yield client
 
 
-def talk(turns: int = 6, words: int = 60) -> list[Any]:
+def talk(turns: int = 6, words: int = 30) -> list[Any]:
     past = [
         {"role": role, "content": f"{number} " + "sea " * words}
         for number in range(turns)
@@ -57,8 +57,8 @@ class TestTheError:
             error = caught.value
             assert error.code == "context_length_exceeded"
             assert isinstance(error.body, dict)
-            assert error.body["n_ctx"] == 512
-            assert error.body["n_prompt_tokens"] > 600
+            assert error.body["n_ctx"] == 256
+            assert error.body["n_prompt_tokens"] > 300
             assert error.response.headers["x-should-retry"] == "false"
 
     def test_responses(self, openai: OpenAI) -> None:
@@ -67,11 +67,11 @@ class TestTheError:
         assert caught.value.code == "context_length_exceeded"
 
     def test_anthropic(self, anthropic: Anthropic) -> None:
-        with pytest.raises(anthropic_sdk.BadRequestError, match=r"prompt is too long: 6\d\d tokens > 512 maximum"):
+        with pytest.raises(anthropic_sdk.BadRequestError, match=r"prompt is too long: 3\d\d tokens > 256 maximum"):
             anthropic.messages.create(model="narrow", max_tokens=5, messages=[{"role": "user", "content": LONG}])
 
     def test_ollama(self, ollama: Client) -> None:
-        with pytest.raises(ResponseError, match=r"the input length exceeds the context length: 6\d\d tokens, of 512"):
+        with pytest.raises(ResponseError, match=r"the input length exceeds the context length: 3\d\d tokens, of 256"):
             ollama.chat(model="narrow", messages=[{"role": "user", "content": LONG}])
 
     def test_a_model_that_could_not_hold_it_at_all(self, openai: OpenAI) -> None:
@@ -80,13 +80,29 @@ class TestTheError:
         assert "lanhaven load" not in caught.value.message
 
 
+STORY = "Write a very long story about the sea, with many words. " + "sea " * 150
+
+
+def test_each_api_says_that_the_context_is_full(anthropic: Anthropic, openai: OpenAI, ollama: Client) -> None:
+    question: list[Any] = [{"role": "user", "content": STORY}]
+    message = anthropic.messages.create(
+        model="narrow", max_tokens=400, messages=question, extra_body={"temperature": 0}
+    )
+    assert message.stop_reason == "model_context_window_exceeded"
+    assert message.usage.output_tokens < 100
+    answer = ollama.chat(model="narrow", messages=question, options={"temperature": 0})
+    assert answer.done_reason == "length"
+    assert (answer.prompt_eval_count or 0) + (answer.eval_count or 0) == 256
+    response = openai.responses.create(model="narrow", input=STORY, temperature=0)
+    assert response.status == "incomplete"
+
+
 def test_an_answer_that_fills_the_context_ends_there(http: httpx2.Client) -> None:
-    body = {"prompt": "sea " * 480, "max_tokens": 400, "ignore_eos": True, "temperature": 0}
+    body = {"prompt": "sea " * 230, "max_tokens": 400, "ignore_eos": True, "temperature": 0}
     for path in ("/v1/completions", "/api/v0/completions"):
         reply = http.post(path, json={"model": "narrow", **body}).json()
         assert reply["choices"][0]["finish_reason"] == "length"
-        assert reply["usage"]["total_tokens"] <= 512
-        assert reply["usage"]["completion_tokens"] < 40
+        assert reply["usage"]["total_tokens"] == 256
     assert reply["stats"]["stop_reason"] == "contextLengthReached"
     streamed = http.post("/v1/completions", json={"model": "narrow", **body, "stream": True}).text
     assert '"finish_reason":"length"' in streamed
@@ -100,12 +116,12 @@ class TestDroppingTheOldest:
         assert reply.status_code == 200, reply.text
         usage, gone = reply.json()["usage"], int(reply.headers["x-lanhaven-dropped-tokens"])
         assert refused["n_prompt_tokens"] - gone == usage["prompt_tokens"]
-        assert 300 < usage["prompt_tokens"] <= 504, "no more goes than has to"
+        assert 150 < usage["prompt_tokens"] <= 248, "no more goes than has to"
         assert int(reply.headers["x-lanhaven-dropped-messages"]) % 2 == 0
 
     def test_by_the_official_libraries(self, openai: OpenAI, anthropic: Anthropic, ollama: Client) -> None:
         raw = openai.chat.completions.with_raw_response.create(
-            model="narrow", messages=talk(), max_tokens=4, extra_headers=DROP
+            model="narrow", messages=talk(), max_tokens=16, extra_headers=DROP
         )
         gone = raw.headers["x-lanhaven-dropped-messages"]
         assert raw.parse().choices[0].message.content
@@ -116,15 +132,15 @@ class TestDroppingTheOldest:
         assert answer.parse().truncation == "auto"
         system, *messages = talk()
         message = anthropic.messages.with_raw_response.create(
-            model="narrow", max_tokens=4, system=system["content"], messages=messages, extra_headers=DROP
+            model="narrow", max_tokens=16, system=system["content"], messages=messages, extra_headers=DROP
         )
         assert message.headers["x-lanhaven-dropped-messages"] == gone
-        assert ollama.chat(model="narrow", messages=talk(), options={"num_predict": 4}).prompt_eval_count
+        assert ollama.chat(model="narrow", messages=talk(), options={"num_predict": 16}).prompt_eval_count
 
 
 @pytest.mark.req("F-129")
 def test_the_command_of_the_error_mends_it(house: House, http: httpx2.Client, openai: OpenAI) -> None:
-    question: list[Any] = [{"role": "user", "content": "sea " * 520}]
+    question: list[Any] = [{"role": "user", "content": "sea " * 280}]
     with pytest.raises(sdk.BadRequestError) as caught:
         openai.chat.completions.create(model="narrow", messages=question, max_tokens=2)
     assert isinstance(caught.value.body, dict)
@@ -137,6 +153,6 @@ def test_the_command_of_the_error_mends_it(house: House, http: httpx2.Client, op
             assert done.returncode == 0, done.stderr
         reply = openai.chat.completions.create(model="narrow", messages=question, max_tokens=2)
         assert reply.usage is not None
-        assert reply.usage.prompt_tokens > 520
+        assert reply.usage.prompt_tokens > 280
     finally:
         http.post("/admin/models/unload", json={"modelKey": "narrow"})

@@ -101,7 +101,7 @@ def test_what_is_no_input_is_named(http: httpx2.Client, given: Any, param: str) 
 
 
 @pytest.mark.req("F-129")
-def test_a_text_that_is_too_long(openai: OpenAI, http: httpx2.Client, ollama: Client) -> None:
+def test_a_text_that_is_too_long(house: House, openai: OpenAI, http: httpx2.Client, ollama: Client) -> None:
     with pytest.raises(sdk.BadRequestError) as caught:
         openai.embeddings.create(model="minilm", input=["short", LONG])
     error = caught.value
@@ -112,6 +112,13 @@ def test_a_text_that_is_too_long(openai: OpenAI, http: httpx2.Client, ollama: Cl
     assert error.response.headers["x-should-retry"] == "false"
     with pytest.raises(ResponseError, match="the input length exceeds the context length: 702 tokens, of 512"):
         ollama.embed(model="minilm", input=LONG, truncate=False)
+    wish = {"X-LanHaven-Context-Overflow": "error"}
+    assert http.post("/api/embed", json={"model": "minilm", "input": LONG}, headers=wish).status_code == 400
+    with (
+        lmstudio.Client(house.url.removeprefix("http://")) as studio,
+        pytest.raises(lmstudio.LMStudioServerError, match=r"512 tokens.*702 tokens"),
+    ):
+        studio.embedding.model("minilm").embed(LONG)
 
 
 def test_ollama_cuts_the_end_off_and_says_so(http: httpx2.Client) -> None:
