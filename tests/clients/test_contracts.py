@@ -277,7 +277,9 @@ async def test_a_conversation_stays_with_its_instance(tmp_path: Path, program: s
         ("/v1/chat/completions", {"prompt_cache_key": "k"}),
         ("/v1/chat/completions", {"user": "ann"}),
         ("/v1/responses", {"prompt_cache_key": "k"}),
+        ("/v1/responses/input_tokens", {"prompt_cache_key": "k"}),
         ("/v1/messages", {"max_tokens": 9, "metadata": {"user_id": "ann"}}),
+        ("/v1/messages/count_tokens", {"metadata": {"user_id": "ann"}}),
     ],
 )
 async def test_a_conversation_is_known_by_its_body_too(tmp_path: Path, path: str, fields: dict[str, Any]) -> None:
@@ -285,7 +287,7 @@ async def test_a_conversation_is_known_by_its_body_too(tmp_path: Path, path: str
         for name in ("one", "two"):
             order = {"modelKey": "alpha", "instanceId": name, "activate": False}
             assert (await house.http.post("/admin/models/load", json=order)).status_code == 200
-        said = {"input": "hi"} if path.endswith("responses") else {"messages": [{"role": "user", "content": "hi"}]}
+        said = {"input": "hi"} if "responses" in path else {"messages": [{"role": "user", "content": "hi"}]}
         for _ in range(4):
             assert (await house.http.post(path, json={"model": "alpha", **said, **fields})).status_code == 200
         assert {each.instance_id for each in house.named(InferenceComplete)} == {"one"}

@@ -10,7 +10,7 @@ from lanhaven.context import both_numbers
 from lanhaven.dialects.anthropic.events import Event, Events, fold
 from lanhaven.dialects.anthropic.models import meant
 from lanhaven.dialects.anthropic.request import Asked, conversation_of, extras_of, read_request
-from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
 from lanhaven.dialects.chunks import Chunk
 from lanhaven.dialects.tools.offering import Offer
 from lanhaven.dialects.tools.reading import read
@@ -100,7 +100,7 @@ class AnthropicDialect(Dialect):
             dialect=self.name,
             client=call.key_name,
             extras=extras_of(body),
-            affinity=conversation_of(body),
+            affinity=conversation(call.headers, conversation_of(body), {}),
         )
 
     def status(self, error: GatewayError) -> int:

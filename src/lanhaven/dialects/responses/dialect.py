@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, respond
+from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
 from lanhaven.dialects.openai.errors import error_body
 from lanhaven.dialects.responses.events import Event, Events
 from lanhaven.dialects.responses.kept import Kept, Shelf, check_not_streamed, page_of
@@ -117,7 +117,7 @@ class ResponsesDialect(Dialect):
             client=call.key_name,
             extras=asked.extras,
             overflow=asked.overflow,
-            affinity=asked.shown["prompt_cache_key"] or asked.shown["user"],
+            affinity=conversation(call.headers, asked.shown["prompt_cache_key"] or asked.shown["user"], {}),
         )
 
     # ---- kept responses
