@@ -9,7 +9,6 @@ import pytest
 
 from lanhaven.context import Message, Served, droppable, explained, read_overflow, scaled, shortened, truncated
 from lanhaven.dialects.tools.offering import make_offer
-from lanhaven.types.models import ModelInfo
 from lanhaven.errors import ContextLengthExceeded, InvalidRequest
 from lanhaven.types.chat import Route
 from lanhaven.types.models import ModelInfo, ModelKind, Overflow
