@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -76,7 +77,7 @@ def pieces_of(text: str, cuts: list[int] | int) -> list[str]:
     """The text, cut at these places, or every so many characters."""
     places = sorted({each % (len(text) + 1) for each in cuts}) if isinstance(cuts, list) else range(0, len(text), cuts)
     ends = [0, *places, len(text)]
-    return [text[start:end] for start, end in zip(ends, ends[1:], strict=False) if start < end]
+    return [text[start:end] for start, end in itertools.pairwise(ends) if start < end]
 
 
 def feed(made: Offer, pieces: list[str], finish: str = "stop") -> Answer:
