@@ -92,5 +92,6 @@ def refused(reason: str, limits: Limits, place: str, number: int) -> InvalidRequ
         "format": "is no JPEG, PNG, WEBP, BMP or GIF.",
         "pixels": f"has more than {limits.most_pixels} pixels, or a side of more than {LONGEST_SIDE}.",
         "costs": "takes too much time or memory to read.",
+        "slow": "takes too long to read.",
     }.get(reason, "is damaged.")
     return InvalidRequest(f"Image {number} {told}", param=place, retry=False)

@@ -73,7 +73,7 @@ class Workers:
                     worker = await self._take()
                     return await self._asked(worker, job, payload)
             except TimeoutError:
-                return Answer("costs")
+                return Answer("slow")
 
     async def _take(self) -> _Worker:
         while self._idle:
