@@ -88,6 +88,31 @@ async def test_a_number_that_makes_no_sense_is_named(tmp_path: Path, name: str) 
         assert (await house.chat(**{name: None})).status_code == 200
 
 
+@pytest.mark.req("S4-x8")
+async def test_the_ranges_of_the_numbers(tmp_path: Path) -> None:
+    ranges = {
+        "temperature": (0, 2),
+        "top_p": (0, 1),
+        "min_p": (0, 1),
+        "repetition_penalty": (0.1, 2),
+    }
+    async with serving(tmp_path) as house:
+        for name, (low, high) in ranges.items():
+            for good in (low, high, (low + high) / 2):
+                assert (await house.chat(**{name: good})).status_code == 200
+                assert house.sent[name] == good
+            for bad in (low - 0.01, high + 0.01):
+                reply = await house.chat(**{name: bad})
+                assert (reply.status_code, reply.json()["error"]["param"]) == (400, name)
+        for whole, good, bad in (("top_k", 0, -2), ("max_tokens", 1, -2), ("seed", 7, 0.5)):
+            assert (await house.chat(**{whole: good})).status_code == 200
+            assert (await house.chat(**{whole: bad})).json()["error"]["param"] == whole
+        await house.chat(repetition_penalty=1.5)
+        assert house.sent["repeat_penalty"] == 1.5  # llama.cpp's word for it
+        await house.chat(repetition_penalty=1.5, repeat_penalty=1.1)
+        assert house.sent["repeat_penalty"] == 1.1
+
+
 @pytest.mark.req("F-124")
 @pytest.mark.parametrize(
     ("fields", "param"),

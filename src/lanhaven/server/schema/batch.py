@@ -89,7 +89,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 "id": TEXT,
                 "object": word("chat.completion.batch"),
                 "created": WHOLE,
-                "model": TEXT,
+                "model": nullable(TEXT),
                 "processing_mode": word(*Mode),
                 "completions": listing(ref("BatchItem")),
                 "choices": told(listing(ref("ChatChoice")), "With `return_individual: false`: all texts as one."),

@@ -153,7 +153,7 @@ EMBED = Body("OllamaEmbedRequest", {"model": "minilm", "input": ["The sea is cal
 EMBEDDINGS = Body("OllamaEmbeddingsRequest", {"model": "minilm", "prompt": "The sea is calm."})
 SHOW = Body("OllamaModelRequest", {"model": "smollm2"})
 PULL = Body("OllamaModelRequest", ASK)
-NEVER = "Not served: no client changes this server's models (501)"
+NEVER = "Not served: no client changes this server's models"
 DIGEST = [path_id("A digest.")]
 
 
@@ -180,12 +180,12 @@ def paths() -> dict[str, Any]:
             "post": operation("ollama_embeddings", "Turn a text into a vector", "OllamaEmbeddings", EMBEDDINGS)
         },
         "/api/pull": {"post": pull},
-        "/api/create": {"post": operation("ollama_create", NEVER, None)},
-        "/api/copy": {"post": operation("ollama_copy", NEVER, None)},
-        "/api/push": {"post": operation("ollama_push", NEVER, None)},
-        "/api/delete": {"delete": operation("ollama_delete", NEVER, None)},
+        "/api/create": {"post": operation("ollama_create", NEVER, None, status="501")},
+        "/api/copy": {"post": operation("ollama_copy", NEVER, None, status="501")},
+        "/api/push": {"post": operation("ollama_push", NEVER, None, status="501")},
+        "/api/delete": {"delete": operation("ollama_delete", NEVER, None, status="501")},
         "/api/blobs/{id}": {
-            "head": operation("ollama_has_blob", "There are no blobs (404)", None, parameters=DIGEST),
-            "post": operation("ollama_add_blob", NEVER, None, parameters=DIGEST),
+            "head": operation("ollama_has_blob", "There are no blobs", None, parameters=DIGEST, status="404"),
+            "post": operation("ollama_add_blob", NEVER, None, parameters=DIGEST, status="501"),
         },
     }

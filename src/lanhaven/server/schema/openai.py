@@ -189,4 +189,4 @@ def paths() -> dict[str, Any]:
 
 def _absent(path: str) -> Schema:
     name = path.strip("/").replace("/", "_")
-    return FAMILY.operation(name, "Not served by any provider here (501)", None)
+    return FAMILY.operation(name, "Not served by any provider here", None, status="501")

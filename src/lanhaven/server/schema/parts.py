@@ -125,7 +125,7 @@ class Family:
         status: str = "200",
     ) -> Schema:
         """One operation. name: unique, and good as the name of a method. reply: the schema of a whole reply (by name,
-        or itself); None: there is none, the route says so with an error."""
+        or itself); None: there is none, `status` is that of the error that says so."""
         known: Schema = {"tags": [self.tag], "summary": summary, "operationId": name}
         if description:
             known["description"] = description
@@ -136,6 +136,8 @@ class Family:
         responses: Schema = {"default": {"description": "An error.", "content": json_of(self.error)}}
         if reply is not None or stream is not None:
             responses = {status: {"description": "The answer.", "content": contents(reply, stream)}} | responses
+        elif status != "200":
+            responses = {status: {"description": "Always.", "content": json_of(self.error)}} | responses
         return known | {"responses": responses}
 
 

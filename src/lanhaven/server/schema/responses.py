@@ -153,6 +153,8 @@ def paths() -> dict[str, Any]:
             "get": operation("list_input_items", "What was said before it", "InputItemList", parameters=[*NAMED, *PAGE])
         },
         "/v1/responses/{id}/cancel": {
-            "post": operation("cancel_response", "Only of those in the background: always 400", None, parameters=NAMED)
+            "post": operation(
+                "cancel_response", "Only for those in the background", None, parameters=NAMED, status="400"
+            )
         },
     }
