@@ -101,7 +101,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     async def _client(self, request: Request, info: ModelInfo, name: str | None, wait: float) -> None:
         try:
-            lease = await self.pool.lease(info, request_id="r", instance_id=name, wait=wait)
+            # Those that wait alike are taken for one conversation: it must never change what is promised.
+            lease = await self.pool.lease(info, request_id="r", instance_id=name, wait=wait, affinity=str(wait))
         except asyncio.CancelledError:
             request.ends.append("cancelled")
             raise
