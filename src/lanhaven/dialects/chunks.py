@@ -51,7 +51,7 @@ async def blocks(exchange: Exchange) -> AsyncIterator[list[Chunk]]:
     block = await exchange.more()
     while block:
         found = _chunks_of(block)
-        if order is None and any(choice.delta.tool_calls for chunk in found for choice in chunk.choices):
+        if order is None and _has_calls(found):
             order = CallOrder()
         if order is not None:
             found = [each for chunk in found for each in _ordered(chunk, order)]
@@ -70,7 +70,20 @@ def read_chunk(data: bytes) -> Chunk:
         raise UpstreamError("The model's server sent a chunk that cannot be read.") from None
 
 
+def _has_calls(found: list[Chunk]) -> bool:
+    for chunk in found:
+        for choice in chunk.choices:
+            if choice.delta.tool_calls:
+                return True
+    return False
+
+
 def _chunks_of(block: bytes) -> list[Chunk]:
+    if block.startswith(_ONE_LINE) and block.find(b"\n\n") + 2 == len(block):  # the usual case: one frame
+        try:
+            return [_decode(block[6:])]
+        except _REFUSED:
+            pass
     found = []
     for frame in frames_of(block):
         if frame.startswith(_ONE_LINE):

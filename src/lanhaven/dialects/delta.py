@@ -56,3 +56,15 @@ class Chunk(msgspec.Struct, gc=False):
     timings: dict[str, Any] | None = None
     prompt_progress: dict[str, Any] | None = None  # llama.cpp, where `return_progress` was asked for
     verbose: dict[str, Any] | None = msgspec.field(default=None, name="__verbose")  # llama.cpp, where it was asked for
+
+
+def plain_text(chunk: Chunk) -> str | None:
+    """The text of a chunk that says nothing else, as nearly all do; None for any other chunk."""
+    choices = chunk.choices
+    if len(choices) != 1 or not (chunk.usage is chunk.timings is chunk.prompt_progress is chunk.verbose is None):
+        return None
+    choice = choices[0]
+    delta = choice.delta
+    if choice.index or choice.finish_reason or choice.logprobs is not None:
+        return None
+    return None if delta.reasoning_content or delta.reasoning or delta.tool_calls else delta.content

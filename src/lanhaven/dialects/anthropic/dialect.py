@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from lanhaven.context import both_numbers
-from lanhaven.dialects.anthropic.events import Event, Events, fold
+from lanhaven.dialects.anthropic.events import Events, fold, frame
 from lanhaven.dialects.anthropic.models import meant
 from lanhaven.dialects.anthropic.request import Asked, conversation_of, extras_of, read_request
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
-from lanhaven.dialects.chunks import Chunk
 from lanhaven.dialects.tools.offering import Offer
-from lanhaven.dialects.tools.reading import read
+from lanhaven.dialects.tools.reading import read, read_blocks
 from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import (
     CapacityError,
@@ -159,22 +158,22 @@ async def whole(exchange: Exchange) -> bytes:
 
 
 async def relay(asked: Asked, offer: Offer | None, call: Call, inference: Inference, exchange: Exchange) -> None:
-    """The reply as a stream of events, or as their fold."""
-    events = all_events(Events(asked, inference.context_length), read(offer, inference, exchange), exchange)
+    """The reply as a stream of events, or as their fold. What came together goes out together."""
+    events = Events(asked, inference.context_length)
     if not asked.stream:
-        await call.reply(200, encode(fold([event async for event in events])))
+        told = [events.start()]
+        async for chunk in read(offer, inference, exchange):
+            told += events.feed(chunk)
+        await call.reply(200, encode(fold([*told, *events.end(exchange.outcome)])))
         return
-    async for event in events:
-        await call.start()
-        await call.write(sse(encode(event), event["type"]))
+    frames = frame(events.start())
+    async for block in read_blocks(offer, inference, exchange):
+        frames += b"".join(map(events.frames, block))
+        if frames:
+            await call.start()
+            await call.write(frames)
+        frames = b""
+    frames += b"".join(map(frame, events.end(exchange.outcome)))
+    await call.start()
+    await call.write(frames)
     await call.finish()
-
-
-async def all_events(events: Events, chunks: AsyncIterator[Chunk], exchange: Exchange) -> AsyncIterator[Event]:
-    """Every event of a reply, the first one as soon as the engine has said something."""
-    yield events.start()
-    async for chunk in chunks:
-        for event in events.feed(chunk):
-            yield event
-    for event in events.end(exchange.outcome):
-        yield event

@@ -14,11 +14,16 @@ from typing import Any
 
 from lanhaven.dialects.anthropic.request import Asked
 from lanhaven.dialects.chunks import Chunk, Delta, ToolCallDelta
+from lanhaven.dialects.delta import plain_text
 from lanhaven.errors import InvalidRequest, UpstreamError
 from lanhaven.types.chat import Outcome, Usage
-from lanhaven.wire import read_json
+from lanhaven.wire import encode, one_line, read_json, sse
 
 Event = dict[str, Any]
+
+_TEXT_HEAD = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
+)
 
 CUT_SHORT = frozenset({"max_tokens", "model_context_window_exceeded"})
 REASONS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
@@ -34,6 +39,7 @@ class _Block:
     kind: str  # "text", "thinking", "tool_use"
     index: int
     call: int | None = None  # number of the tool call
+    head: bytes = b""  # of text: its frames up to the text itself
 
 
 @dataclass(slots=True)
@@ -79,6 +85,14 @@ class Events:
         if chunk.verbose is not None and chunk.verbose.get("stop_type") == "word":
             word = chunk.verbose.get("stopping_word")
             self._stopped_by = word if word in self.asked.stop else None
+
+    def frames(self, chunk: Chunk) -> bytes:
+        """`feed`, as it is sent. Nearly every chunk is one more piece of the text: its frame is only filled in."""
+        text = plain_text(chunk)
+        block = self._open
+        if not text or block is None or not block.head or self._ahead:
+            return b"".join(map(frame, self.feed(chunk)))
+        return b"%b%b}}\n\n" % (block.head, one_line(encode(text)))
 
     def end(self, outcome: Outcome) -> Iterator[Event]:
         """The last events of a reply that ended well."""
@@ -153,6 +167,7 @@ class Events:
         if block is None or block.kind != kind:
             block = _Block(kind, self._count)
             empty = {"type": "text", "text": ""} if kind == "text" else {"type": kind, "thinking": "", "signature": ""}
+            block.head = _TEXT_HEAD % block.index if kind == "text" else b""
             yield from self._begin(block, empty)
         yield {"type": "content_block_delta", "index": block.index, "delta": delta}
 
@@ -171,6 +186,11 @@ class Events:
             signature = {"type": "signature_delta", "signature": "lanhaven"}
             yield {"type": "content_block_delta", "index": block.index, "delta": signature}
         yield {"type": "content_block_stop", "index": block.index}
+
+
+def frame(event: Event) -> bytes:
+    """An event as it is sent."""
+    return sse(encode(event), event["type"])
 
 
 def usage_of(usage: Usage) -> dict[str, int]:

@@ -6,7 +6,7 @@ requests have loaded: what an operator loaded stays as the operator wants it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,11 +24,11 @@ from lanhaven.dialects.base import (
 )
 from lanhaven.dialects.ollama.manage import Management
 from lanhaven.dialects.ollama.models import LISTED, is_running, running, shown, tag
-from lanhaven.dialects.ollama.replies import Line, Lines, fold
+from lanhaven.dialects.ollama.replies import Lines, fold, frame
 from lanhaven.dialects.ollama.request import Asked, read_asked, read_chat, read_generate
 from lanhaven.dialects.openai.replies import vectors
 from lanhaven.dialects.tools.offering import Offer
-from lanhaven.dialects.tools.reading import read
+from lanhaven.dialects.tools.reading import read, read_blocks
 from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import ContextLengthExceeded, GatewayError, InvalidRequest, ModelNotFound
 from lanhaven.gateway import Gateway
@@ -138,22 +138,20 @@ class OllamaDialect(Dialect):
 
     async def _relay(self, turn: Turn, call: Call, inference: Inference, exchange: Exchange) -> None:
         turn.instance_id = inference.instance_id
-        lines = self._lines(turn, inference, exchange)
-        if not turn.asked.stream:
-            await call.reply(200, encode(fold([line async for line in lines])))
-            return
-        async for line in lines:
-            await call.start()
-            await call.write(ndjson(encode(line)))
-        await call.finish()
-
-    async def _lines(self, turn: Turn, inference: Inference, exchange: Exchange) -> AsyncIterator[Line]:
         lines = Lines(turn.asked)
-        async for chunk in read(turn.offer, inference, exchange):
-            for line in lines.feed(chunk):
-                yield line
-        for line in lines.end(exchange.outcome, inference.timing, self._gateway.clock()):
-            yield line
+        if not turn.asked.stream:
+            told = [line async for chunk in read(turn.offer, inference, exchange) for line in lines.feed(chunk)]
+            told += lines.end(exchange.outcome, inference.timing, self._gateway.clock())
+            await call.reply(200, encode(fold(told)))
+            return
+        async for block in read_blocks(turn.offer, inference, exchange):
+            if frames := b"".join(map(lines.frames, block)):
+                await call.start()
+                await call.write(frames)
+        last = [*lines.end(exchange.outcome, inference.timing, self._gateway.clock())]
+        await call.start()
+        await call.write(b"".join(map(frame, last)))
+        await call.finish()
 
     async def _load_only(self, call: Call, asked: Asked) -> None:
         """A request without a question: load the model, or let it go."""

@@ -8,17 +8,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lanhaven.dialects.chunks import Chunk, ChunkChoice, ToolCallDelta
+from lanhaven.dialects.delta import plain_text
 from lanhaven.dialects.ollama.request import Asked
 from lanhaven.errors import InvalidRequest, UpstreamError
 from lanhaven.types.chat import Outcome, Timing
-from lanhaven.wire import read_json
+from lanhaven.wire import encode, ndjson, one_line, read_json
 
 Line = dict[str, Any]
+
+_CHAT = b'{"model":%b,"created_at":"%b","done":false,"message":{"role":"assistant","content":%b}}\n'
+_GENERATE = b'{"model":%b,"created_at":"%b","done":false,"response":%b}\n'
 
 
 def now_text() -> str:
     """RFC 3339 with microseconds, as Go writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 @dataclass(slots=True)
@@ -35,6 +39,10 @@ class Lines:
     _calls: dict[int, _Call] = field(default_factory=dict)
     _finish: str | None = None
     _timings: Mapping[str, Any] = field(default_factory=dict)
+    _model: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._model = one_line(encode(self.asked.model))
 
     def feed(self, chunk: Chunk) -> Iterator[Line]:
         """The lines that a chunk causes."""
@@ -48,6 +56,14 @@ class Lines:
             for call in choice.delta.tool_calls or ():
                 self._note(call)
             self._finish = choice.finish_reason or self._finish
+
+    def frames(self, chunk: Chunk) -> bytes:
+        """`feed`, as it is sent. Nearly every chunk is one more piece of the text: its line is only filled in."""
+        text = plain_text(chunk)
+        if not text:
+            return b"".join(map(frame, self.feed(chunk)))
+        said = _CHAT if self.asked.chat else _GENERATE
+        return said % (self._model, now_text().encode(), one_line(encode(text)))
 
     def end(self, outcome: Outcome, timing: Timing, now: float) -> Iterator[Line]:
         """The last lines of a reply that ended well. `now`: on the clock of `timing`."""
@@ -100,7 +116,7 @@ class Lines:
     def _counts(self, outcome: Outcome, timing: Timing, now: float) -> Line:
         """Durations in nanoseconds; the engine's own where it tells them."""
         leased = timing.leased or timing.accepted
-        first = timing.first_byte or leased
+        first = (timing.first_byte if self.asked.stream else None) or leased  # a whole answer has no first piece
         return {
             "total_duration": round((now - timing.accepted) * 1e9),
             "load_duration": round((leased - timing.accepted) * 1e9),
@@ -113,6 +129,11 @@ class Lines:
     def _engine(self, name: str, seconds: float) -> int:
         told = self._timings.get(name)
         return round(told * 1e6) if isinstance(told, int | float) else round(seconds * 1e9)
+
+
+def frame(line: Line) -> bytes:
+    """A line as it is sent."""
+    return ndjson(encode(line))
 
 
 def _object(text: str, name: str) -> dict[str, Any]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
 from lanhaven.dialects.openai.errors import error_body
-from lanhaven.dialects.responses.events import Event, Events
+from lanhaven.dialects.responses.events import Event, Events, frame
 from lanhaven.dialects.responses.kept import Kept, Shelf, check_not_streamed, page_of
 from lanhaven.dialects.responses.request import Asked, read_request
 from lanhaven.dialects.tools.offering import Offer
-from lanhaven.dialects.tools.reading import read
+from lanhaven.dialects.tools.reading import read, read_blocks
 from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound, UnsupportedFeature, UpstreamError
 from lanhaven.gateway import Gateway
@@ -183,24 +183,20 @@ class Reply(Dialect):
         """The reply as a stream of events, or as the Response that its last event holds."""
         events = self._events
         if not events.asked.stream:
-            async for _ in self._said(inference, exchange):
-                pass
+            async for chunk in read(self._offer, inference, exchange):
+                list(events.feed(chunk))
+            list(events.close())
             await call.reply(200, encode(await self._finished(exchange)))
             return
+        async for block in read_blocks(self._offer, inference, exchange):
+            if frames := _frames(events.start()) + b"".join(map(events.frames, block)):
+                await call.start()
+                await call.write(frames)
+        frames = _frames([*events.start(), *events.close()])
+        frames += frame(events.last(await self._finished(exchange)))
         await call.start()
-        async for told in self._said(inference, exchange):
-            await call.write(_frames(told))
-        await call.write(_frames([events.last(await self._finished(exchange))]))
+        await call.write(frames)
         await call.finish()
-
-    async def _said(self, inference: Inference, exchange: Exchange) -> AsyncIterator[list[Event]]:
-        """The events of each chunk, up to the end of the last item."""
-        yield self._events.start()
-        async for chunk in read(self._offer, inference, exchange):
-            if told := list(self._events.feed(chunk)):
-                yield told
-        if told := list(self._events.close()):
-            yield told
 
     async def _finished(self, exchange: Exchange) -> dict[str, Any]:
         """The Response, kept before anybody hears that it is: the next request may go on from it at once."""
@@ -212,7 +208,7 @@ class Reply(Dialect):
 
 
 def _frames(events: Sequence[Event]) -> bytes:
-    return b"".join(sse(encode(event), event["type"]) for event in events)
+    return b"".join(map(frame, events))
 
 
 def _named(call: Call) -> tuple[str, str]:

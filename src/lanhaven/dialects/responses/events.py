@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lanhaven.dialects.chunks import Chunk, Delta, ToolCallDelta
+from lanhaven.dialects.delta import plain_text
 from lanhaven.dialects.responses.input import PREFIXES, SEAL
 from lanhaven.dialects.responses.request import Asked
 from lanhaven.errors import (
@@ -25,9 +26,12 @@ from lanhaven.errors import (
 )
 from lanhaven.store import new_id
 from lanhaven.types.chat import Outcome, Usage
-from lanhaven.wire import read_json
+from lanhaven.wire import encode, one_line, read_json, sse
 
 Event = dict[str, Any]
+
+_TEXT_HEAD = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":'
+_TEXT_TAIL = b',"item_id":"%b","output_index":%d,"content_index":0,"delta":'
 
 CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -40,6 +44,7 @@ class _Open:
     index: int
     pieces: list[str] = field(default_factory=list)
     call: int | None = None  # number of the tool call
+    tail: bytes = b""  # of a message: its deltas from the sequence number to the text
 
     @property
     def kind(self) -> str:
@@ -90,6 +95,16 @@ class Events:
         details = (chunk.usage or {}).get("completion_tokens_details")
         count = details.get("reasoning_tokens") if isinstance(details, dict) else None
         self._thinking = count if isinstance(count, int) else self._thinking
+
+    def frames(self, chunk: Chunk) -> bytes:
+        """`feed`, as it is sent. Nearly every chunk is one more piece of the text: its event is only filled in."""
+        text = plain_text(chunk)
+        opened = self._open
+        if not text or opened is None or not opened.tail:
+            return b"".join(map(frame, self.feed(chunk)))
+        opened.pieces.append(text)
+        self._sequence += 1
+        return b'%b%d%b%b,"logprobs":[]}\n\n' % (_TEXT_HEAD, self._sequence - 1, opened.tail, one_line(encode(text)))
 
     def close(self) -> Iterator[Event]:
         """The end of the last item of a reply that ended well."""
@@ -174,6 +189,8 @@ class Events:
         self._open = opened
         self._output.append(opened.item)
         yield self._event("response.output_item.added", output_index=opened.index, item=dict(opened.item))
+        if opened.kind == "message":
+            opened.tail = _TEXT_TAIL % (opened.item["id"].encode(), opened.index)
         if opened.call is None:
             yield self._event("response.content_part.added", **opened.at(part=True), part=_part(opened.kind, ""))
 
@@ -254,6 +271,11 @@ class Events:
             "usage": None,
             **self.asked.shown,
         }
+
+
+def frame(event: Event) -> bytes:
+    """An event as it is sent."""
+    return sse(encode(event), event["type"])
 
 
 def _part(kind: str, text: str) -> dict[str, Any]:

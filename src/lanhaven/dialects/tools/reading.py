@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from lanhaven.dialects.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta, chunks
+from lanhaven.dialects.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta, blocks, chunks
 from lanhaven.dialects.tools.families import Found
 from lanhaven.dialects.tools.offering import Offer
 from lanhaven.dialects.tools.pieces import Piece, begun, misnamed, missing, more
@@ -195,6 +195,16 @@ async def read(offer: Offer | None, inference: Inference, exchange: Exchange) ->
     exchange.outcome.finish_reason = another.outcome.finish_reason
     exchange.outcome.usage = replace(usage, completion_tokens=usage.completion_tokens + spent)
     another.outcome.usage = exchange.outcome.usage
+
+
+def read_blocks(offer: Offer | None, inference: Inference, exchange: Exchange) -> AsyncIterator[list[Chunk]]:
+    """As `read`, those together that came together: what is made of them is sent together."""
+    return blocks(exchange) if offer is None else _one_by_one(read(offer, inference, exchange))
+
+
+async def _one_by_one(chunks: AsyncIterator[Chunk]) -> AsyncIterator[list[Chunk]]:
+    async for chunk in chunks:
+        yield [chunk]
 
 
 async def _turned(offer: Offer, exchange: Exchange) -> AsyncIterator[tuple[Chunk, frozenset[str]]]:
