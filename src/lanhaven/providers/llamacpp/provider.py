@@ -189,6 +189,7 @@ class LlamaCpp:
             slots=result.config.slots,
             reuse_after_stream=False,
             routes=ROUTES[job.files.kind],
+            logits=job.files.scores_are_logits,
             extras=EXTRAS,
         )
         return Loaded(upstream, result.config, size_bytes, result.applied, result.ignored)
