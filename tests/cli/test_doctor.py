@@ -24,7 +24,7 @@ def test_all_is_well(cli: Cli) -> None:
     done = cli("doctor")
     assert done.status == 0, done.out
     names = [row[1] for row in done.rows]
-    for name in ("python", "platform", "processors", "load", "memory", "llama.cpp", "settings", "models.yaml"):
+    for name in ("python", "platform", "processors", "load", "memory", "llama.cpp", "images", "settings"):
         assert name in names
     for name in ("access", "server", "LM Studio", "Ollama", "llama-server"):
         assert name in names

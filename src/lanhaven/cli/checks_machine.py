@@ -27,6 +27,7 @@ def all_checks() -> Iterator[Check]:
     yield load_average()
     yield memory(memory_limit(CGROUP))
     yield llama_cpp()
+    yield images()
 
 
 def python() -> Check:
@@ -95,6 +96,14 @@ def llama_cpp() -> Check:
     except metadata.PackageNotFoundError:
         text = "xllamacpp is not installed: GGUF models cannot run here, other servers can be used"
         return Check("llama.cpp", "warn", text, 'pip install "lanhaven[llamacpp]"')
+
+
+def images() -> Check:
+    """Whether images can be read."""
+    try:
+        return Check("images", "ok", f"Pillow {metadata.version('pillow')}")
+    except metadata.PackageNotFoundError:
+        return Check("images", "warn", "Pillow is not installed: images are refused", 'pip install "lanhaven[vision]"')
 
 
 def cpu_quota(cgroup: Path) -> float | None:
