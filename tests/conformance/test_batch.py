@@ -111,7 +111,7 @@ def test_pages_are_turned_by_the_library(client: OpenAI) -> None:
     assert [each for each in seen if each in made] == made
 
 
-@pytest.mark.req("S4-x9")
+@pytest.mark.req("S4-x9", "S4-30")
 def test_many_prompts_in_one_call(client: OpenAI) -> None:
     body = {
         "model": "smollm2",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lanhaven.dialects.batch.lines import MAX_ERRORS
+from lanhaven.dialects.batch.worker import Worker
 from lanhaven.engines.scripted import Act, Fault
 from lanhaven.events import InferenceComplete
 from tests.dialects.batch.lines import CHAT, content, create, jsonl, line, over, seen, upload
@@ -305,6 +306,22 @@ async def test_a_file_that_is_gone_fails_its_batch(tmp_path: Path) -> None:
         assert batch["status"] == "failed"
         assert os.strerror(errno.ENOENT) in batch["errors"]["data"][0]["message"]
         assert (await house.http.get(f"/v1/files/{file_id}/content")).status_code == 500
+
+
+async def test_a_full_disk_fails_the_batch_and_says_so(tmp_path: Path) -> None:
+    async with serving(tmp_path, MODELS) as house:
+        made = await over(house, await create(house, [GOOD]))
+        (worker,) = house.services.background._known
+        assert isinstance(worker, Worker)
+        database = worker._shelf._database
+        (pages,) = await database.run(lambda opened: opened.execute("PRAGMA page_count").fetchone())
+        await database.run(lambda opened: opened.execute(f"PRAGMA max_page_count = {pages + 6}"))
+        batch = await over(house, await create(house, [line("a", "w" * 60_000)]))
+        assert batch["status"] == "failed"
+        assert batch["errors"]["data"][0]["code"] == "storage_full"
+        assert (await seen(house, made))["status"] == "completed"
+        await database.run(lambda opened: opened.execute("PRAGMA max_page_count = 100000"))
+        assert (await over(house, await create(house, [GOOD])))["status"] == "completed"
 
 
 async def test_what_is_too_old_is_deleted(tmp_path: Path) -> None:
