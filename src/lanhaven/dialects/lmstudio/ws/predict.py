@@ -165,7 +165,7 @@ def _check_preset(asked: Mapping[str, Any]) -> None:
 
 
 def _image(peer: Peer, info: ModelInfo, identifier: str) -> str:
-    if not facts_of(info).vision:
+    if info.blind:
         raise InvalidRequest(f"Model {info.key} cannot see images.", retry=False)
     return peer.state.of(Uploads).image(peer.client, identifier)
 
