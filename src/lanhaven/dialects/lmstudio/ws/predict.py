@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.dialects.lmstudio.errors import no_preset, unloaded
-from lanhaven.dialects.lmstudio.models import LLM, context_length, facts_of, find_instance, instance_info
+from lanhaven.dialects.lmstudio.models import LLM, context_length, find_instance, instance_info
 from lanhaven.dialects.lmstudio.ws.attention import HEARTBEAT, attended
 from lanhaven.dialects.lmstudio.ws.endpoint import Channel, ChannelHandler, Peer
 from lanhaven.dialects.lmstudio.ws.fields import table
