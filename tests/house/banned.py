@@ -21,6 +21,8 @@ BROAD_HANDLERS: Mapping[str, str] = MappingProxyType(
         "src/lanhaven/server/websocket.py": "the last resort: whatever the application raises, the client sees no trace",
         "src/lanhaven/server/cycle.py": "the last resort: whatever the application raises, the client sees no trace",
         "src/lanhaven/media/worker.py": "Pillow's parsers raise whatever they stumble over: a damaged image, no more",
+        "src/lanhaven/engines/mlx/server.py": "the last resort: an answer that never comes would hold its client",
+        "src/lanhaven/engines/mlx/worker.py": "files of strangers, read by a large library: whatever it raises is told",
         "src/lanhaven/keys/key_file.py": "removes the half-written file, then raises again",
         "src/lanhaven/server/listener.py": "closes the sockets opened so far, then raises again",
         "src/lanhaven/server/shutdown.py": "one broken callback must not keep the others from hearing of the end",

@@ -26,6 +26,7 @@ GROUP = "lanhaven.providers"
 OURS: Mapping[str, str] = MappingProxyType(
     {
         "llama_cpp": "lanhaven.providers.llamacpp.provider:create",
+        "mlx": "lanhaven.providers.mlx.provider:create",
         "openai": "lanhaven.providers.openai:create",
         "lmstudio": "lanhaven.providers.lmstudio.provider:create",
         "mock": "lanhaven.providers.mock:create",

@@ -1,0 +1,103 @@
+"""Several requests at once: mlx-lm's BatchGenerator, fed and emptied between two steps (continuous batching)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mlx_lm.generate import BatchGenerator
+
+from lanhaven.engines.mlx.caches import new_cache
+from lanhaven.engines.mlx.commands import Mailbox, token_of
+from lanhaven.engines.mlx.jobs import Event, Job, Progress
+from lanhaven.engines.mlx.memory import PromptMemory
+
+PREFILL = 8  # prompts that are processed together, at most
+
+
+class Batched:
+    """Implements Computing. `max_kv_size`: tokens a rotating cache keeps; None = all."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        model: Any,
+        ends: frozenset[int],
+        *,
+        slots: int,
+        prompt_step: int,
+        memory: PromptMemory,
+        max_kv_size: int | None = None,
+    ) -> None:
+        self.submit = mailbox.submit
+        self.cancel = mailbox.cancel
+        self._mailbox = mailbox
+        self._memory = memory
+        self._jobs: dict[int, Job] = {}
+        self._make: Callable[[], Any] = lambda: BatchGenerator(
+            model,
+            stop_tokens=[[token] for token in sorted(ends)],
+            completion_batch_size=slots,
+            prefill_batch_size=min(PREFILL, slots),
+            prefill_step_size=prompt_step,
+        )
+        self._new_cache: Callable[[], list[Any]] = lambda: new_cache(model, max_kv_size)
+
+    def run(self) -> None:
+        self._generator: Any = self._make()
+        while True:
+            for order, job in self._mailbox.orders(wait=not self._jobs):
+                if order == "submit":
+                    self._insert(job)
+                else:
+                    self._remove(job)
+            if self._jobs:
+                self._mailbox.tell(self._step())
+
+    def _insert(self, job: Job) -> None:
+        try:
+            sampler, processors = job.make()
+            cache, known = self._memory.recall(job.prompt)
+            job.cached = known
+            (job.uid,) = self._generator.insert(
+                [list(job.prompt[known:])],
+                max_tokens=[job.most],
+                caches=[cache or self._new_cache()],
+                all_tokens=[list(job.prompt[:known])],
+                samplers=[sampler],
+                logits_processors=[processors],
+            )
+            self._jobs[job.uid] = job
+        except (RuntimeError, ValueError, TypeError) as error:  # mlx says RuntimeError, also of memory it cannot have
+            self._mailbox.failed([job], error)
+
+    def _remove(self, job: Job) -> None:
+        if job.uid is not None and self._jobs.pop(job.uid, None) is not None:
+            left = self._generator.remove([job.uid], return_prompt_caches=True)
+            for cache, tokens in left.values():
+                self._memory.keep(tokens, cache)
+
+    def _step(self) -> list[tuple[Job, Event]]:
+        try:
+            prompts, tokens = self._generator.next()
+            events: list[tuple[Job, Event]] = []
+            for each in prompts:
+                if (job := self._jobs.get(each.uid)) is not None and each.progress:
+                    done, total = each.progress
+                    events.append((job, Progress(done + job.cached, total + job.cached, job.cached)))
+            for each in tokens:
+                if (job := self._jobs.get(each.uid)) is not None:
+                    events.append((job, token_of(job, each.token, each.logprobs, each.finish_reason)))
+                    if each.finish_reason is not None:
+                        del self._jobs[each.uid]
+                        self._memory.keep(each.all_tokens, each.prompt_cache)
+            return events
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            self._start_anew(error)
+            return []
+
+    def _start_anew(self, error: Exception) -> None:
+        """A step that failed leaves the batch in no known state: all that ran in it fails, the next ones do not."""
+        failed, self._jobs = self._jobs, {}
+        self._generator = self._make()
+        self._mailbox.failed(list(failed.values()), error)

@@ -1,0 +1,68 @@
+"""The mailbox of the computing thread, and how it tells the server's thread what came out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+from collections.abc import Sequence
+from typing import Any
+
+from lanhaven.engines.mlx.jobs import Event, Failed, Job, Token
+from lanhaven.engines.mlx.log import Log
+
+
+class Mailbox:
+    """Orders in, events out. `loop` is the server's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, log: Log) -> None:
+        self._loop = loop
+        self._log = log
+        self._orders: queue.SimpleQueue[tuple[str, Job]] = queue.SimpleQueue()
+
+    def submit(self, job: Job) -> None:
+        self._orders.put(("submit", job))
+
+    def cancel(self, job: Job) -> None:
+        self._orders.put(("cancel", job))
+
+    def orders(self, *, wait: bool) -> list[tuple[str, Job]]:
+        """All that came; with `wait` at least one."""
+        found = [self._orders.get()] if wait else []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._orders.get_nowait())
+        return found
+
+    def failed(self, jobs: Sequence[Job], error: Exception) -> None:
+        """A computation broke off. Its words go to those who asked and into the log."""
+        self._log.failure(f"{type(error).__name__}: {error}")
+        self.tell([(job, Failed(str(error))) for job in jobs])
+
+    def tell(self, events: Sequence[tuple[Job, Event]]) -> None:
+        """One call into the loop for all events of a step: a wake-up for each would cost more than the events."""
+        if events:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
+                self._loop.call_soon_threadsafe(_deliver, events)
+
+
+def _deliver(events: Sequence[tuple[Job, Event]]) -> None:
+    for job, event in events:
+        job.sink(event)
+
+
+def token_of(job: Job, token: int, logprobs: Any, finish: str | None) -> Token:
+    """The event for a token, with the logprobs that its job wants. `logprobs` is mlx's array over the vocabulary."""
+    if job.top is None:
+        return Token(token, finish)
+    return Token(token, finish, logprobs[token].item(), _likeliest(logprobs, job.top))
+
+
+def _likeliest(logprobs: Any, count: int) -> list[tuple[int, float]]:
+    if count <= 0:
+        return []
+    import mlx.core as mx
+
+    places = mx.argpartition(-logprobs, kth=count - 1)[:count]
+    found = zip(places.tolist(), logprobs[places].tolist(), strict=True)
+    return sorted(found, key=lambda pair: -pair[1])

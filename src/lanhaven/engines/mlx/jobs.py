@@ -1,0 +1,72 @@
+"""What passes between the server's thread, which knows text, and the thread that computes, which knows tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+# (the last token's contexts, logits) -> logits; an array of logits -> an array of tokens. Both are mlx's.
+Processor = Callable[[Any, Any], Any]
+Sampler = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` tokens of the prompt are processed, `cached` of them were remembered."""
+
+    done: int
+    total: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A generated token. `logprob` and `top` (pairs of token and logprob, likeliest first) only if asked for.
+
+    finish: "stop" (this token ends the answer and is no part of it), "length" (it is the last one), None.
+    """
+
+    token: int
+    finish: str | None = None
+    logprob: float | None = None
+    top: Sequence[tuple[int, float]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The computation broke off."""
+
+    message: str
+
+
+Event = Progress | Token | Failed
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One sequence to generate. `sink` gets its events in the server's thread.
+
+    make: makes sampler and logits processors, in the computing thread (None = the likeliest token).
+    top: how many likeliest tokens are told besides each; None = not even the token's own logprob.
+    """
+
+    prompt: Sequence[int]
+    most: int
+    make: Callable[[], tuple[Sampler | None, list[Processor]]]
+    sink: Callable[[Event], None]
+    top: int | None = None
+    uid: int | None = field(default=None, init=False)  # the generator's number for it
+    cached: int = field(default=0, init=False)
+
+
+class Computing(Protocol):
+    """The computing thread's loop. `submit` and `cancel` may be called from any thread."""
+
+    def submit(self, job: Job) -> None: ...
+
+    def cancel(self, job: Job) -> None: ...
+
+    def run(self) -> None:
+        """Compute for ever, in the thread that loaded the model: mlx ties arrays under work to a thread's stream."""
+        ...

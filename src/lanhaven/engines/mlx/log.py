@@ -1,0 +1,31 @@
+"""The worker's log: lines as llama.cpp writes them, so that one reader of the gateway knows both.
+
+0.01.234.567 I srv    loading weights 0.42
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+class Log:
+    """Writes to standard error. Times are counted from its making."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.at = "starting"  # the stage that was told last
+
+    def stage(self, text: str) -> None:
+        self.at = text
+        self._write("I", text)
+
+    def failure(self, text: str) -> None:
+        self._write("E", text)
+
+    def _write(self, level: str, text: str) -> None:
+        passed = int((time.monotonic() - self._began) * 1_000_000)
+        seconds, micros = divmod(passed, 1_000_000)
+        clock = f"{seconds // 60}.{seconds % 60:02}.{micros // 1000:03}.{micros % 1000:03}"
+        sys.stderr.write(f"{clock} {level} srv    {' '.join(text.split())}\n")
+        sys.stderr.flush()

@@ -1,0 +1,174 @@
+"""What an MLX model folder holds: config.json, headers of its safetensors files, its chat template; no weights.
+
+Layout: https://huggingface.co/docs/transformers/main_classes/configuration and mlx-lm's `load_model` (0.32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from lanhaven.formats.gguf_source import Reason, bad, open_regular
+from lanhaven.formats.safetensors import read_safetensors
+
+TEXT_LIMIT = 64 << 20  # bytes of a JSON file: an index of a thousand tensors has 0.1 MB, a template 20 kB
+# Model types that turn texts into vectors: mlx-lm has none of them.
+ENCODERS = frozenset(
+    {"bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "modernbert", "nomic_bert", "t5", "electra", "deberta-v2"}
+)
+# By which mlx-lm recognizes a template whose tool calls it can read (mlx_lm/tokenizer_utils.py, _infer_tool_parser).
+TOOL_MARKS = (
+    "<minimax:tool_call>",
+    "<|tool_call>",
+    "<start_function_call>",
+    "<longcat_tool_call>",
+    "<arg_key>",
+    "<|tool_list_start|>",
+    "<|tool_call_start|>",
+    "<tool_call>",
+    "<|tool_calls_section_begin|>",
+    '<function name="',
+    "[TOOL_CALLS]",
+    "<atem:function_calls>",
+)
+_DTYPES: Mapping[str, str] = MappingProxyType({"bfloat16": "BF16", "float16": "F16", "float32": "F32"})
+
+
+@dataclass(frozen=True, slots=True)
+class MLXModel:
+    """kv_values: numbers that a token leaves in the KV cache, over all layers, windowed and recurrent ones counted as
+    if they were not. sees: there is a vision part, which mlx-lm leaves aside."""
+
+    path: Path
+    architecture: str
+    layers: int | None
+    max_context: int | None
+    quantization: str | None
+    size_bytes: int
+    kv_values: int
+    vocabulary: int
+    sees: bool
+    encodes: bool
+    chats: bool
+    calls_tools: bool
+    parts: tuple[Path, ...]
+
+
+def describe_mlx(folder: Path) -> MLXModel:
+    """InvalidModelFile for everything that is wrong with the folder, without its path."""
+    if folder.is_file():
+        raise bad(Reason.NOT_REGULAR, "An MLX model is a folder with config.json and safetensors files, not a file.")
+    if not folder.is_dir():
+        raise bad(Reason.MISSING, "There is no such model folder.")
+    config = _json(folder / "config.json", "The model folder has no config.json.")
+    inner = config.get("text_config")
+    text: Mapping[str, Any] = {**config, **inner} if isinstance(inner, dict) else config
+    architecture = config.get("model_type")
+    if not isinstance(architecture, str) or not architecture:
+        raise bad(Reason.MALFORMED, "The model's config.json does not say what it is (model_type).")
+    parts = _parts(folder)
+    template = _template(folder)
+    return MLXModel(
+        path=folder,
+        architecture=architecture,
+        layers=_number(text, "num_hidden_layers", "n_layers", "n_layer"),
+        max_context=_number(text, "max_position_embeddings", "n_positions", "max_seq_len"),
+        quantization=_quantization(config, text),
+        size_bytes=sum(tensor.size for part in parts for tensor in read_safetensors(part).values()),
+        kv_values=_kv_values(text),
+        vocabulary=_number(text, "vocab_size") or 0,
+        sees="vision_config" in config,
+        encodes=architecture in ENCODERS,
+        chats=template is not None,
+        calls_tools=template is not None and "tools" in template and any(mark in template for mark in TOOL_MARKS),
+        parts=parts,
+    )
+
+
+def _json(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        with open_regular(path) as file:
+            data = file.read(TEXT_LIMIT + 1) or b""
+    except FileNotFoundError:
+        raise bad(Reason.MISSING, missing) from None
+    except OSError as error:
+        raise bad(Reason.UNREADABLE, f"The model's {path.name} cannot be read: {error.strerror}.") from None
+    if len(data) > TEXT_LIMIT:
+        raise bad(Reason.OVER_LIMIT, f"The model's {path.name} has more than {TEXT_LIMIT} bytes.")
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad(Reason.MALFORMED, f"The model's {path.name} is no JSON.") from None
+    if not isinstance(value, dict):
+        raise bad(Reason.MALFORMED, f"The model's {path.name} is no JSON object.")
+    return value
+
+
+def _parts(folder: Path) -> tuple[Path, ...]:
+    """The weight files. An index names them all: a missing one is found here, where mlx-lm would load what is there."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = _json(index, "").get("weight_map")
+        if not isinstance(names, dict):
+            raise bad(Reason.MALFORMED, "The index of the weight files is damaged.")
+        parts = tuple(folder / name for name in sorted(_plain_names(names.values())))
+        for part in parts:
+            if not part.is_file():
+                raise bad(Reason.SPLIT_MISSING, f"A weight file of the model is missing: {part.name}.", part=part.name)
+    else:
+        parts = tuple(sorted(folder.glob("model*.safetensors")))
+    if not parts:
+        hint = " It holds a GGUF file: that is for the provider llama_cpp." if any(folder.glob("*.gguf")) else ""
+        raise bad(Reason.MISSING, f"The model folder has no model*.safetensors.{hint}")
+    return parts
+
+
+def _plain_names(values: Iterable[object]) -> set[str]:
+    names = {value for value in values if isinstance(value, str) and value == Path(value).name}
+    if not names or any(not isinstance(value, str) or value not in names for value in values):
+        raise bad(Reason.MALFORMED, "The index of the weight files names something else than files beside it.")
+    return names
+
+
+def _template(folder: Path) -> str | None:
+    """The chat template, where mlx-lm's tokenizer finds it: a file of its own wins."""
+    for name in ("chat_template.jinja", "chat_template.json", "tokenizer_config.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        if path.suffix == ".jinja":
+            return path.read_text(encoding="utf-8", errors="replace")[:TEXT_LIMIT]
+        value = _json(path, "").get("chat_template")
+        if isinstance(value, list):  # several, by name
+            value = "".join(str(each.get("template")) for each in value if isinstance(each, dict))
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def _number(config: Mapping[str, Any], *names: str) -> int | None:
+    return next((config[name] for name in names if type(config.get(name)) is int and config[name] > 0), None)
+
+
+def _quantization(config: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
+    """ "4bit" as the names of MLX models have it, else the type of the weights."""
+    given = config.get("quantization") or config.get("quantization_config")
+    if isinstance(given, dict) and type(given.get("bits")) is int:
+        return f"{given['bits']}bit"
+    dtype = text.get("torch_dtype") or text.get("dtype")
+    return _DTYPES.get(dtype) if isinstance(dtype, str) else None
+
+
+def _kv_values(text: Mapping[str, Any]) -> int:
+    heads = _number(text, "num_attention_heads", "n_head", "n_heads") or 1
+    width = _number(text, "hidden_size", "n_embd", "d_model") or 0
+    kept = _number(text, "num_key_value_heads") or heads
+    length = _number(text, "head_dim") or width // heads
+    if latent := _number(text, "kv_lora_rank"):  # multi-head latent attention keeps one compressed row per token
+        return (latent + (_number(text, "qk_rope_head_dim") or 0)) * (_number(text, "num_hidden_layers") or 1)
+    return 2 * kept * length * (_number(text, "num_hidden_layers", "n_layers", "n_layer") or 1)

@@ -1,0 +1,1 @@
+"""MLX in child processes of our own."""

@@ -1,0 +1,219 @@
+"""From a model folder, its settings and a load config to what the mlx child is told, and back from what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lanhaven.errors import InvalidRequest
+from lanhaven.formats.gguf_source import Reason, bad
+from lanhaven.formats.mlx import MLXModel, describe_mlx
+from lanhaven.providers.base import Ignored
+from lanhaven.providers.mlx.options import QUANTIZED, ROTATING, STANDARD, Defaults, Options
+from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
+
+TEMPLATE_LIMIT = 1 << 20  # bytes
+ROUTES = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/chat/completions/input_tokens"}
+    | {"/tokenize", "/detokenize", "/apply-template"}
+)
+EXTRAS = frozenset(
+    {"return_progress", "verbose", "chat_template_kwargs", "grammar", "json_schema"}
+    | {"xtc_probability", "xtc_threshold"}
+)
+NO_EMBEDDINGS = "mlx-lm runs no embedding models. Load a GGUF of the model with the provider llama_cpp."
+KV_BITS_OF: Mapping[str, int] = MappingProxyType({"q8_0": 8, "q5_0": 5, "q5_1": 5, "q4_0": 4, "q4_1": 4})
+PLAIN_KV = frozenset({"f16", "bf16", "f32"})  # mlx keeps keys and values in the type of the weights
+
+# Measured: SmolLM2 in bfloat16 on a CPU, 353 MiB in use (PSS) when loaded, 257 of them weights.
+_BASE = 110 << 20  # Python, mlx, transformers with its tokenizer
+_COMPUTE_SHARE = 0.05  # of the weights
+_COMPUTE_LEAST = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the folders of a model hold."""
+
+    model: MLXModel
+    draft: MLXModel | None
+    template: str | None  # that replaces the model's own
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        return self.model.parts + (self.draft.parts if self.draft is not None else ())
+
+
+def read_files(options: Options) -> Files:
+    """InvalidModelFile for everything that mlx-lm would refuse with less clear words, InvalidRequest for settings."""
+    model = describe_mlx(options.model_path)
+    if model.encodes:
+        raise bad(Reason.MALFORMED, NO_EMBEDDINGS)
+    draft = describe_mlx(options.draft_model_path) if options.draft_model_path is not None else None
+    if draft is not None and draft.vocabulary != model.vocabulary:
+        raise InvalidRequest(
+            f"The draft model has another vocabulary ({draft.vocabulary}) than the model ({model.vocabulary}).",
+            param="draft_model_path",
+        )
+    return Files(model, draft, options.chat_template or _template(options.chat_template_path))
+
+
+def _template(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        if path.stat().st_size > TEMPLATE_LIMIT:
+            raise bad(Reason.OVER_LIMIT, f"The chat template has more than {TEMPLATE_LIMIT} bytes.")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise bad(Reason.UNREADABLE, f"The chat template cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise bad(Reason.MALFORMED, "The chat template is not UTF-8 text.") from error
+
+
+def describe(key: str, provider: str, files: Files, options: Options) -> ModelInfo:
+    """The model as the catalog shows it. Its eyes, if it has any, are not used: mlx-lm loads the language part."""
+    model = files.model
+    capabilities = {"completion"}
+    capabilities |= {"chat"} if model.chats or files.template is not None else set()
+    capabilities |= {"tools"} if model.calls_tools and files.template is None else set()
+    return ModelInfo(
+        key=key,
+        provider=provider,
+        kind=ModelKind.LLM,
+        format="mlx",
+        size_bytes=sum(part.stat().st_size for part in files.parts),
+        max_context=model.max_context,
+        layers=model.layers,
+        quantization=model.quantization,
+        architecture=model.architecture,
+        capabilities=frozenset(capabilities),
+        path=model.path,
+        load=options.load,
+        sampling=options.sampling,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The KV cache that a load is to have: the settings of the model, and over them what a load config says."""
+
+    kind: str
+    size: int | None
+    bits: int | None
+    group_size: int
+    start: int
+
+
+def cache_of(options: Options, config: LoadConfig) -> Cache:
+    bits, kind = options.kv_bits, options.cache_type
+    if config.kv_type is not None and config.kv_type in KV_BITS_OF and kind != ROTATING:
+        kind, bits = QUANTIZED, KV_BITS_OF[config.kv_type]
+    elif config.kv_type in PLAIN_KV and kind == QUANTIZED:
+        kind, bits = STANDARD, None
+    return Cache(kind, options.max_kv_size, bits, options.kv_group_size, options.quantized_kv_start)
+
+
+def batches(options: Options, cache: Cache) -> bool:
+    """mlx-lm computes several requests at once only with a plain cache and without a draft model."""
+    return cache.bits is None and options.draft_model_path is None
+
+
+def effective(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> LoadConfig:
+    """`config` with what it leaves open filled in."""
+    longest = files.model.max_context or max(defaults.context_length, config.context_length or 0)
+    slots = (config.slots or defaults.slots) if batches(options, cache_of(options, config)) else 1
+    context = min(longest, config.context_length or defaults.context_length)
+    return replace(config, context_length=context, slots=slots)
+
+
+def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> int:
+    """Bytes; `config` is the effective one. The KV cache grows with use: this counts it full."""
+    cache = cache_of(options, config)
+    tokens = min(config.context_length or 0, cache.size or (1 << 62)) * (config.slots or 1)
+    value = 2.0 if cache.bits is None else cache.bits / 8 + 4 / cache.group_size
+    models = [files.model] + ([files.draft] if files.draft is not None else [])
+    weights = sum(model.size_bytes for model in models)
+    kept = sum(int(tokens * model.kv_values * value) for model in models)
+    prompts = (defaults.cache_ram_mib if options.cache_ram_mib is None else options.cache_ram_mib) << 20
+    return weights + kept + prompts + _BASE + max(_COMPUTE_LEAST, int(weights * _COMPUTE_SHARE))
+
+
+def child_settings(
+    key: str, files: Files, options: Options, config: LoadConfig, defaults: Defaults
+) -> dict[str, object]:
+    """What the worker is told; `config` is the effective one."""
+    cache = cache_of(options, config)
+    return {
+        "model": str(files.model.path.absolute()),
+        "alias": key,
+        "context": config.context_length,
+        "slots": config.slots,
+        "chat_template": files.template,
+        "draft_model": str(files.draft.path.absolute()) if files.draft is not None else None,
+        "num_draft_tokens": options.num_draft_tokens,
+        "max_kv_size": cache.size if cache.kind == ROTATING else None,
+        "kv_bits": cache.bits,
+        "kv_group_size": cache.group_size,
+        "quantized_kv_start": cache.start,
+        "n_batch": options.n_batch,
+        "cache_ram_mib": defaults.cache_ram_mib if options.cache_ram_mib is None else options.cache_ram_mib,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a load config."""
+
+    config: LoadConfig
+    applied: dict[str, object]
+    ignored: tuple[Ignored, ...]
+
+
+def outcome(asked: LoadConfig, used: LoadConfig, files: Files, options: Options, ready: Mapping[str, Any]) -> Outcome:
+    """`asked`: what was said; `used`: the effective one; `ready`: what the child says of itself."""
+    cache = cache_of(options, asked)
+    slots = int(ready["slots"])
+    config = replace(used, slots=slots)
+    applied: dict[str, object] = {"contextLength": config.context_length, "slots": slots, "cacheType": cache.kind}
+    if cache.bits is not None:
+        applied |= {"kvBits": cache.bits}
+    if cache.kind == ROTATING and ready["rotates"]:
+        applied |= {"maxKvSize": cache.size}
+    if files.draft is not None:
+        applied |= {"draftTokens": options.num_draft_tokens}
+    ignored = [*_size_ignored(asked, config, cache, slots, ready), *_never(asked, ready)]
+    return Outcome(config, applied, tuple(ignored))
+
+
+def _size_ignored(
+    asked: LoadConfig, config: LoadConfig, cache: Cache, slots: int, ready: Mapping[str, Any]
+) -> list[Ignored]:
+    ignored = []
+    if asked.context_length is not None and asked.context_length > (config.context_length or 0):
+        ignored.append(Ignored("contextLength", f"the model takes {config.context_length} tokens at most"))
+    if asked.slots is not None and asked.slots > slots:
+        why = "with this cache or draft model mlx-lm computes one request after the other"
+        ignored.append(Ignored("slots", why))
+    if cache.kind == ROTATING and not ready["rotates"]:
+        ignored.append(Ignored("maxKvSize", f"the model brings a cache of its own ({ready['cache']})"))
+    if asked.kv_type is not None and asked.kv_type not in PLAIN_KV and cache.bits is None:
+        ignored.append(Ignored("kvType", f"mlx has no KV cache of type {asked.kv_type}, or none that rotates"))
+    return ignored
+
+
+def _never(asked: LoadConfig, ready: Mapping[str, Any]) -> list[Ignored]:
+    """What mlx has no switch for."""
+    device = ready["devices"][0]["type"]
+    whys = {
+        "gpu.layers": (asked.gpu_layers, f"mlx computes all layers on one device, here the {device}"),
+        "gpu.ratio": (asked.gpu_ratio, f"mlx computes all layers on one device, here the {device}"),
+        "cpuThreads": (asked.cpu_threads, "mlx chooses its threads itself"),
+        "ropeFrequencyBase": (asked.rope_frequency_base, "mlx-lm takes it from the model's config.json"),
+        "ropeFrequencyScale": (asked.rope_frequency_scale, "mlx-lm takes it from the model's config.json"),
+        "flashAttention": (asked.flash_attention, "mlx always uses its own fused attention"),
+    }
+    return [Ignored(name, why) for name, (value, why) in whys.items() if value is not None]
