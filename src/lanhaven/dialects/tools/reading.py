@@ -178,18 +178,17 @@ async def read(offer: Offer | None, inference: Inference, exchange: Exchange) ->
         async for chunk in chunks(exchange):
             yield chunk
         return
-    repeated: frozenset[str] = frozenset()
-    async for chunk, repeats in _turned(offer, exchange):
-        repeated = repeats
-        if not repeats:
-            yield chunk
+    readers: _Readers = {}
+    async for chunk in _turned(offer, readers, exchange):
+        yield chunk
+    repeated = frozenset().union(*(each.repeated for each in readers.values()))
     if not repeated:
         return
     left = replace(offer.without(repeated), done=frozenset())
     body = inference.request.body | {"response_format": left.format()}
     spent = exchange.outcome.usage.completion_tokens
     another = await inference.again(body)
-    async for chunk, _ in _turned(left, another):
+    async for chunk in _turned(left, {}, another):
         yield chunk
     usage = another.outcome.usage
     exchange.outcome.finish_reason = another.outcome.finish_reason
@@ -207,24 +206,22 @@ async def _one_by_one(chunks: AsyncIterator[Chunk]) -> AsyncIterator[list[Chunk]
         yield [chunk]
 
 
-async def _turned(offer: Offer, exchange: Exchange) -> AsyncIterator[tuple[Chunk, frozenset[str]]]:
-    """Chunks, and the tools whose calls were left out, once the answer turned out to be nothing else."""
-    readers: dict[int, ChoiceReader[Chunk]] = {}
-    repeated: frozenset[str] = frozenset()
+_Readers = dict[int, ChoiceReader[Chunk]]
+
+
+async def _turned(offer: Offer, readers: _Readers, exchange: Exchange) -> AsyncIterator[Chunk]:
+    """Chunks as their readers turn them; none any more once the answer turned out to be a call that was left out."""
     async for chunk in chunks(exchange):
-        if not chunk.choices:
-            yield chunk, repeated
-            continue
         out: list[Chunk | ChunkChoice] = []
         for choice in chunk.choices:
             reader = readers.setdefault(choice.index, ChoiceReader(offer))
-            alone = chunk if len(chunk.choices) == 1 else Chunk(choices=[choice])
-            out += reader.feed(choice, alone)
-            repeated = repeated or reader.repeated
-        if not any(each is chunk for each in out) and _tells_more(chunk):
-            yield Chunk([], chunk.usage, chunk.timings, chunk.prompt_progress, chunk.verbose), repeated
+            out += reader.feed(choice, chunk if len(chunk.choices) == 1 else Chunk(choices=[choice]))
+        if any(each.repeated for each in readers.values()):
+            continue
+        if not chunk.choices or (_tells_more(chunk) and not any(each is chunk for each in out)):
+            yield Chunk([], chunk.usage, chunk.timings, chunk.prompt_progress, chunk.verbose)
         for each in out:
-            yield (each if isinstance(each, Chunk) else Chunk(choices=[each])), repeated
+            yield each if isinstance(each, Chunk) else Chunk(choices=[each])
 
 
 def _tells_more(chunk: Chunk) -> bool:
