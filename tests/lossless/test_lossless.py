@@ -74,6 +74,7 @@ async def saying(
     assert not house.named(InferenceComplete if end is Failure else Failure)
 
 
+@pytest.mark.req("P1", "S4-16", "S4-18", "C19", "F-034", "F-039")
 @every
 @some
 @given(script=scripts())
@@ -91,6 +92,7 @@ async def test_all_is_told(clients: Clients, listener: Listener, script: Script)
         assert heard.like(expected) == expected
 
 
+@pytest.mark.req("P1", "F-031", "F-033", "F-035", "F-043", "F-044", "F-045")
 @every
 @some
 @given(script=scripts(BAD))
@@ -110,6 +112,7 @@ async def test_what_breaks_is_told_as_broken(clients: Clients, listener: Listene
     assert wire.told.calls == (said.calls or [])[: len(wire.told.calls or ())]
 
 
+@pytest.mark.req("P2")
 @every
 @some
 @given(script=scripts([End.STALL]), turns=st.integers(0, 40), stream=st.booleans())

@@ -53,6 +53,21 @@ async def test_a_whole_chat_says_the_same(tmp_path: Path) -> None:
         assert whole["done"] is True
 
 
+async def test_a_whole_answer_may_take_as_long_as_the_first_piece_of_a_stream(tmp_path: Path) -> None:
+    async with serving(tmp_path, proxy_timeout=0.05, first_byte_timeout=20) as house:
+        slow = {"delay": 0.3}
+        assert (await post(house, "/v1/chat/completions", **CHAT, mock=slow)).status_code == 504
+        house.mock.server("alpha").script(Fault(delay=0.3))
+        assert (await post(house, "/api/chat", **CHAT, stream=False)).json()["done"] is True
+
+
+async def test_a_whole_answer_of_a_server_that_tells_no_times_has_one(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        whole = (await post(house, "/api/chat", **CHAT, stream=False)).json()
+        assert whole["eval_duration"] > 0
+        assert whole["eval_duration"] <= whole["total_duration"]
+
+
 async def test_generate_tells_of_calls_beside_its_text(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         message = {"role": "assistant", "content": "so", "tool_calls": [

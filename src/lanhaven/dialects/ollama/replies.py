@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,9 +21,22 @@ _CHAT = b'{"model":%b,"created_at":"%b","done":false,"message":{"role":"assistan
 _GENERATE = b'{"model":%b,"created_at":"%b","done":false,"response":%b}\n'
 
 
-def now_text() -> str:
-    """RFC 3339 with microseconds, as Go writes it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+class _Clock:
+    """The wall clock as text: RFC 3339 with microseconds, as Go writes it. Every line tells the time, so all but the
+    microseconds is written once a second."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def now(self) -> str:
+        second, nanoseconds = divmod(time.time_ns(), 10**9)
+        if second != self._second:
+            self._second = second
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._text}.{nanoseconds // 1000:06}Z"
 
 
 @dataclass(slots=True)
@@ -40,6 +54,7 @@ class Lines:
     _finish: str | None = None
     _timings: Mapping[str, Any] = field(default_factory=dict)
     _model: bytes = b""
+    _clock: _Clock = field(default_factory=_Clock)
 
     def __post_init__(self) -> None:
         self._model = one_line(encode(self.asked.model))
@@ -63,7 +78,7 @@ class Lines:
         if not text:
             return b"".join(map(frame, self.feed(chunk)))
         said = _CHAT if self.asked.chat else _GENERATE
-        return said % (self._model, now_text().encode(), one_line(encode(text)))
+        return said % (self._model, self._clock.now().encode(), one_line(encode(text)))
 
     def end(self, outcome: Outcome, timing: Timing, now: float) -> Iterator[Line]:
         """The last lines of a reply that ended well. `now`: on the clock of `timing`."""
@@ -81,7 +96,7 @@ class Lines:
         return self._base() | self._said("", None) | {"done": True, "done_reason": reason} | took
 
     def _base(self) -> Line:
-        return {"model": self.asked.model, "created_at": now_text(), "done": False}
+        return {"model": self.asked.model, "created_at": self._clock.now(), "done": False}
 
     def _said(self, text: str, thought: str | None) -> Line:
         extra = {"thinking": thought} if thought else {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
@@ -229,4 +229,4 @@ async def _whole(exchange: Exchange) -> bytes:
 
 def _now() -> int:
     """Seconds since the epoch."""
-    return int(datetime.now(UTC).timestamp())
+    return time.time_ns() // 10**9
