@@ -27,6 +27,8 @@ def lines(info: ServerInfo, version: str, new_key: str | None) -> Iterator[list[
     yield []
     base = info.lan_url or info.url
     yield _address("OpenAI", f"{base}/v1")
+    for number, url in enumerate(info.also):
+        yield _address("" if number else "also at", url)
     yield _address("API docs", f"{base}/docs")
     if new_key is not None:
         yield _address("API key", new_key)

@@ -26,6 +26,7 @@ from lanhaven.models_file import models_path
 from lanhaven.providers.base import Health
 from lanhaven.runfile import RunInfo, remove, write
 from lanhaven.server import listener
+from lanhaven.server.addresses import parse
 from lanhaven.server.build import build, sockets_folder
 from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
@@ -52,6 +53,7 @@ class ServerInfo:
     problems: tuple[str, ...]
     seconds: float
     moved_from_port: int | None
+    also: tuple[str, ...] = ()  # further addresses
 
 
 def serve_until_stopped(settings: Settings, on_ready: Callable[[ServerInfo], None]) -> int:
@@ -130,8 +132,8 @@ async def _announce(
     services: Services, where: tuple[Address, ...], on_ready: Callable[[ServerInfo], None], began: float
 ) -> None:
     """Load what is to be loaded at the start, then tell that the server is ready."""
-    problems = [*services.catalog.problems, *unfit(services), *await preload(services)]
     settings = services.settings
+    problems = [*untaken(settings, where), *services.catalog.problems, *unfit(services), *await preload(services)]
     main = where[0]
     moved = settings.port if settings.port not in (0, main.port) else None
     on_ready(
@@ -145,6 +147,7 @@ async def _announce(
             problems=tuple(problems),
             seconds=time.monotonic() - began,
             moved_from_port=moved,
+            also=tuple(dict.fromkeys(each.url for each in where if each.port != main.port)),
         )
     )
 
@@ -178,10 +181,24 @@ async def preload(services: Services) -> list[str]:
 
 
 def addresses(settings: Settings) -> list[Address]:
-    """Where to listen. A port that somebody asked for is that port or nothing; the default one may move on."""
+    """Where to listen. A port that somebody asked for is that port or nothing; the default one may move on. The further
+    ones are other servers' own (11434, 1234), which may run: then this server does without."""
     asked = "port" in settings.model_fields_set or settings.port == 0
     main, *others = (Address(host, port) for host, port in settings.listeners())
-    return [replace(main, if_taken=IfTaken.FAIL if asked else IfTaken.NEXT), *others]
+    further = [replace(each, if_taken=IfTaken.SKIP) for each in others]
+    return [replace(main, if_taken=IfTaken.FAIL if asked else IfTaken.NEXT), *further]
+
+
+def untaken(settings: Settings, where: tuple[Address, ...]) -> list[str]:
+    """Further addresses that could not be had, each with a line for the banner; they are logged too."""
+    log = structlog.get_logger()
+    problems = []
+    for each in addresses(settings)[1:]:
+        host = parse(each.host)
+        if each.port and not any(each.port == got.port and host in (None, parse(got.host)) for got in where):
+            problems.append(f"port {each.port} on {each.host} is taken by another program: not listening there")
+            log.warning("address_taken", host=each.host, port=each.port)
+    return problems
 
 
 def lan_url(address: Address) -> str | None:
