@@ -14,7 +14,6 @@ from lanhaven.events import (
     Failure,
     InferenceComplete,
     InferenceQueued,
-    InferenceStart,
 )
 from tests.server.clients import frames, words
 from tests.serving import serving
