@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -265,3 +266,26 @@ async def test_the_pool_and_its_parts_say_what_they_are(world: World) -> None:
         await asyncio.sleep(0)
         assert repr(world.pool) == "Pool(1/2 automatic, 1 waiting [Resident(a ready automatic leases=1 waiting=1)])"
     await task
+
+
+async def test_the_models_key_means_all_instances_that_answer_alike(world: World) -> None:
+    world.provider.slots = 1
+    for name in ("a", "a:2"):
+        await world.pool.load(A, instance_id=name)
+    leases = [await world.lease(A, instance_id="a") for _ in range(2)]
+    assert {each.instance_id for each in leases} == {"a", "a:2"}
+    for lease in leases:
+        lease.release()
+
+
+@pytest.mark.parametrize("other", [{"config": LoadConfig(context_length=9)}, {"sampling": Sampling(top_k=7)}])
+async def test_the_models_key_means_the_instance_of_that_name_beside_others(
+    world: World, other: dict[str, Any]
+) -> None:
+    world.provider.slots = 2
+    await world.pool.load(A, instance_id="a")
+    await world.pool.load(A, instance_id="a:2", **other)
+    leases = [await world.lease(A, instance_id="a") for _ in range(2)]
+    assert {each.instance_id for each in leases} == {"a"}
+    for lease in leases:
+        lease.release()

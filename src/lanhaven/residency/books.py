@@ -42,6 +42,14 @@ class Books:
         """Whether its model has other instances."""
         return len(self._groups.get(resident.info.key, ())) > 1
 
+    def interchangeable(self, model_key: str) -> bool:
+        """Whether the model has several instances that all answer alike: with one load config and the same defaults."""
+        group = self._groups.get(model_key, ())
+        if len(group) < 2:
+            return False
+        first = group[0]
+        return all(each.sampling == first.sampling and same_load(each, first.config) for each in group)
+
     def add(self, resident: Resident) -> None:
         if resident.instance_id in self._residents:
             raise refusals.conflict(resident.info.key, resident.instance_id)

@@ -140,11 +140,14 @@ class Pool:
     ) -> Lease:
         """The right to use an instance of the model, loading it if need be. Waits up to `wait` seconds.
 
-        instance_id: this very instance; an unknown one is a ModelNotFound, unless it is the model's own key.
-        only: no other is loaded in its stead; ModelUnloaded if it is gone, or on its way.
+        instance_id: this very instance; an unknown one is a ModelNotFound, unless it is the model's own key. The first
+        instance is called that too, so it means any of them, as long as they all answer alike.
+        only: this very instance in any case, no other in its stead; ModelUnloaded if it is gone, or on its way.
         affinity: what requests of one conversation have in common: while the instance that served the first of them is
         there and has a free slot, it gets them all, because it has their prompt cache.
         """
+        if instance_id == info.key and not only and self._books.interchangeable(info.key):
+            instance_id = None
         home = self._homes.of(info.key, affinity)
         resident = self._books.server(info.key, instance_id, home)
         if resident is not None and not (only and resident.instance_id != instance_id):
