@@ -26,7 +26,7 @@ PATIENCE = 20.0  # seconds that nothing here comes near
 STRANGE = ("LANHAVEN_", "GATEWAY_", "LMSTUDIO_", "LM_STUDIO_", "XDG_")  # a tester's own settings are not the tests'
 # What a server writes only if it is wrong itself.
 DEFECTS = ("Traceback", "unhandled", "the application failed", "never retrieved", "never awaited", "Task was destroyed")
-WORKER = "lanhaven.engines.llamacpp_worker"
+WORKERS = frozenset({"lanhaven.engines.llamacpp_worker", "lanhaven.engines.mlx.worker"})
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
@@ -186,7 +186,7 @@ def is_engine(pid: int) -> bool:
     """Whether an engine's process lives under this id (a zombie does not)."""
     try:
         process = psutil.Process(pid)
-        return WORKER in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        return not WORKERS.isdisjoint(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from lanhaven.engines.mlx.bad import BadRequest
@@ -21,7 +22,7 @@ class Envelope:
     model: str
     chat: bool
     id: str = field(default_factory=lambda: secrets.token_hex(16))
-    created: int = field(default_factory=lambda: int(time.time()))  # a date
+    created: int = field(default_factory=lambda: int(datetime.now(UTC).timestamp()))
 
     def chunk(self, choices: Sequence[Any], **more: object) -> bytes:
         kind = "chat.completion.chunk" if self.chat else "text_completion"
