@@ -191,8 +191,8 @@ def scripts(draw: st.DrawFn, ends: Sequence[End] = GOOD) -> Script:
     if draw(st.booleans()):
         pieces += draw(calls())
         finish = draw(st.sampled_from(["tool_calls", "tool_calls", "stop"]))
-    prompt = draw(st.integers(1, 9999))
-    answer = draw(st.integers(1, 9999))
+    prompt = draw(st.integers(1, 4000))  # both fit into the context of the model
+    answer = draw(st.integers(1, 4000))
     end = draw(st.sampled_from(ends))
     if end not in GOOD:
         pieces = pieces[: draw(st.integers(0, len(pieces)))]

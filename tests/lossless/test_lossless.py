@@ -37,7 +37,7 @@ LISTENERS: tuple[Listener, ...] = (
     V1Chat(), Prediction(), Jobs(),
 )  # fmt: skip
 every = pytest.mark.parametrize("listener", LISTENERS, ids=[each.name for each in LISTENERS])
-some = settings(derandomize=True, max_examples=12, database=None)
+some = settings(derandomize=True, max_examples=8, database=None)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ async def test_all_is_told(clients: Clients, listener: Listener, script: Script)
 @some
 @given(script=scripts(BAD))
 async def test_what_breaks_is_told_as_broken(clients: Clients, listener: Listener, script: Script) -> None:
-    """What came before is told where the dialect has begun to speak; nothing else is."""
+    """What came before may have been told (words that could become a call wait until that is known); nothing else is."""
     house = clients.house
     said = listener.expected(replace(told(script), stop="stop"))
     async with saying(house, script, listener, Failure):
@@ -107,8 +107,8 @@ async def test_what_breaks_is_told_as_broken(clients: Clients, listener: Listene
         fold = await listener.fold(house)
     assert (wire.successes, wire.failures, wire.talks_on) == (0, 1, False)
     assert (library, fold) == (None, None)
-    assert wire.told.text in ("", said.text)
-    assert wire.told.thought in ("", said.thought or "")
+    assert said.text.startswith(wire.told.text)
+    assert (said.thought or "").startswith(wire.told.thought or "")
     assert wire.told.calls == (said.calls or [])[: len(wire.told.calls or ())]
 
 
