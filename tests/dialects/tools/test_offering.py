@@ -12,7 +12,10 @@ from lanhaven.errors import InvalidRequest
 from lanhaven.types.models import ModelInfo
 from tests.dialects.tools.offers import ASKED, CALL, NATIVE, PLAIN, REMOTE, RESULT, TOOLS, USER, body, named, offer
 
-FORM = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object", "properties": {}}}}
+FORM: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"name": "a", "schema": {"type": "object", "properties": {}}},
+}
 
 
 def names(told: dict[str, Any]) -> list[str]:
@@ -170,7 +173,7 @@ def test_words_of_a_form_beside_tools(info: ModelInfo) -> None:
     assert made.told
     calls, words = request["response_format"]["json_schema"]["schema"]["anyOf"]
     assert calls["required"] == ["tool_calls"]
-    assert words["properties"]["content"] == FORM["json_schema"]["schema"]  # type: ignore[index]
+    assert words["properties"]["content"] == FORM["json_schema"]["schema"]
 
 
 def test_definitions_of_two_schemas_do_not_meet() -> None:
