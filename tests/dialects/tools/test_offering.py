@@ -135,7 +135,7 @@ def test_results_that_follow_one_another_are_one_message() -> None:
 
 
 def test_a_history_is_told_in_words_though_no_tools_are_given() -> None:
-    request = {"messages": [USER, ASKED, RESULT]}
+    request: dict[str, Any] = {"messages": [USER, ASKED, RESULT]}
     assert make_offer(request, PLAIN) is None
     assert [each["role"] for each in request["messages"]] == ["user", "assistant", "user"]
     request = {"messages": [USER, ASKED, RESULT]}
