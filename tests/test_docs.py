@@ -34,8 +34,10 @@ PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md"))]
 T = TypeVar("T")
 WORKERS = ("lanhaven.__main__", "lanhaven.engines.llamacpp_worker", "lanhaven.media.worker")  # programs: importing one runs it
 
+ELSEWHERE = "lanhaven.engines.mlx."  # what needs mlx, which may stand in another environment
+
 for module in walk_packages(lanhaven.__path__, "lanhaven."):  # so that every subclass is known
-    if module.name not in WORKERS:
+    if module.name not in WORKERS and not module.name.startswith(ELSEWHERE):
         import_module(module.name)
 
 
