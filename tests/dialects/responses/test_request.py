@@ -190,7 +190,7 @@ def test_how_to_answer() -> None:
 def test_fields_that_change_nothing_here_are_ignored() -> None:
     plain = chat()
     assert chat(prompt_cache_key="k", client_metadata={"a": "b"}, include=["x"], service_tier="flex") == plain
-    assert asked(truncation="auto").shown["truncation"] == "disabled", "what is not done is not claimed"
+    assert [asked(truncation=each).shown["truncation"] for each in ("auto", "disabled")] == ["auto", "disabled"]
 
 
 @pytest.mark.parametrize(
