@@ -3,7 +3,7 @@ table.
 
     scripts/bench [--quick] [--only PARTS] [--litellm PYTHON] [--write]
 
-Parts, by comma: overhead, streams, overload, many, dialects, engine, batch, process, studio.
+Parts, by comma: overhead, streams, overload, many, dialects, engine, batch, mlx, process, studio.
 
 CPU is that of the proxy's processes. Each proxy is measured in turns, twice, and the better turn counts: noise only
 ever adds. `--write` puts the table into docs/performance.md.
@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from bench import batching, client, dialects, own, studio
+from bench import batching, client, dialects, mlx, own, studio
 from bench.peers import KEY, Peer, fronting, lanhaven, litellm, nginx, upstream
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -170,6 +170,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "dialects": dialects.dialects,
     "engine": own.engine,
     "batch": batching.batch,
+    "mlx": mlx.mlx,
     "process": own.process,
     "studio": studio.studio,
 }

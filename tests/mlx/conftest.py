@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 
@@ -52,8 +51,7 @@ def mlx_python() -> Path:
 @pytest.fixture(scope="session")
 def smol(smollm2: Path) -> Path:
     """The folder of a chat model: SmolLM2 in bfloat16; some 10 tokens a second on a CPU."""
-    made_by = crc32(Path(models.__file__).read_bytes())
-    return models.smollm2_mlx(smollm2, ROOT / FOLDER / f"smollm2-{made_by:08x}")
+    return models.kept_smollm2(smollm2)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from gguf import GGUFReader, dequantize
 
+KEPT = Path(__file__).resolve().parents[2] / ".tools/mlx"
 TOOLS_TEMPLATE = """{% if tools %}<|im_start|>system
 {% for tool in tools %}{{ tool | tojson }}
 {% endfor %}<|im_end|>
@@ -39,6 +41,16 @@ _LAYER = {
     "ffn_norm": "post_attention_layernorm",
 }
 _WHOLE = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+
+
+def kept_smollm2(gguf: Path) -> Path:
+    """SmolLM2 where the tests and measurements keep it; made anew when this file changes."""
+    made_by = crc32(Path(__file__).read_bytes())
+    folder = KEPT / f"smollm2-{made_by:08x}"
+    if not folder.exists():
+        for old in KEPT.glob("smollm2-????????"):
+            shutil.rmtree(old, ignore_errors=True)
+    return smollm2_mlx(gguf, folder)
 
 
 def smollm2_mlx(gguf: Path, folder: Path) -> Path:

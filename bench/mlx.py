@@ -1,0 +1,126 @@
+"""The mlx engine beside mlx-lm's `batch_generate` in one process and beside `mlx_lm.server`, in turns on one model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import uvloop
+
+from bench.own import Unobserved, packed
+from bench.peers import free_port, started, wait_for
+from lanhaven.providers.base import ModelEntry, ProviderContext
+from lanhaven.providers.registry import create
+from lanhaven.types.models import LoadConfig
+from tests.mlx.models import kept_smollm2
+
+if TYPE_CHECKING:
+    from bench.run import Bench
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = ".tools/mlx/env"
+YARDSTICK = Path(__file__).with_name("mlx_batch.py")
+GOAL = 0.95
+Turn = Callable[[Sequence[str], int], Awaitable[float]]  # prompts, tokens of each answer -> tokens a second
+
+
+def mlx(bench: Bench) -> None:
+    """Tokens a second of 1 and of 4 requests at once, prompts included; each turn has prompts that nobody has seen."""
+    subprocess.run(
+        ["scripts/setup", "--quiet", "--other", ENVIRONMENT, "tests/mlx/requirements.lock"], cwd=ROOT, check=True
+    )
+    model = kept_smollm2(packed("smollm2"))
+    uvloop.run(_measure(bench, ROOT / ENVIRONMENT / "bin/python", model))
+
+
+async def _measure(bench: Bench, python: Path, model: Path) -> None:
+    turns, tokens = (3, 24) if bench.quick else (7, 48)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lhb", dir="/tmp")))
+        provider = create("mlx", ProviderContext("mlx", folder, {"python": str(python), "prompt_cache_mib": 0}))
+        config = {"model_path": str(model)}
+        info = replace(provider.describe(ModelEntry("smol", "mlx", config=config)), config=config)
+        child = (await provider.load(info, "smol", LoadConfig(slots=4), Unobserved())).upstream
+        port, log = free_port(), bench.folder / "mlx.log"
+        command = [str(python), "-m", "mlx_lm", "server", "--model", str(model), "--port", str(port)]
+        server = stack.enter_context(started(command, log, HF_HUB_OFFLINE="1", GOMP_SPINCOUNT="1000"))
+        wait_for(f"http://127.0.0.1:{port}/health", server, 60)
+        yardstick = stack.enter_context(_yardstick(python, model))
+        transport = httpx2.AsyncHTTPTransport(uds=child.socket)
+        async with (
+            httpx2.AsyncClient(
+                transport=transport, base_url="http://engine", headers=child.headers, timeout=600
+            ) as own,
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as other,
+        ):
+            peers: dict[str, Turn] = {
+                "LanHaven": lambda prompts, most: _over_http(own, prompts, most),
+                "batch_generate": lambda prompts, most: asyncio.to_thread(_in_process, yardstick, prompts, most),
+                "mlx_lm.server": lambda prompts, most: _over_http(other, prompts, most),
+            }
+            for count in (1, 4):
+                _tell(bench, count, await _turns(peers, turns, count, tokens))
+        await provider.aclose()
+
+
+async def _turns(peers: dict[str, Turn], turns: int, count: int, tokens: int) -> list[dict[str, float]]:
+    """Rates of every turn; the first, which warms all up, is left out. Who begins changes from turn to turn."""
+    rates = []
+    for turn in range(turns + 1):
+        prompts = [f"{turn}.{count}.{each} Once upon a time, in a land far away, there" for each in range(count)]
+        names = list(peers)
+        order = names[turn % len(names) :] + names[: turn % len(names)]
+        rates.append({name: await peers[name](prompts, tokens) for name in order})
+    return rates[1:]
+
+
+def _tell(bench: Bench, count: int, rates: list[dict[str, float]]) -> None:
+    for other, least in (("batch_generate", GOAL), ("mlx_lm.server", 1.0)):
+        ratio = statistics.median(each["LanHaven"] / each[other] for each in rates)
+        ours, theirs = (statistics.median(each[name] for each in rates) for name in ("LanHaven", other))
+        bench.add(
+            f"MLX on the CPU, {count} at once, tokens/s against {other}",
+            f"{ours:.1f} of {theirs:.1f} ({ratio:.2f}, median of {len(rates)} turns)",
+            f"at least {least:.2f}",
+            ratio >= least,
+        )
+
+
+def _yardstick(python: Path, model: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [python, "-P", YARDSTICK, model],  # not beside this file, which is called mlx as well
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "GOMP_SPINCOUNT": "1000"},
+    )  # fmt: skip
+
+
+def _in_process(process: subprocess.Popen[str], prompts: Sequence[str], tokens: int) -> float:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"prompts": prompts, "tokens": tokens}) + "\n")
+    process.stdin.flush()
+    told = json.loads(process.stdout.readline())
+    return float(told["tokens"] / told["seconds"])
+
+
+async def _over_http(client: httpx2.AsyncClient, prompts: Sequence[str], tokens: int) -> float:
+    async def one(prompt: str) -> int:
+        body: dict[str, Any] = {"prompt": prompt, "max_tokens": tokens, "temperature": 0}
+        reply = await client.post("/v1/completions", json=body)
+        reply.raise_for_status()
+        return int(reply.json()["usage"]["completion_tokens"])
+
+    start = time.perf_counter()
+    counts = await asyncio.gather(*map(one, prompts))
+    return sum(counts) / (time.perf_counter() - start)
