@@ -261,6 +261,7 @@ def by_name(rule: Rule) -> str:
     return rule.name
 
 
+@pytest.mark.req("S4-09", "S4-19", "S4-20")
 @pytest.mark.parametrize("rule", RULES, ids=by_name)
 def test_the_project_keeps_the_rule(rule: Rule) -> None:
     sources = [source for folder in rule.folders for source in python_files(folder)]

@@ -248,6 +248,15 @@ def _pins(name: str) -> dict[str, str]:
     return pins
 
 
+@pytest.mark.req("S4-03")
+def test_one_file_of_tests_runs_alone() -> None:
+    command = [ROOT / "scripts/test", "tests/test_wire.py", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed in " in done.stdout
+
+
+@pytest.mark.req("S4-04")
 def test_the_lock_files_hold_what_is_declared() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = declared["project"]

@@ -44,6 +44,7 @@ def test_the_built_in_ones_are_there() -> None:
     assert {"llama_cpp", "mock"} <= set(provider_names())
 
 
+@pytest.mark.req("S4-12")
 def test_another_package_can_bring_one(plug_in: Path) -> None:
     assert "mine" in provider_names()
     assert type(create("mine", context("mine", plug_in))).__name__ == "Mine"
