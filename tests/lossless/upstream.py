@@ -27,7 +27,7 @@ def fault(script: Script, *, chat: bool, whole: bool) -> Fault:
 
 
 def _head(status: int, kind: bytes, *more: bytes) -> bytes:
-    return b"\r\n".join([b"HTTP/1.1 %d Said" % status, b"content-type: " + kind, *more, b"", b""])
+    return b"\r\n".join([b"HTTP/1.1 %d Said" % status, b"connection: close", b"content-type: " + kind, *more, b"", b""])
 
 
 def _refusal() -> bytes:

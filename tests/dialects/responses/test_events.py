@@ -21,7 +21,7 @@ BEGIN = ["response.created", "response.in_progress"]
 
 
 def begin(**fields: Any) -> Events:
-    return Events(read_request({"model": "m", "input": "hi", **fields}), "m", 1_700_000_000)
+    return Events(read_request({"model": "m", "input": "hi", "stream": True, **fields}), "m", 1_700_000_000)
 
 
 def run(*deltas: dict[str, Any], finish: str = "stop", usage: Any = None, **fields: Any) -> list[Event]:

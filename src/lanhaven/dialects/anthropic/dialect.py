@@ -12,7 +12,7 @@ from lanhaven.dialects.anthropic.models import meant
 from lanhaven.dialects.anthropic.request import Asked, conversation_of, extras_of, read_request
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
 from lanhaven.dialects.tools.offering import Offer
-from lanhaven.dialects.tools.reading import read, read_blocks
+from lanhaven.dialects.tools.reading import read_blocks
 from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import (
     CapacityError,
@@ -162,8 +162,9 @@ async def relay(asked: Asked, offer: Offer | None, call: Call, inference: Infere
     events = Events(asked, inference.context_length)
     if not asked.stream:
         told = [events.start()]
-        async for chunk in read(offer, inference, exchange):
-            told += events.feed(chunk)
+        async for block in read_blocks(offer, inference, exchange):
+            for chunk in block:
+                told += events.feed(chunk)
         await call.reply(200, encode(fold([*told, *events.end(exchange.outcome)])))
         return
     frames = frame(events.start())

@@ -28,7 +28,7 @@ from lanhaven.dialects.ollama.replies import Lines, fold, frame
 from lanhaven.dialects.ollama.request import Asked, read_asked, read_chat, read_generate
 from lanhaven.dialects.openai.replies import vectors
 from lanhaven.dialects.tools.offering import Offer
-from lanhaven.dialects.tools.reading import read, read_blocks
+from lanhaven.dialects.tools.reading import read_blocks
 from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import ContextLengthExceeded, GatewayError, InvalidRequest, ModelNotFound
 from lanhaven.gateway import Gateway
@@ -140,7 +140,8 @@ class OllamaDialect(Dialect):
         turn.instance_id = inference.instance_id
         lines = Lines(turn.asked)
         if not turn.asked.stream:
-            told = [line async for chunk in read(turn.offer, inference, exchange) for line in lines.feed(chunk)]
+            blocks = read_blocks(turn.offer, inference, exchange)
+            told = [line async for block in blocks for chunk in block for line in lines.feed(chunk)]
             told += lines.end(exchange.outcome, inference.timing, self._gateway.clock())
             await call.reply(200, encode(fold(told)))
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from lanhaven.dialects.chunks import Chunk, ChunkChoice, ToolCallDelta
@@ -35,7 +34,7 @@ class _Clock:
         second, nanoseconds = divmod(time.time_ns(), 10**9)
         if second != self._second:
             self._second = second
-            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._text}.{nanoseconds // 1000:06}Z"
 
 

@@ -13,7 +13,7 @@ from lanhaven.dialects.responses.events import Event, Events, frame
 from lanhaven.dialects.responses.kept import Kept, Shelf, check_not_streamed, page_of
 from lanhaven.dialects.responses.request import Asked, read_request
 from lanhaven.dialects.tools.offering import Offer
-from lanhaven.dialects.tools.reading import read, read_blocks
+from lanhaven.dialects.tools.reading import read_blocks
 from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound, UnsupportedFeature, UpstreamError
 from lanhaven.gateway import Gateway
@@ -183,8 +183,9 @@ class Reply(Dialect):
         """The reply as a stream of events, or as the Response that its last event holds."""
         events = self._events
         if not events.asked.stream:
-            async for chunk in read(self._offer, inference, exchange):
-                list(events.feed(chunk))
+            async for block in read_blocks(self._offer, inference, exchange):
+                for chunk in block:
+                    list(events.feed(chunk))
             list(events.close())
             await call.reply(200, encode(await self._finished(exchange)))
             return

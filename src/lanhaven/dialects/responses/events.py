@@ -58,7 +58,10 @@ class _Open:
 
 @dataclass(slots=True)
 class Events:
-    """The state of one reply. `model`: as the client wrote it. `created`: seconds since the epoch."""
+    """The state of one reply. `model`: as the client wrote it. `created`: seconds since the epoch.
+
+    Of a reply that is not streamed there are no events but the Response.
+    """
 
     asked: Asked
     model: str
@@ -188,6 +191,8 @@ class Events:
         yield from self._close("completed")
         self._open = opened
         self._output.append(opened.item)
+        if not self.asked.stream:
+            return
         yield self._event("response.output_item.added", output_index=opened.index, item=dict(opened.item))
         if opened.kind == "message":
             opened.tail = _TEXT_TAIL % (opened.item["id"].encode(), opened.index)
@@ -199,6 +204,8 @@ class Events:
         if opened is None:
             return
         opened.pieces.append(text)
+        if not self.asked.stream:
+            return
         match opened.kind:
             case "message":
                 yield self._event("response.output_text.delta", **opened.at(part=True), delta=text, logprobs=[])
@@ -209,7 +216,7 @@ class Events:
 
     def _close(self, status: str) -> Iterator[Event]:
         opened = self._filled(status)
-        if opened is None:
+        if opened is None or not self.asked.stream:
             return
         item, at = opened.item, opened.at(part=opened.call is None)
         match opened.kind:
