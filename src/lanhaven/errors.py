@@ -28,6 +28,7 @@ GatewayError
 │   ├── LoadFailed              500 load_failed
 │   ├── EngineCrashed           502 engine_crashed
 │   ├── EngineHung              504 engine_hung
+│   ├── TemplateError           502 template_error
 │   ├── UpstreamError           502 engine_protocol_error
 │   └── UpstreamTimeout         504 upstream_timeout
 └── InternalError               500 internal_error: a defect of LanHaven itself
@@ -257,6 +258,12 @@ class EngineHung(ProviderError):
 
     status = 504
     code = "engine_hung"
+
+
+class TemplateError(ProviderError):
+    """The model's chat template does not come to an end, or takes too much memory, or broke the engine."""
+
+    code = "template_error"
 
 
 class UpstreamError(ProviderError):

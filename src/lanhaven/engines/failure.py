@@ -6,7 +6,8 @@ import re
 import signal
 from pathlib import Path
 
-from lanhaven.errors import EngineCrashed, EngineHung, GatewayError, LoadFailed, ProviderUnavailable
+from lanhaven.engines.guard import SPUN
+from lanhaven.errors import EngineCrashed, EngineHung, GatewayError, LoadFailed, ProviderUnavailable, TemplateError
 
 SIGKILL = 9  # the signal module of Windows has no such name
 NO_PROGRAM = frozenset({126, 127})  # uvloop hands what cannot be executed to the shell, which ends with these
@@ -47,11 +48,23 @@ def unloaded(name: str) -> LoadFailed:
     return LoadFailed(f"{name} was unloaded while it was loading.")
 
 
-def crashed(name: str, returncode: int | None, reason: str | None, when: str = "") -> EngineCrashed:
+def crashed(name: str, returncode: int | None, reason: str | None, when: str = "") -> GatewayError:
     """The engine's process is gone. -9 without our doing is how the OOM killer looks from here (F-016)."""
+    if returncode == SPUN:
+        return template_broke(name, returncode)
     return EngineCrashed(
         f"The engine of {name} {_how(returncode)}{when}{': ' + reason.rstrip('.') if reason else ''}.",
         hint=MEMORY_HINT if returncode == -SIGKILL else None,
+        facts={"exit_code": returncode},
+    )
+
+
+def template_broke(name: str, returncode: int | None) -> TemplateError:
+    """It ended while it tried the model's chat template (F-171)."""
+    return TemplateError(
+        f"The chat template of {name} cannot be used: the engine {_how(returncode)} over it.",
+        hint="a template that ends: `chat_template` of the model in models.yaml",
+        retry=False,
         facts={"exit_code": returncode},
     )
 

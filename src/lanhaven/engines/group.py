@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -84,6 +85,31 @@ def memory_of(pid: int) -> int:
     except psutil.Error:
         return 0
     return int(memory.pss if sys.platform == "linux" else memory.uss)
+
+
+def confine(pid: int, seconds: float, size: int) -> None:
+    """From now on it may use so many more seconds of CPU (then SIGXCPU ends it) and bytes of memory of its own (then it
+    gets none). Linux only: elsewhere no process can set the limits of another."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(psutil.Error, OSError, ValueError):
+        process = psutil.Process(pid)
+        times, memory = process.cpu_times(), process.memory_info()
+        _limit(process, psutil.RLIMIT_CPU, math.ceil(times.user + times.system + seconds))
+        _limit(process, psutil.RLIMIT_DATA, memory.data + size)
+
+
+def release(pid: int) -> None:
+    """Take back what `confine` set."""
+    if sys.platform == "linux":
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            for kind in (psutil.RLIMIT_CPU, psutil.RLIMIT_DATA):
+                _limit(psutil.Process(pid), kind, psutil.RLIM_INFINITY)
+
+
+def _limit(process: psutil.Process, kind: int, soft: int) -> None:
+    hard = process.rlimit(kind)[1]
+    process.rlimit(kind, (soft if hard == psutil.RLIM_INFINITY else min(soft, hard) if soft >= 0 else hard, hard))
 
 
 def effort_of(pid: int) -> tuple[float, int]:

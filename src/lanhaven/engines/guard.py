@@ -19,6 +19,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OOM_SCORE = 500  # added to the share of memory in thousandths: the kernel takes the engine before the gateway
+SPUN = 87  # exit code: it computed for long without working on any request
 LINE_LIMIT = 4 << 20  # a settings line holds a chat template at most
 
 

@@ -21,6 +21,7 @@ STAGES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+LAST_STAGE = "load_model: initializing, n_slots"  # all that follows it is quick, but for a hostile chat template
 LAST_LINE = "init: listening on"  # of a load
 
 _ERROR = re.compile(r"^\d+\.\d\d\.\d{3}\.\d{3} E (?P<text>.*)$")

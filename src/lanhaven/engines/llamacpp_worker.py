@@ -10,14 +10,21 @@ hangs (10 of 10 runs, xllamacpp 2026.10).
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lanhaven.engines.guard import Parent
+from lanhaven.engines.guard import SPUN, Parent
 
+STEP = 0.5  # seconds
+SPIN_SECONDS = 15.0  # of CPU; the longest prompts need some for their tokens
+# Of the text for Prometheus: counters that move while a slot works; last how many requests do, and how many wait.
+_WORK = re.compile(r"\bllamacpp:(?:prompt_tokens_total|n_decode_total|requests_processing|requests_deferred) (\d+)")
 HTTP_THREADS = 32  # beyond one per slot: each waiting connection holds a thread, and a probe without one looks hung
 
 
@@ -38,7 +45,24 @@ def main() -> None:
         parent.say("failed", message=str(error))
         sys.exit(1)  # the end of the interpreter flushes llama.cpp's log, os._exit would not
     parent.say("ready", port=_port(server.listening_address), devices=_devices(xllamacpp))
-    threading.Event().wait()
+    end_when_spinning(server.handle_metrics)
+
+
+def end_when_spinning(metrics: Callable[[], Any], seconds: float = SPIN_SECONDS) -> None:
+    """Ends the process if it computes and computes while no slot works: a hostile chat template does that, in a thread
+    that nobody can end, for a request whose client may have left long ago (F-171). Otherwise never returns.
+    """
+    spun, told = 0.0, ""
+    while True:
+        before, seen = time.process_time(), told
+        time.sleep(STEP)
+        spent, told = time.process_time() - before, " ".join(_WORK.findall(str(metrics())))
+        working = told != seen or not told.endswith(" 0 0")
+        spun = 0.0 if working or spent < STEP / 50 else spun + spent
+        if spun >= seconds:
+            sys.stderr.write(f"{spun:.0f} s of CPU and no slot at work: most likely the chat template does not end\n")
+            sys.stderr.flush()
+            os._exit(SPUN)
 
 
 def _devices(xllamacpp: Any) -> list[dict[str, Any]]:

@@ -19,13 +19,15 @@ from typing import Any
 
 from lanhaven.engines import group
 from lanhaven.engines.child import Child, in_time, spawn, to_the_end
-from lanhaven.engines.failure import cannot_start, crashed, hung, load_failed, too_slow, unloaded
+from lanhaven.engines.failure import cannot_start, crashed, hung, load_failed, template_broke, too_slow, unloaded
 from lanhaven.engines.log import LineSplitter, LogRing
 from lanhaven.engines.probe import Address, answers
 from lanhaven.errors import GatewayError
 
 MESSAGE_WIDTH = 1 << 20  # bytes of one protocol line
 LOG_SECONDS = 0.5  # how long a load waits for the end of its log
+TEMPLATE_SECONDS = 2.0  # of CPU
+TEMPLATE_MEMORY = 1 << 30  # bytes; the threads of the HTTP server begin in this stage, with 8 MiB of stack each
 LAST_WORDS = 30  # lines among which the reason of a crash is looked for
 STDOUT, STDERR = 1, 2
 
@@ -52,6 +54,8 @@ class Plan:
     key: the bearer key that its listener asks for; secret.
     address: where it will listen, if that is known beforehand; else its ready message names the `port`.
     last_line: part of the last line that a load writes to its log, which comes by another pipe than the ready message.
+    last_stage: part of the line after which a load only tries the chat template, for which little CPU and memory is
+    enough: a template is a program of a stranger's (F-171).
     """
 
     name: str
@@ -62,6 +66,7 @@ class Plan:
     key: str = ""
     address: Address | None = None
     last_line: str | None = None
+    last_stage: str | None = None
 
     def __repr__(self) -> str:
         return f"Plan({self.name} {self.address})"
@@ -102,6 +107,7 @@ class EngineProcess:
         self._message: dict[str, Any] | None = None
         self._told = asyncio.Event()  # a message has come
         self._logged = asyncio.Event()  # the last line of the load has come
+        self._confined = False  # it tries the chat template
         self._moved = 0.0  # when the load was last seen to get on
         self._child: Child | None = None
         self._watch: asyncio.Task[GatewayError] | None = None
@@ -181,6 +187,9 @@ class EngineProcess:
             raise unloaded(self._plan.name)
         if message.get("event") == "ready":
             self._address = self._address or Address(port=int(message["port"]))
+            if self._confined:
+                self._confined = False
+                group.release(child.pid)
             if self._plan.last_line is not None:
                 await in_time(self._logged, LOG_SECONDS)
             return message
@@ -189,6 +198,8 @@ class EngineProcess:
         if not message and not child.exited.is_set():
             raise too_slow(self._plan.name, self._timers.load_total or 0.0)
         await self._hear_out(child, self._timers.probe_timeout)
+        if self._confined and child.returncode is not None and child.returncode < 0:
+            raise template_broke(self._plan.name, child.returncode)
         raise load_failed(self._plan.name, child.returncode, self._explain(self.log()) or message.get("message"))
 
     async def _hear_out(self, child: Child, timeout: float) -> None:
@@ -210,6 +221,10 @@ class EngineProcess:
         self._moved = asyncio.get_running_loop().time()
         if self._plan.last_line is not None and self._plan.last_line in line:
             self._logged.set()
+        stage, loading = self._plan.last_stage, not self._told.is_set()
+        if stage is not None and loading and stage in line and self._child is not None:
+            self._confined = True
+            group.confine(self._child.pid, TEMPLATE_SECONDS, TEMPLATE_MEMORY)
         if self._on_line is not None:
             self._on_line(line)
 

@@ -16,7 +16,7 @@ import psutil
 from lanhaven.config import engine_environment
 from lanhaven.engines.cores import physical_cores
 from lanhaven.engines.interpreter import module_command, module_environment
-from lanhaven.engines.llamacpp_log import LAST_LINE, abort_reason, reason, stage_of, without_requests
+from lanhaven.engines.llamacpp_log import LAST_LINE, LAST_STAGE, abort_reason, reason, stage_of, without_requests
 from lanhaven.engines.page_cache import read_through
 from lanhaven.engines.probe import Address
 from lanhaven.engines.process import EngineProcess, Plan, Timers
@@ -165,7 +165,9 @@ class LlamaCpp:
         settings |= {"api_key": place.key, "listen": place.listen}
         command, environment = module_command(WORKER), self._environment()
         return EngineProcess(
-            Plan(job.key, command, settings, environment, self._folder, place.key, place.address, LAST_LINE),
+            Plan(
+                job.key, command, settings, environment, self._folder, place.key, place.address, LAST_LINE, LAST_STAGE
+            ),
             timers=self._timers,
             explain=reason,
             explain_crash=abort_reason,
