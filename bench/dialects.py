@@ -49,21 +49,21 @@ DIALECTS = (
 
 def dialects(bench: Bench) -> None:
     """CPU a whole reply, and a chunk of 60 streams at 20 ms."""
-    count = 1500 if bench.quick else 6000
+    count = 1000 if bench.quick else 3000
     with upstream(bench.folder) as port, lanhaven(bench.folder, fronting(port)) as peer:
-        cpu = in_turns(bench, lambda words: whole(peer, words, count))
+        cpu = in_turns(6, lambda words: whole(peer, words, count))
     tell(bench, "whole reply, CPU a request", cpu)
     tokens = 100 if bench.quick else 250
     options = ("--tokens", str(tokens), "--interval-ms", "20")
     with upstream(bench.folder, *options) as port, lanhaven(bench.folder, fronting(port)) as peer:
-        cpu = in_turns(bench, lambda words: paced(peer, words, tokens))
+        cpu = in_turns(2 if bench.quick else 3, lambda words: paced(peer, words, tokens))
     tell(bench, "60 streams at 20 ms, CPU a chunk", cpu)
 
 
-def in_turns(bench: Bench, measure: Callable[[Words], float]) -> dict[str, float]:
-    """The better of some turns of each."""
-    turns = [{words.name: measure(words) for words in DIALECTS} for _ in range(2 if bench.quick else 3)]
-    return {words.name: min(turn[words.name] for turn in turns) for words in DIALECTS}
+def in_turns(turns: int, measure: Callable[[Words], float]) -> dict[str, float]:
+    """The best of some turns of each."""
+    measured = [{words.name: measure(words) for words in DIALECTS} for _ in range(turns)]
+    return {words.name: min(each[words.name] for each in measured) for words in DIALECTS}
 
 
 def whole(peer: Peer, words: Words, count: int) -> float:
