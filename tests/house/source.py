@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "src/lanhaven/server/redoc"  # other makers' files, as they came
 
 # Walked past where git is not there to tell what belongs to the project.
 _NOT_OURS = frozenset({".git", ".venv", ".tools", "node_modules", "__pycache__", "dist", "build"})
@@ -53,8 +54,10 @@ def python_files(folder: str) -> tuple[Source, ...]:
 
 
 def tracked_texts() -> Iterator[tuple[str, str]]:
-    """Path and text of every text file that git tracks; of every file, where git cannot tell."""
+    """Path and text of every text file of ours that git tracks; of every file, where git cannot tell."""
     for path in _tracked_paths():
+        if path.is_relative_to(SHIPPED):
+            continue
         try:
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
         except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):

@@ -54,7 +54,7 @@ class Settings(BaseModel):
     api: Literal["openai", "ollama", "both"] | None = Field(
         None, description="Moves the default port to where its clients look: openai 8080, ollama 11434, both 8080."
     )
-    also_listen: Words = Field((), description="Further `host:port` addresses for the same server, as far as they are free.")
+    also_listen: Words = Field((), description="Further `host:port` addresses of this server, as far as they are free.")
     lan: bool = Field(False, description="Listen on every interface (host 0.0.0.0 unless said). Needs a strong key.")
     open_to_all: bool = Field(False, description="Serve the network without a key. Warned about at every start.")
     trusted_proxies: Words = Field((), description="Networks of reverse proxies whose X-Forwarded-For is believed.")

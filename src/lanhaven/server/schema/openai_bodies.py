@@ -15,6 +15,7 @@ from lanhaven.server.schema.parts import (
     WHOLE,
     Schema,
     either,
+    form,
     listing,
     number,
     record,
@@ -95,7 +96,7 @@ BODIES: Mapping[str, Schema] = MappingProxyType(
             },
             "messages",
         ),
-        "ImageForm": record(
+        "ImageForm": form(
             {
                 "model": MODEL,
                 "messages": told(TEXT, "JSON; the address of an image is `__RAW_IMAGE__`, in the order of `images`."),

@@ -35,6 +35,13 @@ def record(properties: Mapping[str, Schema], *required: str) -> Schema:
     return body | ({"required": list(required)} if required else {})
 
 
+def form(properties: Mapping[str, Schema], *required: str) -> Schema:
+    """The fields of a form; no others are told of: generators cannot write forms that are open."""
+    closed = record(properties, *required)
+    del closed["additionalProperties"]
+    return closed
+
+
 def whole_record(properties: Mapping[str, Schema]) -> Schema:
     """An object that always has all these fields."""
     return record(properties, *properties)
