@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from lanhaven.formats.gguf_source import Reason, bad, open_regular
-from lanhaven.formats.safetensors import read_safetensors
+from lanhaven.formats.safetensors import read_safetensors, written_format
 
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tiktoken.model")
 TEXT_LIMIT = 64 << 20  # bytes of a JSON file: an index of a thousand tensors has 0.1 MB, a template 20 kB
 # Model types that turn texts into vectors: mlx-lm has none of them.
 ENCODERS = frozenset(
@@ -42,7 +43,8 @@ _DTYPES: Mapping[str, str] = MappingProxyType({"bfloat16": "BF16", "float16": "F
 @dataclass(frozen=True, slots=True)
 class MLXModel:
     """kv_values: numbers that a token leaves in the KV cache, over all layers, windowed and recurrent ones counted as
-    if they were not. sees: there is a vision part, which mlx-lm leaves aside."""
+    if they were not. sees: there is a vision part, which mlx-lm leaves aside. converted: MLX wrote it, by its own
+    marks. tokenizes: its tokenizer is there."""
 
     path: Path
     architecture: str
@@ -56,6 +58,8 @@ class MLXModel:
     encodes: bool
     chats: bool
     calls_tools: bool
+    converted: bool
+    tokenizes: bool
     parts: tuple[Path, ...]
 
 
@@ -86,6 +90,8 @@ def describe_mlx(folder: Path) -> MLXModel:
         encodes=architecture in ENCODERS,
         chats=template is not None,
         calls_tools=template is not None and "tools" in template and any(mark in template for mark in TOOL_MARKS),
+        converted=isinstance(config.get("quantization"), dict) or written_format(parts[0]) == "mlx",
+        tokenizes=any((folder / name).is_file() for name in TOKENIZERS),
         parts=parts,
     )
 

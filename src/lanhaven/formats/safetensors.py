@@ -36,6 +36,10 @@ class _Entry(msgspec.Struct):
     data_offsets: tuple[_Natural, _Natural]
 
 
+class _Head(msgspec.Struct):
+    metadata: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
     """A tensor of the file: slowest dimension first, `offset` and `size` in bytes from the beginning of the file."""
@@ -48,6 +52,22 @@ class StoredTensor:
 
 def read_safetensors(path: Path) -> Mapping[str, StoredTensor]:
     """The tensors of `path` by name. Raises InvalidModelFile for everything that is wrong with it."""
+    text, file_size = _head(path)
+    begin = _LENGTH.size + len(text)
+    return MappingProxyType({name: _stored(name, entry, begin, file_size) for name, entry in _entries(text).items()})
+
+
+def written_format(path: Path) -> str | None:
+    """What the file says it was written for, in its metadata: "mlx", "pt"; None if nothing. Raises as above."""
+    try:
+        said = msgspec.json.decode(_head(path)[0], type=_Head).metadata
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad(Reason.MALFORMED, "The header of the safetensors file is damaged.") from None
+    return said.get("format")
+
+
+def _head(path: Path) -> tuple[bytes, int]:
+    """The header as it stands there, and the size of the file."""
     try:
         with open_regular(path) as file:
             file_size = os.fstat(file.fileno()).st_size
@@ -58,8 +78,9 @@ def read_safetensors(path: Path) -> Mapping[str, StoredTensor]:
             text = file.read(length) or b""
     except (OSError, ValueError):
         raise bad(Reason.UNREADABLE, "The safetensors file cannot be read.") from None
-    begin = _LENGTH.size + length
-    return MappingProxyType({name: _stored(name, entry, begin, file_size) for name, entry in _entries(text).items()})
+    if len(text) < length:
+        raise bad(Reason.TRUNCATED, "The safetensors file is cut off.")
+    return text, file_size
 
 
 def _entries(text: bytes) -> dict[str, _Entry]:
