@@ -8,7 +8,7 @@ from typing import Any
 from mlx_lm.generate import BatchGenerator
 
 from lanhaven.engines.mlx.caches import new_cache
-from lanhaven.engines.mlx.commands import Mailbox, token_of
+from lanhaven.engines.mlx.commands import BREAKS, Mailbox, token_of
 from lanhaven.engines.mlx.jobs import Event, Job, Progress
 from lanhaven.engines.mlx.memory import PromptMemory
 
@@ -68,7 +68,7 @@ class Batched:
                 logits_processors=[processors],
             )
             self._jobs[job.uid] = job
-        except (RuntimeError, ValueError, TypeError) as error:  # mlx says RuntimeError, also of memory it cannot have
+        except BREAKS as error:
             self._mailbox.failed([job], error)
 
     def _remove(self, job: Job) -> None:
@@ -92,7 +92,7 @@ class Batched:
                         del self._jobs[each.uid]
                         self._memory.keep(each.all_tokens, each.prompt_cache)
             return events
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        except BREAKS as error:
             self._start_anew(error)
             return []
 

@@ -8,8 +8,12 @@ import queue
 from collections.abc import Sequence
 from typing import Any
 
+from lanhaven.engines.mlx.bad import BadRequest
 from lanhaven.engines.mlx.jobs import Event, Failed, Job, Token
 from lanhaven.engines.mlx.log import Log
+
+# What a computation may break off with: mlx says RuntimeError, also of memory that it cannot have.
+BREAKS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, MemoryError, BadRequest)
 
 
 class Mailbox:

@@ -65,20 +65,25 @@ class Grammars:
         matcher = LLMatcher(tables, grammar)
         if matcher.is_error():
             raise BadRequest(f"The {what} cannot be followed: {matcher.get_error()}")
-        return _Bound(matcher)
+        return _Bound(matcher, mx.array(sorted(self._ends)))
 
 
 class _Bound:
     """Follows one answer: takes in each token that was chosen, and rules out what may not come next."""
 
-    def __init__(self, matcher: Any) -> None:
+    def __init__(self, matcher: Any, ends: Any) -> None:
         self._matcher = matcher
+        self._ends = ends
         self._seen: int | None = None  # tokens of the context that were taken in, the prompt counted
 
     def __call__(self, context: Any, logits: Any) -> Any:
         if self._seen is not None and len(context) > self._seen and not self._matcher.is_stopped():
             self._matcher.consume_tokens(context[self._seen :].tolist())
         self._seen = len(context)
+        if self._matcher.is_error():  # it has given up: so does the answer, and not the others of the batch
+            only_ends = mx.full(logits.shape, -mx.inf, logits.dtype)
+            only_ends[:, self._ends] = 0
+            return only_ends
         words = mx.array(memoryview(self._matcher.compute_bitmask()).cast("I"))
         allowed = ((words[:, None] >> mx.arange(_BITS, dtype=mx.uint32)) & 1).reshape(-1).astype(mx.bool_)
         width = logits.shape[-1]

@@ -25,6 +25,8 @@ from lanhaven.engines.mlx.single import Draft, Quantized, Single
 
 STEP = 0.02  # share of the weights between two reports
 LEAST = 16 << 20  # bytes of weights that are read at once
+# Tokens of a prompt in one step, which nothing can interrupt: on a CPU 2048 may take minutes.
+GPU_STEP, CPU_STEP = 2048, 128
 _DEFAULTS = ("temperature", "top_p", "top_k", "min_p")
 
 
@@ -51,7 +53,7 @@ def load_model(settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Loade
     batches = draft is None and quantized is None and all("merge" in dir(each) for each in cache)
     ends = frozenset(int(token) for token in tokenizer.eos_token_ids)
     memory = PromptMemory(int(settings.get("cache_ram_mib") or 0) << 20)
-    step = int(settings.get("n_batch") or 2048)
+    step = int(settings.get("n_batch") or (GPU_STEP if mx.default_device() == mx.Device(mx.gpu) else CPU_STEP))
     computing: Computing
     if batches:
         slots = int(settings.get("slots") or 1)

@@ -12,7 +12,7 @@ import mlx.core as mx
 from mlx_lm.generate import generate_step, speculative_generate_step
 
 from lanhaven.engines.mlx.caches import new_cache
-from lanhaven.engines.mlx.commands import Mailbox, token_of
+from lanhaven.engines.mlx.commands import BREAKS, Mailbox, token_of
 from lanhaven.engines.mlx.jobs import Job, Progress
 from lanhaven.engines.mlx.memory import PromptMemory
 
@@ -65,7 +65,8 @@ class Single:
                 "quantized_kv_start": quantized.start,
             }
         self._waiting: deque[Job] = deque()
-        self._left: set[Job] = set()
+        self._current: Job | None = None
+        self._left = False  # whoever wanted the current job's answer has gone
 
     def run(self) -> None:
         while True:
@@ -79,24 +80,25 @@ class Single:
                 self._waiting.append(job)
             elif job in self._waiting:
                 self._waiting.remove(job)
-            else:
-                self._left.add(job)
+            elif job is self._current:
+                self._left = True
 
     def _serve(self, job: Job) -> None:
+        self._current, self._left = job, False
         try:
             with contextlib.closing(self._steps(job)) as steps:
                 self._tokens(job, steps)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        except BREAKS as error:
             self._mailbox.failed([job], error)
         finally:
-            self._left.discard(job)
+            self._current = None
 
     def _tokens(self, job: Job, steps: Iterator[tuple[int, Any]]) -> None:
         for count, (token, logprobs) in enumerate(steps, 1):
             finish = "stop" if token in self._ends else "length" if count >= job.most else None
             self._mailbox.tell([(job, token_of(job, token, logprobs, finish))])
             self._look()
-            if finish is not None or job in self._left:
+            if finish is not None or self._left:
                 return
 
     def _steps(self, job: Job) -> Generator[tuple[int, Any], None, None]:
