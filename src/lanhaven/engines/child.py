@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,13 +41,13 @@ class Child(asyncio.SubprocessProtocol):
         if stdin is not None and not stdin.is_closing():
             stdin.write(data)
 
-    async def end(self, *, grace: float, reap: float) -> bool:
-        """SIGTERM to its group, after `grace` seconds (0 = at once) SIGKILL. False if it outlives that by `reap`.
+    async def end(self, *, grace: float, reap: float, stop: int = signal.SIGTERM) -> bool:
+        """`stop` to its group, after `grace` seconds (0 = at once) SIGKILL. False if it outlives that by `reap`.
 
         The group is killed even if its leader has ended: a wrapper script may have forked the real engine (F-008).
         """
         if grace > 0 and not self.exited.is_set():
-            group.terminate(self.pid)
+            group.terminate(self.pid, stop)
             await in_time(self.exited, grace)
         group.kill(self.pid)
         ended = await in_time(self.exited, reap)

@@ -15,13 +15,13 @@ import sys
 import psutil
 
 
-def terminate(pid: int) -> None:
-    """Ask the whole group to end. A group that is gone is fine."""
+def terminate(pid: int, number: int = signal.SIGTERM) -> None:
+    """Ask the whole group to end, by this signal. A group that is gone is fine."""
     if sys.platform == "win32":
         kill(pid)
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGTERM)
+            os.killpg(pid, number)
 
 
 def kill(pid: int) -> None:
@@ -63,6 +63,21 @@ def _lives(pid: int) -> bool:
         return any(_is_member(each, pid) for each in psutil.pids())
 
 
+def _members(pid: int) -> list[psutil.Process]:
+    """The living processes of its group, the leader first."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        leader = psutil.Process(pid)
+        found = [leader]
+        if sys.platform == "win32":
+            return [leader, *leader.children(recursive=True)]
+    for each in psutil.pids():
+        if each != pid and _is_member(each, pid):
+            with contextlib.suppress(psutil.Error):
+                found.append(psutil.Process(each))
+    return found
+
+
 def _is_member(pid: int, group: int) -> bool:
     """A zombie is none: its memory is back, and in a container the first process may never collect it."""
     if sys.platform == "win32":
@@ -75,16 +90,29 @@ def _is_member(pid: int, group: int) -> bool:
 
 
 def memory_of(pid: int) -> int:
-    """Bytes of memory that the end of the process would give back; 0 = it is gone.
+    """Bytes of memory that the end of its group would give back; 0 = it is gone.
 
     Shared pages are counted in part (PSS): two children of one model file share its pages, and adding up resident sizes
     would count them twice. Asking costs the kernel a walk over the page tables: not for the event loop's thread.
     """
-    try:
-        memory = psutil.Process(pid).memory_full_info()
-    except psutil.Error:
-        return 0
-    return int(memory.pss if sys.platform == "linux" else memory.uss)
+    total = 0
+    for each in _members(pid):
+        with contextlib.suppress(psutil.Error):
+            memory = each.memory_full_info()
+            total += int(memory.pss if sys.platform == "linux" else memory.uss)
+    return total
+
+
+def listens(pid: int, port: int) -> bool | None:
+    """Whether a process of its group listens at this port; None where the system does not tell."""
+    asked = False
+    for each in _members(pid):
+        with contextlib.suppress(psutil.Error):
+            sockets = each.net_connections("tcp")
+            asked = True
+            if any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in sockets):
+                return True
+    return False if asked else None
 
 
 def confine(pid: int, seconds: float, size: int) -> None:
@@ -113,10 +141,11 @@ def _limit(process: psutil.Process, kind: int, soft: int) -> None:
 
 
 def effort_of(pid: int) -> tuple[float, int]:
-    """Seconds of CPU used and bytes resident: a child for which neither changes is not getting anywhere."""
-    try:
-        process = psutil.Process(pid)
-        times = process.cpu_times()
-        return times.user + times.system, int(process.memory_info().rss)
-    except psutil.Error:
-        return 0.0, 0
+    """Seconds of CPU used and bytes resident, of the whole group: if neither changes, it is not getting anywhere."""
+    seconds, size = 0.0, 0
+    for each in _members(pid):
+        with contextlib.suppress(psutil.Error):
+            times = each.cpu_times()
+            seconds += times.user + times.system
+            size += int(each.memory_info().rss)
+    return seconds, size

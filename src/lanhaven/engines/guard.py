@@ -52,9 +52,9 @@ class Parent:
             settings: dict[str, Any] = json.loads(read_line(0))
         except EOFError:
             os._exit(0)
-        _limit()
+        limit()
         if settings["die_with_parent"]:
-            _die_with(settings["parent"])
+            die_with(settings["parent"])
         threading.Thread(target=_exit_at_eof, args=(0,), name="stdin", daemon=True).start()
         return settings
 
@@ -65,7 +65,7 @@ class Parent:
             self._out.flush()
 
 
-def _limit() -> None:
+def limit() -> None:
     """No core dumps (a dump holds prompts and fills disks), first choice of the OOM killer, Ctrl-C ends at once."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform != "win32":
@@ -78,7 +78,7 @@ def _limit() -> None:
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """SIGKILL when the thread that started us exits: so the gateway asks for it only from its main thread (F-010)."""
     if sys.platform != "linux":
         return

@@ -96,5 +96,10 @@ def without_requests(line: str) -> str | None:
 
 
 def _worded(text: str) -> str:
-    """Without the part of the program that speaks, and with file names in place of paths."""
-    return _PATH.sub("", _QUOTED_PATH.sub(r"\1", _PREFIX.sub("", text.strip())))
+    """Without the part of the program that speaks."""
+    return without_paths(_PREFIX.sub("", text.strip()))
+
+
+def without_paths(text: str) -> str:
+    """With file names in place of paths."""
+    return _PATH.sub("", _QUOTED_PATH.sub(r"\1", text))

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Plan:
     last_line: part of the last line that a load writes to its log, which comes by another pipe than the ready message.
     last_stage: part of the line after which a load only tries the chat template, for which little CPU and memory is
     enough: a template is a program of a stranger's (F-171).
+    stop_signal: what asks it to end.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Plan:
     address: Address | None = None
     last_line: str | None = None
     last_stage: str | None = None
+    stop_signal: int = signal.SIGTERM
 
     def __repr__(self) -> str:
         return f"Plan({self.name} {self.address})"
@@ -290,7 +293,8 @@ class EngineProcess:
     async def _terminate(self, grace: float) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        ended = self._child is None or await self._child.end(grace=grace, reap=self._timers.reap)
+        stop = self._plan.stop_signal
+        ended = self._child is None or await self._child.end(grace=grace, reap=self._timers.reap, stop=stop)
         self._unlink_socket()
         if not ended:
             raise hung(self._plan.name, f"Process {self.pid} cannot be ended.")

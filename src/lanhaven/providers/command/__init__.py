@@ -1,0 +1,1 @@
+"""Programs that serve OpenAI, run as children."""
