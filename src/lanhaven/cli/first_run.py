@@ -61,8 +61,8 @@ def _models(settings: Settings) -> None:
         output.message(f"first run: {path} is new")
         for each in found(settings.lmstudio_base_url):
             output.message(f"found {each.text}; to serve its models add it to models.yaml (provider: openai)")
-    drives_lmstudio = "lmstudio_base_url" in settings.model_fields_set or bool(settings.providers.get("lmstudio"))
-    if not read(path).entries and not drives_lmstudio:
+    drives = "lmstudio_base_url" in settings.model_fields_set or settings.providers.keys() & {"lmstudio", "ollama"}
+    if not read(path).entries and not drives:
         _first_model(settings)
 
 

@@ -30,6 +30,7 @@ OURS: Mapping[str, str] = MappingProxyType(
         "command": "lanhaven.providers.command.provider:create",
         "openai": "lanhaven.providers.openai:create",
         "lmstudio": "lanhaven.providers.lmstudio.provider:create",
+        "ollama": "lanhaven.providers.ollama.provider:create",
         "mock": "lanhaven.providers.mock:create",
     }
 )

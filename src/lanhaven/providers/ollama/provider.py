@@ -1,0 +1,278 @@
+"""Ollama, on this machine or others: its models, loaded and unloaded through its own API, asked over its OpenAI routes.
+
+    models:
+      - id: house-model
+        provider: ollama
+        config:
+          model: qwen3:8b      # its name in Ollama; not said = the id
+          host: mac            # one of the hosts of config.yaml; not said = the first one
+          kind: llm            # or vlm, embedding; not said = as Ollama says, else llm
+
+All models of Ollama are in the catalog without an entry. Where no Ollama is configured nothing is asked. Ollama holds a
+model once: instances of one model are one there, and it ends with the last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed
+from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
+from lanhaven.providers.ollama.config import Host, read_entry, read_hosts
+from lanhaven.providers.ollama.host import Ollama, Pulse
+from lanhaven.providers.ollama.models import LATEST, Tagged, tagged
+from lanhaven.providers.ollama.models import Loaded as There
+from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
+
+SIGN_OF_LIFE = 5.0  # seconds between two while Ollama loads: it says nothing itself
+HEALTH_SECONDS = 1.5
+# LoadConfig field -> Ollama's option, and the name in replies.
+OPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "context_length": ("num_ctx", "contextLength"),
+        "gpu_layers": ("num_gpu", "gpu.layers"),
+        "cpu_threads": ("num_thread", "cpuThreads"),
+    }
+)
+NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "gpu_ratio": ("gpu.ratio", "Ollama takes gpu.layers, no ratio"),
+        "rope_frequency_base": ("ropeFrequencyBase", "Ollama takes it from the model"),
+        "rope_frequency_scale": ("ropeFrequencyScale", "Ollama takes it from the model"),
+        "flash_attention": ("flashAttention", "a setting of Ollama's server: OLLAMA_FLASH_ATTENTION"),
+        "kv_type": ("kvType", "a setting of Ollama's server: OLLAMA_KV_CACHE_TYPE"),
+    }
+)
+_TEXT = frozenset({"/v1/chat/completions", "/v1/completions"})
+
+
+def create(context: ProviderContext) -> OllamaProvider:
+    """Options: see config.py."""
+    return OllamaProvider(read_hosts(context.options))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an instance is: a host, and the name of the model there."""
+
+    host: str
+    model: str
+
+
+class OllamaProvider:
+    """See the module."""
+
+    name = "ollama"
+    load_fields = frozenset({*OPTIONS, "slots", "idle_ttl"})
+    sampling_fields = frozenset({"temperature", "top_p", "max_tokens", "stop", "seed", "stream"})
+
+    def __init__(self, hosts: Mapping[str, Host]) -> None:
+        self._hosts: Mapping[str, Ollama] = {name: Ollama(host) for name, host in hosts.items()}
+        self._keys: Mapping[_Place, str] = {}  # what the catalog calls a model
+        self._places: dict[str, _Place] = {}  # by instance
+
+    # ---- models
+
+    def describe(self, entry: ModelEntry) -> ModelInfo:
+        """InvalidRequest names the setting that is wrong. Asks nothing: Ollama may be down now."""
+        said = read_entry(entry.config)
+        host = self._host(said.host)
+        name = tagged(said.model or entry.id)
+        known = host.model(name)
+        info = (known or Tagged(name)).info(entry.id, self.name, host.host.name)
+        kind = said.kind or info.kind
+        able = info.capabilities if known is not None or kind is not ModelKind.EMBEDDING else frozenset({"embedding"})
+        return replace(info, kind=kind, capabilities=able, config=entry.config)
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """Of all hosts; of one that does not answer, what it said last. Raises if none answers."""
+        hosts = tuple(self._hosts.values())
+        _raise_if_all_failed(await asyncio.gather(*(each.models() for each in hosts), return_exceptions=True))
+        infos: dict[str, ModelInfo] = {}
+        keys: dict[_Place, str] = {}
+        for host in hosts:
+            for model in host.known:
+                name = host.host.name
+                short = model.name.removesuffix(LATEST)
+                key = short if short not in infos else f"{name}/{short}"
+                aliases = {model.name, f"{name}/{short}", f"{name}/{model.name}"} - {key}
+                keys[_Place(name, model.name)] = key
+                infos.setdefault(key, model.info(key, self.name, name, tuple(sorted(aliases))))
+        self._keys = keys
+        return tuple(infos.values())
+
+    # ---- instances
+
+    async def instances(self) -> Sequence[Running] | None:
+        """Of all hosts. What ran on one that does not answer is taken to run still: unreachable is not empty."""
+        hosts = tuple(self._hosts.values())
+        before = dict(self._places)
+        answers = await asyncio.gather(*(each.loaded() for each in hosts), return_exceptions=True)
+        _raise_if_all_failed(answers)
+        found: list[Running] = []
+        for host, answer in zip(hosts, answers, strict=True):
+            ours = [name for name, place in before.items() if place.host == host.host.name]
+            if isinstance(answer, BaseException):
+                found += [Running(name, "") for name in ours]
+            else:
+                found += self._compare(host, answer, ours)
+        return found
+
+    def _compare(self, host: Ollama, loaded: Sequence[There], ours: Sequence[str]) -> list[Running]:
+        found: list[Running] = []
+        name = host.host.name
+        for each in loaded:
+            place = _Place(name, each.name)
+            instances = [one for one, where in self._places.items() if where == place]
+            if not instances:  # somebody else loaded it
+                instances = [self._keys.get(place, each.name.removesuffix(LATEST))]
+                self._places[instances[0]] = place
+            found += [self._running(host, one, each) for one in instances]
+        there = {each.instance_id for each in found}
+        for gone in set(ours) - there:
+            self._places.pop(gone, None)
+        return found
+
+    def _running(self, host: Ollama, instance_id: str, there: There) -> Running:
+        place = _Place(host.host.name, there.name)
+        upstream = upstream_of(host.host, there.name, embedding=_embeds(host, there.name))
+        config = LoadConfig(context_length=there.context_length)
+        return Running(instance_id, self._keys.get(place, ""), there.size_bytes, upstream, config)
+
+    def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        return 0  # Ollama guards the memory of its machine itself
+
+    async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
+        try:
+            said = read_entry(info.config)
+            host = self._host(said.host)
+        except InvalidRequest as error:
+            raise LoadFailed(f"{info.key} could not be loaded: {error.message}", hint=error.hint) from error
+        name = tagged(said.model or info.key)
+        embedding = (said.kind or info.kind) is ModelKind.EMBEDDING or _embeds(host, name)
+        asked = config.said()
+        options = {option: asked[field] for field, (option, _) in OPTIONS.items() if field in asked}
+        loading = asyncio.ensure_future(host.load(name, options, _keep_alive(config), embedding=embedding))
+        await _while_told(loading, observer)
+        there = next((each for each in await host.loaded() if each.name == name), There(name))
+        self._places[instance_id] = _Place(host.host.name, name)
+        observer.progress("ready", 1.0)
+        return Loaded(
+            upstream=upstream_of(host.host, name, embedding=embedding, slots=config.slots),
+            load_config=replace(config, context_length=there.context_length or config.context_length),
+            size_bytes=there.size_bytes,
+            applied=_applied(config, there),
+            ignored=tuple(Ignored(*NAMES[field]) for field in asked if field in NAMES),
+        )
+
+    async def unload(self, instance_id: str) -> None:
+        place = self._places.pop(instance_id, None)
+        if place is not None and place not in self._places.values():
+            await self._hosts[place.host].unload(place.model)
+
+    # ---- as such
+
+    async def health(self) -> Health:
+        """Asks every host at once."""
+        hosts = tuple(self._hosts.values())
+        if not hosts:
+            return Health(False, "server", "not configured")
+        pulses = await asyncio.gather(*(each.pulse(HEALTH_SECONDS) for each in hosts))
+        up = [pulse for pulse in pulses if pulse.error is None]
+        return Health(
+            ok=bool(up),
+            kind="server",
+            detail="; ".join(_line(each, pulse) for each, pulse in zip(hosts, pulses, strict=True)),
+            version=next((pulse.version for pulse in up if pulse.version), None),
+            latency_ms=min((pulse.seconds for pulse in up if pulse.seconds is not None), default=0) * 1000 or None,
+            address=", ".join(each.host.base_url for each in hosts),
+            models=sum(len(each.known) for each in hosts),
+        )
+
+    def logs(self, instance_id: str) -> Sequence[str]:
+        return ()
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(each.aclose() for each in self._hosts.values()))
+
+    def _host(self, name: str | None) -> Ollama:
+        """Without a name the first one. InvalidRequest if there is none of this name."""
+        found = next(iter(self._hosts.values()), None) if name is None else self._hosts.get(name)
+        if found is None:
+            known = ", ".join(self._hosts) or "none"
+            which = f"no Ollama host {name!r}" if name is not None else "no Ollama"
+            hint = "providers: {ollama: {base_url: http://127.0.0.1:11434}} in config.yaml"
+            raise InvalidRequest(f"There is {which}; there are: {known}.", param="host", hint=hint)
+        return found
+
+    def __repr__(self) -> str:
+        return f"OllamaProvider({list(self._hosts.values())} {sorted(self._places)})"
+
+
+async def _while_told(loading: asyncio.Future[None], observer: LoadObserver) -> None:
+    """Wait for the load, with signs of life; if cancelled, Ollama is let know by the end of the connection."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    observer.progress("loading")
+    try:
+        while not loading.done():
+            await asyncio.wait({loading}, timeout=SIGN_OF_LIFE)
+            if not loading.done():
+                observer.progress(f"loading ({loop.time() - began:.0f} s)")
+    except asyncio.CancelledError:
+        loading.cancel()
+        await asyncio.wait({loading})
+        raise
+    loading.result()
+
+
+def _keep_alive(config: LoadConfig) -> float | None:
+    """How long Ollama is to keep it unused: 0 means for ever to us, and at once to Ollama."""
+    return None if config.idle_ttl is None else config.idle_ttl or -1
+
+
+def _applied(config: LoadConfig, there: There) -> dict[str, object]:
+    said = config.said()
+    applied: dict[str, object] = {name: said[field] for field, (_, name) in OPTIONS.items() if field in said}
+    if there.context_length is not None and "context_length" in said:
+        applied["contextLength"] = there.context_length
+    if config.slots is not None:
+        applied["slots"] = config.slots
+    return applied if config.idle_ttl is None else {**applied, "ttlSeconds": config.idle_ttl}
+
+
+def _embeds(host: Ollama, name: str) -> bool:
+    known = host.model(name)
+    return known is not None and known.kind is ModelKind.EMBEDDING
+
+
+def upstream_of(host: Host, name: str, *, embedding: bool, slots: int | None = None) -> Upstream:
+    url = urlsplit(host.base_url)
+    return Upstream(
+        model=name,
+        base_url=f"{url.scheme}://{url.netloc}",
+        prefix=url.path,
+        headers=host.headers,
+        slots=slots,
+        routes=frozenset({"/v1/embeddings"}) if embedding else _TEXT,
+    )
+
+
+def _line(ollama: Ollama, pulse: Pulse) -> str:
+    name = ollama.host.name
+    if pulse.error is not None:
+        return f"{name} {pulse.error.removeprefix(f'Ollama ({name}) ').rstrip('.')}"
+    return f"{name} {pulse.version or 'answers'}, {len(ollama.known)} models"
+
+
+def _raise_if_all_failed(answers: Sequence[object]) -> None:
+    failures = [each for each in answers if isinstance(each, BaseException)]
+    defect = next((each for each in failures if not isinstance(each, GatewayError)), None)
+    if defect is not None:
+        raise defect
+    if failures and len(failures) == len(answers):
+        raise failures[0]
