@@ -35,6 +35,7 @@ NOT_RUN: dict[str, list[str]] = {
     ],
     "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
     "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
+    "docs/providers.md": ["vLLM needs a GPU"],
     "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],
     "docs/security.md": ["a piece of the configuration of nginx"],
 }

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from lanhaven.catalog import Catalog
@@ -29,6 +30,8 @@ from lanhaven.server.operations import Operations
 from lanhaven.server.services import Services
 from lanhaven.store import FILE_NAME, Store
 from lanhaven.upstream.pool import Timers, UpstreamClient
+
+OLLAMA_PORT = 11434
 
 
 def build(settings: Settings, draining: Callable[[], bool]) -> Services:
@@ -107,7 +110,9 @@ def context(settings: Settings, name: str, run_dir: Path) -> ProviderContext:
         "prompt_cache_mib": settings.prompt_cache_mib,
         "engine_stop": settings.engine_stop,
     }
-    special = lmstudio_options(settings) if name == "lmstudio" else {}
+    special: dict[str, Any] = lmstudio_options(settings) if name == "lmstudio" else {}
+    if name == "ollama" and any(port == OLLAMA_PORT for _, port in settings.listeners()):
+        special = {"no_default": True}  # where Ollama usually is, there are we
     return ProviderContext(name, run_dir, {**general, **special, **settings.providers.get(name, {})})
 
 

@@ -208,7 +208,7 @@ async def test_what_is_no_answer(provider: OllamaProvider, ollama: FakeOllama, r
 
 @pytest.mark.req("S4-12")
 async def test_nothing_configured() -> None:
-    provider = made()
+    provider = made(no_default=True)
     assert (await provider.models(), await provider.instances()) == ((), [])
     assert (await provider.health()).detail == "not configured"
     with pytest.raises(InvalidRequest, match="There is no Ollama") as caught:
@@ -235,6 +235,14 @@ async def test_nothing_configured() -> None:
 async def test_wrong_settings_are_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         made(**options)
+
+
+async def test_an_entry_may_mean_the_ollama_of_this_machine() -> None:
+    provider = made()
+    assert (await provider.health()).detail == "not configured"
+    assert provider.describe(ModelEntry("x", "ollama")).config == {}
+    assert (await provider.health()).address == "http://127.0.0.1:11434"
+    await provider.aclose()
 
 
 async def test_entries(provider: OllamaProvider) -> None:

@@ -9,7 +9,7 @@
           mac: {base_url: "https://mac.lan/ollama", api_key: "behind-a-proxy"}
 
 A single one can be said without `hosts`: base_url, api_key. The first host's models keep their names. Where nothing of
-this is said there is no Ollama, and nothing is asked.
+this is said nothing is asked, unless an entry of models.yaml needs the Ollama of this machine.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import Any
 
 from lanhaven.config.addresses import base_url as checked_base_url
 from lanhaven.errors import InvalidRequest
-from lanhaven.providers.settings import Reader, integer, one_of, read_all, seconds, some_seconds, text
+from lanhaven.providers.settings import Reader, flag, integer, one_of, read_all, seconds, some_seconds, text
 from lanhaven.types.models import ModelKind
 
 DEFAULT_NAME = "ollama"
+DEFAULT_URL = "http://127.0.0.1:11434"
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 5.0
 
 _VISIBLE = re.compile(r"[!-~]+")
@@ -75,6 +76,11 @@ def read_hosts(options: Mapping[str, Any]) -> Mapping[str, Host]:
     return MappingProxyType(known)
 
 
+def read_spare(options: Mapping[str, Any]) -> Host | None:
+    """The one of this machine, for a model entry where no host is known; None where that would be ourselves."""
+    return None if options.get("no_default") else Host(name=DEFAULT_NAME, base_url=DEFAULT_URL)
+
+
 def _host(name: str, said: Mapping[str, Any], times: Mapping[str, float]) -> Host:
     if said.get("base_url") is None:
         raise InvalidRequest(f"Ollama host {name} needs a base_url.", param="base_url")
@@ -109,6 +115,7 @@ _OPTIONS: Mapping[str, Reader] = MappingProxyType(
         "hosts": _table,
         "connect_timeout": some_seconds,
         "answer_timeout": some_seconds,
+        "no_default": flag,
         # the last ones are the same for all providers
         "default_slots": integer(1),
         "prompt_cache_mib": integer(0),

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
-from lanhaven.providers.ollama.config import Host, read_entry, read_hosts
+from lanhaven.providers.ollama.config import DEFAULT_NAME, Host, read_entry, read_hosts, read_spare
 from lanhaven.providers.ollama.host import Ollama, Pulse
 from lanhaven.providers.ollama.models import LATEST, Tagged, tagged
 from lanhaven.providers.ollama.models import Loaded as There
@@ -52,7 +52,7 @@ _TEXT = frozenset({"/v1/chat/completions", "/v1/completions"})
 
 def create(context: ProviderContext) -> OllamaProvider:
     """Options: see config.py."""
-    return OllamaProvider(read_hosts(context.options))
+    return OllamaProvider(read_hosts(context.options), read_spare(context.options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,14 @@ class _Place:
 
 
 class OllamaProvider:
-    """See the module."""
+    """See the module. `spare`: for an entry of models.yaml, where no host is known."""
 
     name = "ollama"
     load_fields = frozenset({*OPTIONS, "slots", "idle_ttl"})
     sampling_fields = frozenset({"temperature", "top_p", "max_tokens", "stop", "seed", "stream"})
 
-    def __init__(self, hosts: Mapping[str, Host]) -> None:
+    def __init__(self, hosts: Mapping[str, Host], spare: Host | None = None) -> None:
+        self._spare = spare
         self._hosts: Mapping[str, Ollama] = {name: Ollama(host) for name, host in hosts.items()}
         self._keys: Mapping[_Place, str] = {}  # what the catalog calls a model
         self._places: dict[str, _Place] = {}  # by instance
@@ -200,7 +201,9 @@ class OllamaProvider:
         await asyncio.gather(*(each.aclose() for each in self._hosts.values()))
 
     def _host(self, name: str | None) -> Ollama:
-        """Without a name the first one. InvalidRequest if there is none of this name."""
+        """Without a name the first one. InvalidRequest if there is none of this name. May be called in a thread."""
+        if not self._hosts and self._spare is not None and name in (None, DEFAULT_NAME):
+            self._hosts = {DEFAULT_NAME: Ollama(self._spare)}
         found = next(iter(self._hosts.values()), None) if name is None else self._hosts.get(name)
         if found is None:
             known = ", ".join(self._hosts) or "none"
