@@ -13,6 +13,9 @@ from lanhaven.engines.mlx.jobs import Event, Job, Progress
 from lanhaven.engines.mlx.memory import PromptMemory
 
 PREFILL = 8  # prompts that are processed together, at most
+# Seconds that an idle engine waits for others with the first: requests that are sent together are computed together
+# from their prompts on. A step of the smallest models takes longer.
+GATHER = 0.003
 
 
 class Batched:
@@ -46,7 +49,7 @@ class Batched:
     def run(self) -> None:
         self._generator: Any = self._make()
         while True:
-            for order, job in self._mailbox.orders(wait=not self._jobs):
+            for order, job in self._mailbox.orders(wait=not self._jobs, gather=GATHER):
                 if order == "submit":
                     self._insert(job)
                 else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +31,11 @@ class Mailbox:
     def cancel(self, job: Job) -> None:
         self._orders.put(("cancel", job))
 
-    def orders(self, *, wait: bool) -> list[tuple[str, Job]]:
-        """All that came; with `wait` at least one."""
+    def orders(self, *, wait: bool, gather: float = 0.0) -> list[tuple[str, Job]]:
+        """All that came; with `wait` at least one, and what comes within `gather` seconds after it."""
         found = [self._orders.get()] if wait else []
+        if wait and gather > 0:
+            time.sleep(gather)
         with contextlib.suppress(queue.Empty):
             while True:
                 found.append(self._orders.get_nowait())
