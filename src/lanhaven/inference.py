@@ -28,7 +28,7 @@ from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart
 from lanhaven.fitting import Fitting
 from lanhaven.media.images import Images
 from lanhaven.residency.pool import Lease, Pool
-from lanhaven.types.chat import BEYOND_OPENAI, Dropped, InferenceRequest, Outcome, Timing
+from lanhaven.types.chat import DECLARED, Dropped, InferenceRequest, Outcome, Timing
 from lanhaven.types.images import Sizing
 from lanhaven.types.models import ModelInfo, Overflow
 from lanhaven.upstream.exchange import Exchange
@@ -211,7 +211,7 @@ class Inference:
                 affinity=request.affinity,
             )
             self.timing.leased = context.clock()
-            if request.route in BEYOND_OPENAI and request.route not in lease.upstream.routes:
+            if request.route in DECLARED and request.route not in lease.upstream.routes:
                 raise UnsupportedFeature(f"The engine of {target.info.key} has no {request.route}.", retry=False)
             lease.on_abort = self._lost
             if lease.broken is not None:
@@ -235,6 +235,7 @@ class Inference:
             stream=request.stream,
             drop_usage=not request.usage_wanted,
             patient=request.patient,
+            content_type=request.form.content_type if request.form is not None else None,
         )
         return self._exchange
 

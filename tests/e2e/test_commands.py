@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import psutil
 import pytest
 
@@ -34,6 +35,16 @@ def models(model: Path) -> str:
             "id": "vectors",
             "provider": "command",
             "config": {"command": small, "env": {"LISTEN": "${PORT}"}, "routes": ["embedding"]},
+        },
+        {
+            "id": "sounds",
+            "provider": "command",
+            "config": {
+                "command": small,
+                "env": {"LISTEN": "${PORT}"},
+                "model": "there",
+                "routes": ["speech", "transcription", "image"],
+            },
         },
         {"id": "broken", "provider": "command", "config": {"command": "serve ${PORT} ${SECRET}"}},
     ]
@@ -82,6 +93,46 @@ def test_what_it_cannot_do_is_said(house: HouseProcess) -> None:
     assert house.chat("hi", model="vectors").status_code == 400
     reply = house.chat("hi", model="broken")
     assert "${SECRET}, which is unknown" in reply.text
+
+
+@pytest.mark.req("S1-06", "C9")
+def test_sound_and_pictures_are_passed_on(house: HouseProcess) -> None:
+    client = openai.OpenAI(base_url=f"{house.url}/v1", api_key="x", max_retries=0)
+    spoken = client.audio.speech.create(model="sounds", input="hello", voice="alloy", response_format="mp3").read()
+    assert spoken[:2] == b"\xff\xf3"
+    assert json.loads(spoken[2:]) == {
+        "model": "there", "input": "hello", "voice": "alloy", "response_format": "mp3"
+    }  # fmt: skip
+    picture = client.images.generate(model="sounds", prompt="a cat", n=1)
+    assert picture.data is not None
+    assert picture.data[0].revised_prompt == "a cat"
+    sound = bytes(range(256)) * 100
+    form = {"model": "sounds", "response_format": "srt", "language": "de"}
+    for prefix in ("", "/v1"):
+        reply = house.http.post(f"{prefix}/audio/transcriptions", data=form, files={"file": ("a.wav", sound)})
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+        assert sound in reply.content
+        assert b'name="model"\r\n\r\nthere\r\n' in reply.content
+        assert b"sounds" not in reply.content
+    assert house.chat("hi", model="sounds").status_code == 400
+    assert house.get("/v1/capabilities")["features"]["transcription"] is True
+
+
+@pytest.mark.req("C9")
+def test_what_cannot_be_passed_on_is_refused(house: HouseProcess) -> None:
+    post = house.http.post
+    assert post("/v1/audio/translations", data={"model": "sounds"}, files={"file": b"x"}).status_code == 501
+    assert post("/v1/audio/speech", json={"model": "small", "input": "x"}).status_code == 400, "it is for chats"
+    assert post("/v1/audio/speech", json={"model": 3, "input": "x"}).status_code == 400
+    assert post("/v1/audio/transcriptions", json={"model": "sounds"}).status_code == 415
+    twice = {"model": ["sounds", "sounds"], "x": "y"}
+    reply = post("/v1/audio/transcriptions", data=twice, files={"file": b"x"})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "model")
+    reply = post("/v1/audio/transcriptions", data={"model": "sounds", "api_base": "http://x"}, files={"file": b"x"})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "api_base")
+    cut = {"content-type": "multipart/form-data; boundary=b"}
+    for body in (b"--b\r\nConte", b"", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n'):
+        assert post("/v1/audio/transcriptions", content=body, headers=cut).status_code == 400
 
 
 def test_a_request_changes_no_command(house: HouseProcess) -> None:

@@ -39,6 +39,7 @@ from lanhaven.providers.base import (
     ProviderContext,
     Running,
 )
+from lanhaven.types.chat import PASSED
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
 
 HEALTH_TIMEOUT = 1.5
@@ -73,7 +74,7 @@ class OpenAIConfig:
     slots: int | None = None
     context_length: int | None = None
     kind: ModelKind = ModelKind.LLM
-    capabilities: tuple[str, ...] | None = None  # instead of those of the kind
+    capabilities: tuple[str, ...] | None = None  # instead of those of the kind; also speech, transcription ...
 
 
 def create(context: ProviderContext) -> OpenAIProvider:
@@ -197,7 +198,7 @@ def upstream_of(config: OpenAIConfig, key: str, slots: int | None = None) -> Ups
         prefix=path,
         headers=tuple(headers.items()),
         slots=slots or config.slots,
-        routes=_ROUTES[config.kind],
+        routes=_ROUTES[config.kind] | {route for route in PASSED if route.capability in (config.capabilities or ())},
     )
 
 

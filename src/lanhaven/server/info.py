@@ -126,6 +126,9 @@ def capabilities_json(services: Services) -> dict[str, Any]:
             "tools": "tools" in able,
             "embeddings": "embedding" in able,
             "rerank": "rerank" in able,
+            "speech": "speech" in able,
+            "transcription": "transcription" in able,
+            "image_generation": "image" in able,
             "concurrent_requests": True,
         },
         "limits": {

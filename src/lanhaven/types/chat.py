@@ -18,6 +18,12 @@ class Route(StrEnum):
     COMPLETION = "/v1/completions"
     EMBEDDING = "/v1/embeddings"
     RERANK = "/v1/rerank"
+    IMAGE = "/v1/images/generations"
+    IMAGE_EDIT = "/v1/images/edits"
+    IMAGE_VARIATION = "/v1/images/variations"
+    SPEECH = "/v1/audio/speech"
+    TRANSCRIPTION = "/v1/audio/transcriptions"
+    TRANSLATION = "/v1/audio/translations"
     TOKENIZE = "/tokenize"
     TEMPLATE = "/apply-template"
     INPUT_TOKENS = "/v1/chat/completions/input_tokens"
@@ -30,6 +36,24 @@ class Route(StrEnum):
 
 # Routes that not every server has: Upstream.routes says which do.
 BEYOND_OPENAI = frozenset({Route.TOKENIZE, Route.TEMPLATE, Route.INPUT_TOKENS})
+
+
+# Routes that are passed on to those who have them, with bodies and answers that are not looked into.
+PASSED = frozenset(
+    {Route.IMAGE, Route.IMAGE_EDIT, Route.IMAGE_VARIATION, Route.SPEECH, Route.TRANSCRIPTION, Route.TRANSLATION}
+)
+
+
+DECLARED = BEYOND_OPENAI | PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class RawForm:
+    """A multipart body to be passed on as it is, but for the model's name between `before` and `after`."""
+
+    content_type: str
+    before: bytes = field(repr=False)
+    after: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -55,6 +79,7 @@ class InferenceRequest:
     sizing: Sizing | None = None  # what the client says about its images
     overflow: Overflow | None = None  # what the client wants where its prompt does not fit; None: it does not say
     overflow_else: Overflow = Overflow.ERROR  # where neither client nor instance says anything
+    form: RawForm | None = None  # what is sent in place of `body`
     affinity: str | None = None  # what requests of one conversation have in common: they go to the same instance
 
     @property

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from lanhaven.errors import InternalError
 from lanhaven.types.models import Upstream
 
+JSON_TYPE = b"content-type: application/json"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -47,7 +49,7 @@ def head_of(upstream: Upstream, address: Address, method: str, path: str) -> byt
         *(f"{name}: {value}" for name, value in upstream.headers),
     ]
     if method == "POST":
-        lines += ["content-type: application/json", "content-length: "]
+        lines += [JSON_TYPE.decode(), "content-length: "]
     head = "\r\n".join(lines)
     if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or not head.isascii() or "\0" in head:
         raise InternalError("A header or path of an upstream holds a line break or a character that is not ASCII.")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lanhaven.errors import GatewayError, ServerShutdown, UpstreamTimeout
 from lanhaven.types.models import Upstream
-from lanhaven.upstream.address import Address, address_of, head_of
+from lanhaven.upstream.address import JSON_TYPE, Address, address_of, head_of
 from lanhaven.upstream.connection import Connection
 from lanhaven.upstream.endpoint import Endpoint
 from lanhaven.upstream.exchange import Exchange
@@ -61,15 +61,20 @@ class UpstreamClient:
         stream: bool,
         drop_usage: bool = False,
         patient: bool = False,
+        content_type: str | None = None,
     ) -> Exchange:
-        """POST JSON. Returns when a streamed reply has begun, or any other is complete; the status may be an error's.
+        """POST JSON, or what `content_type` says.
 
+        Returns when a streamed reply has begun, or any other is complete; the status may be an error's.
         patient: a whole reply has the time that a stream has up to its first byte, where that is more than `total`.
         `drop_usage`: leave out the chunk without choices that carries the usage (its numbers are in `outcome` anyway).
         ProviderUnavailable with facts {"connect": True}: nothing was sent. UpstreamError, UpstreamTimeout otherwise.
         """
         target = self._target(upstream, "POST", path)
-        request = b"%b%d\r\n\r\n%b" % (target.head, len(body), body)
+        head = target.head
+        if content_type is not None:
+            head = head.replace(JSON_TYPE, b"content-type: %b" % content_type.encode())
+        request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         timers = self._patient if patient else self.timers
         return await self._exchange(target, upstream, path, request, timers, stream=stream, drop_usage=drop_usage)
 

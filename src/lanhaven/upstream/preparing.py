@@ -28,6 +28,8 @@ def prepare(request: InferenceRequest, sampling: Sampling, upstream: Upstream) -
             body["stream_options"] = {**options, "include_usage": True}
     if request.extras is not None:
         body |= {name: value for name, value in request.extras.items() if name in upstream.extras}
+    if request.form is not None:
+        return request.form.before + upstream.model.encode() + request.form.after
     body["model"] = upstream.model
     return encode(body)
 

@@ -22,7 +22,7 @@ LISTEN, KEY = os.environ["LISTEN"], os.environ.get("KEY")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/health, chat, embeddings; /crash and /stop end or stop it in the middle."""
+    """/health, chat (the message "crash" ends it), embeddings, speech, images; forms are answered with themselves."""
 
     protocol_version = "HTTP/1.1"
 
@@ -33,12 +33,22 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, {"object": "list", "data": []})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        data = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers["content-type"].startswith("multipart/"):
+            self.send(200, "text/plain; charset=utf-8", data)
+            return
+        body = json.loads(data)
         if KEY is not None and self.headers.get("authorization") != f"Bearer {KEY}":
             self.reply(401, {"error": {"message": "wrong key"}})
             return
         if self.path == "/v1/embeddings":
             self.reply(200, {"data": [{"index": 0, "embedding": [1.0, 0.0]}], "model": body["model"]})
+            return
+        if self.path == "/v1/audio/speech":
+            self.send(200, "audio/mpeg", b"\xff\xf3" + json.dumps(body).encode())
+            return
+        if self.path == "/v1/images/generations":
+            self.reply(200, {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": body["prompt"]}]})
             return
         said = str(body["messages"][-1]["content"])
         if said == "crash":
@@ -49,9 +59,11 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, {"choices": [{"index": 0, "message": answer, "finish_reason": "stop"}]})
 
     def reply(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
+        self.send(status, "application/json", json.dumps(body).encode())
+
+    def send(self, status: int, kind: str, data: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -24,6 +24,7 @@ from lanhaven.dialects.openai.fields import (
 )
 from lanhaven.dialects.openai.models import listed, model_card
 from lanhaven.dialects.openai.multipart import Form, body_of
+from lanhaven.dialects.openai.passing import PATHS, read_passed, relay_whole
 from lanhaven.dialects.openai.replies import Embeddings, has_legacy_logprobs, legacy_logprobs
 from lanhaven.dialects.openai.rerank import Rerank
 from lanhaven.dialects.openai.tools import relay_offer
@@ -35,13 +36,6 @@ from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import KEEP_ALIVE, encode, frames_of, read_strict, sse
-
-# Served by other engines some day; LanHaven's own have no such thing.
-ABSENT = (
-    "/images/generations", "/images/edits", "/images/variations", "/audio/transcriptions", "/audio/translations",
-    "/audio/speech",
-)  # fmt: skip
-
 
 MULTIPART = "/chat/completions/multipart"
 
@@ -74,7 +68,7 @@ class OpenAIDialect(Dialect):
             "/models": {"GET": self._models, "HEAD": self._models},
             "/models/": {"GET": self._model, "HEAD": self._model},
         }
-        table |= {path: {"POST": self._absent} for path in ABSENT}
+        table |= {path: {"POST": partial(self._pass, route)} for path, route in PATHS.items()}
         named = {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
         return named | {"/v2/rerank": {"POST": partial(self._rerank, True)}}
 
@@ -157,10 +151,23 @@ class OpenAIDialect(Dialect):
         target = self._gateway.catalog.resolve(name, self._gateway.pool.ids())
         await call.reply(200, encode(model_card(target.info, self._gateway, name)))
 
-    async def _absent(self, call: Call) -> None:
-        raise UnsupportedFeature(
-            f"No provider that is configured here serves {call.path}.", retry=False, hint="GET /v1/capabilities"
+    async def _pass(self, route: Route, call: Call) -> None:
+        if not any(route.capability in each.capabilities for each in self._gateway.catalog.models()):
+            raise UnsupportedFeature(
+                f"No provider that is configured here serves {call.path}.", retry=False, hint="GET /v1/capabilities"
+            )
+        body, form = read_passed(route, call)
+        request = InferenceRequest(
+            route,
+            body,
+            call.request_id,
+            call.path,
+            call.method,
+            dialect=self.name,
+            client=call.key_name,
+            form=form,
         )
+        await respond(call, self._gateway, request, relay_whole, streamed=False)
 
     def error_body(self, error: GatewayError, request_id: str) -> bytes:
         """OpenAI's envelope."""

@@ -46,7 +46,7 @@ class Form:
         self._size = 0
         self._ended = False
         self._parser = MultipartParser(
-            _boundary(headers),
+            boundary_of(headers),
             {
                 "on_part_begin": self._begin,
                 "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
@@ -65,14 +65,14 @@ class Form:
             try:
                 self._parser.write(piece)
             except FormParserError:
-                raise _malformed("it is broken") from None
+                raise malformed("it is broken") from None
         if not self._ended:
-            raise _malformed("it ends too early")
+            raise malformed("it ends too early")
         return self.parts
 
     def _begin(self) -> None:
         if len(self.parts) >= MOST_PARTS:
-            raise _malformed(f"it has more than {MOST_PARTS} parts")
+            raise malformed(f"it has more than {MOST_PARTS} parts")
         self._disposition, self._name, self._pieces, self._size = b"", "", [], 0
 
     def _header_end(self) -> None:
@@ -84,7 +84,7 @@ class Form:
         _, options = parse_options_header(self._disposition)
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         if not self._name:
-            raise _malformed("a part has no name")
+            raise malformed("a part has no name")
 
     def _more(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
@@ -173,7 +173,8 @@ def _appended(messages: list[Any]) -> dict[str, Any]:
     raise InvalidRequest("messages have no message of the user for the images.", param="messages", retry=False)
 
 
-def _boundary(headers: Headers) -> bytes:
+def boundary_of(headers: Headers) -> bytes:
+    """What parts the form, as its Content-Type says. UnsupportedMediaType: it is none."""
     value = next((value for name, value in headers if name == b"content-type"), b"")
     kind, options = parse_options_header(value)
     boundary = options.get(b"boundary", b"")
@@ -182,5 +183,6 @@ def _boundary(headers: Headers) -> bytes:
     return boundary
 
 
-def _malformed(why: str) -> InvalidRequest:
+def malformed(why: str) -> InvalidRequest:
+    """A form that is not well made."""
     return InvalidRequest(f"The form cannot be read: {why}.", retry=False)

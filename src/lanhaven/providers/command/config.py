@@ -16,6 +16,7 @@ from typing import Any
 from lanhaven.errors import InvalidRequest
 from lanhaven.providers.settings import Reader, flag, integer, one_of, read_all, some_seconds
 from lanhaven.providers.settings import seconds as any_seconds
+from lanhaven.types.chat import PASSED
 from lanhaven.types.models import ModelKind
 
 # Word of `routes` -> the route of the program.
@@ -25,6 +26,7 @@ ROUTES: Mapping[str, str] = MappingProxyType(
         "completion": "/v1/completions",
         "embedding": "/v1/embeddings",
         "rerank": "/v1/rerank",
+        **{str(route.capability): str(route) for route in sorted(PASSED)},
         "tokenize": "/tokenize",
         "template": "/apply-template",
         "input_tokens": "/v1/chat/completions/input_tokens",

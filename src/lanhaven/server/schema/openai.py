@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lanhaven.dialects.openai.dialect import ABSENT
 from lanhaven.dialects.openai.models import LONGEST_PAGE, STATUSES
+from lanhaven.dialects.openai.passing import PATHS
 from lanhaven.server.schema.openai_bodies import BODIES
 from lanhaven.server.schema.parts import (
     ANY,
@@ -183,10 +183,15 @@ def paths() -> dict[str, Any]:
         "/v2/rerank": {
             "post": operation("cohere_rerank", "The same, answered as Cohere does", "CohereRerankResult", ORDER)
         },
-        **{f"/v1{path}": {"post": _absent(path)} for path in ABSENT},
+        **{f"/v1{path}": {"post": _passed(path)} for path in PATHS},
     }
 
 
-def _absent(path: str) -> Schema:
+def _passed(path: str) -> Schema:
     name = path.strip("/").replace("/", "_")
-    return FAMILY.operation(name, "Not served by any provider here", None, status="501")
+    return FAMILY.operation(
+        name,
+        "Passed on to a provider that has it; 501 where none has",
+        {},
+        description="Body and answer are those of the provider, and may be JSON, a form, text, sound or a picture.",
+    )
