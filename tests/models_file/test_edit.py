@@ -328,3 +328,13 @@ def test_any_edit_keeps_every_comment_and_every_other_entry(
     lines = editor.text.splitlines()
     comments = [line for line in FILE.splitlines() if "#" in line and "default_model" not in line]
     assert [line for line in lines if line in comments] == comments
+
+
+def test_updating_several_at_once(path: Path) -> None:
+    with edit(path) as models:
+        models.update_all(["large", "small"], {"enabled": False})
+    text = path.read_text()
+    assert [entry.enabled for entry in read(path).entries] == [False, False]
+    assert "- id: small            # first" in text
+    assert "  # ---- large ones ----\n" in text
+    assert text.endswith("# the end\n")

@@ -7,7 +7,7 @@ entry takes the heading of the next one along.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,15 @@ class Editor:
 
     def update(self, model_id: str, changes: Mapping[str, Any]) -> None:
         """Lay changes over one entry: mappings inside are merged, None removes, what is not named stays."""
+        self.update_all([model_id], changes)
+
+    def update_all(self, model_ids: Collection[str], changes: Mapping[str, Any]) -> None:
+        """The same for several entries, in one go: the file is parsed once, not once for each."""
         lines = Lines(self.text, self._path.name)
-        index = self._index(model_id)
+        indices = [self._index(each) for each in model_ids]
         self._become(
-            lines.replaced(index, lambda snippet: changed(snippet, changes)),
-            kept=[entry for entry in self.models.entries if entry.id != model_id],
+            lines.replaced(indices, lambda snippet: changed(snippet, changes)),
+            kept=[entry for entry in self.models.entries if entry.id not in model_ids],
         )
 
     def set_defaults(self, model_id: str, sampling: Sampling) -> None:

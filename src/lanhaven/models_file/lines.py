@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,15 +48,17 @@ class Lines:
         last = self._entry(len(self._models.value) - 1)
         return self._joined([*self._lines[: last.end], *_dashed(entries, last.column), *self._lines[last.end :]])
 
-    def replaced(self, index: int, change: Callable[[str], Sequence[str]]) -> str:
-        """The text with one entry's lines given through `change`, which gets them without dash and indentation."""
-        span = self._entry(index)
-        dash, *rest = self._lines[span.first : span.end]
-        undashed = dash[: span.column] + " " + dash[span.column + 1 :]
-        inside = self._models.value[index].start_mark.column
-        snippet = "\n".join(_outdented(line, inside) for line in (undashed, *rest)) + "\n"
-        new = _dashed([change(snippet)], span.column)
-        return self._joined([*self._lines[: span.first], *new, *self._lines[span.end :]])
+    def replaced(self, indices: Iterable[int], change: Callable[[str], Sequence[str]]) -> str:
+        """The text with entries' lines given through `change`, which gets them without dash and indentation."""
+        lines = self._lines
+        for index in sorted(indices, reverse=True):  # from below, so that the places of those above stay
+            span = self._entry(index)
+            dash, *rest = lines[span.first : span.end]
+            undashed = dash[: span.column] + " " + dash[span.column + 1 :]
+            inside = self._models.value[index].start_mark.column
+            snippet = "\n".join(_outdented(line, inside) for line in (undashed, *rest)) + "\n"
+            lines = [*lines[: span.first], *_dashed([change(snippet)], span.column), *lines[span.end :]]
+        return self._joined(lines)
 
     def removed(self, index: int) -> str:
         """The text without one entry. Of two blank lines that meet, one goes."""
