@@ -98,6 +98,17 @@ def describe_mlx(folder: Path) -> MLXModel:
 
 def _json(path: Path, missing: str) -> dict[str, Any]:
     try:
+        value = msgspec.json.decode(_bytes(path, missing))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise bad(Reason.MALFORMED, f"The model's {path.name} is no JSON.") from None
+    if not isinstance(value, dict):
+        raise bad(Reason.MALFORMED, f"The model's {path.name} is no JSON object.")
+    return value
+
+
+def _bytes(path: Path, missing: str) -> bytes:
+    """A whole file of the folder, within bounds."""
+    try:
         with open_regular(path) as file:
             data = file.read(TEXT_LIMIT + 1) or b""
     except FileNotFoundError:
@@ -106,13 +117,7 @@ def _json(path: Path, missing: str) -> dict[str, Any]:
         raise bad(Reason.UNREADABLE, f"The model's {path.name} cannot be read: {error.strerror}.") from None
     if len(data) > TEXT_LIMIT:
         raise bad(Reason.OVER_LIMIT, f"The model's {path.name} has more than {TEXT_LIMIT} bytes.")
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise bad(Reason.MALFORMED, f"The model's {path.name} is no JSON.") from None
-    if not isinstance(value, dict):
-        raise bad(Reason.MALFORMED, f"The model's {path.name} is no JSON object.")
-    return value
+    return data
 
 
 def _parts(folder: Path) -> tuple[Path, ...]:
@@ -148,7 +153,7 @@ def _template(folder: Path) -> str | None:
         if not path.is_file():
             continue
         if path.suffix == ".jinja":
-            return path.read_text(encoding="utf-8", errors="replace")[:TEXT_LIMIT]
+            return _bytes(path, "").decode(errors="replace")
         value = _json(path, "").get("chat_template")
         if isinstance(value, list):  # several, by name
             value = "".join(str(each.get("template")) for each in value if isinstance(each, dict))
