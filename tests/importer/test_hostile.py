@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lanhaven.importer import Limits, Root, look, scan
-from tests.importer.trees import ids, looked, mlx, model, put, reasons
+from tests.importer.trees import hf, ids, looked, mlx, model, ollama, part, put, reasons
 
 
 @pytest.fixture
@@ -103,7 +103,14 @@ def test_a_folder_that_cannot_be_read(readable: Path) -> None:
     put(readable / "good.gguf", model())
     put(readable / "locked/hidden.gguf", model("hidden"))
     put(readable / "shut.gguf", model("shut")).chmod(0o000)
+    hf(readable, "half/open", {"x.gguf": model("x")})
+    ollama(readable / "store", "x:1", {"model": model("y")})
+    put(readable / "parts/big-00001-of-00002.gguf", part(0, 2))
+    mlx(readable / "m")
+    listed = ("models--half--open", "store", "parts", "m")  # they may be listed, and not entered
     (readable / "locked").chmod(0o000)
+    for name in listed:
+        (readable / name).chmod(0o444)
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)
@@ -111,9 +118,10 @@ def test_a_folder_that_cannot_be_read(readable: Path) -> None:
         found = looked(readable)
     finally:
         os.seteuid(before)
-        (readable / "locked").chmod(0o755)
+        for name in ("locked", *listed):
+            (readable / name).chmod(0o755)
     assert ids(found) == ["good"]
-    assert set(reasons(found)) == {"locked", "shut.gguf"}
+    assert {"locked", "shut.gguf", "snapshots", "manifests", "big-00001-of-00002.gguf"} <= set(reasons(found))
 
 
 @pytest.mark.req("F-167")

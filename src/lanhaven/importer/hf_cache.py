@@ -7,6 +7,7 @@ Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lanhaven.importer.look import Look
@@ -22,15 +23,14 @@ def repository_of(folder: Path) -> str | None:
     return match["name"].replace("--", "/", 1) if match else None
 
 
-def snapshot_of(look: Look, folder: Path) -> Path | None:
-    """The snapshot to take; None after noting the reason."""
-    listing = look.listing(folder / "snapshots")
-    snapshots = {name: folder / "snapshots" / name for name in listing.folders} if listing else {}
+def snapshot_of(look: Look, folder: Path, inside: Sequence[str]) -> Path | None:
+    """The snapshot to take; None after noting the reason. `inside`: the folders in this one."""
+    snapshots = {name: folder / "snapshots" / name for name in look.folders(folder / "snapshots")}
     if not snapshots:
         look.note(folder, "no snapshot in it: nothing was downloaded, or not to its end")
         return None
-    main = folder / "refs" / "main"
-    named = look.text(main, _LONGEST_REF) if main.is_file() else None
+    told = "refs" in inside and "main" in look.names(folder / "refs")
+    named = look.text(folder / "refs/main", _LONGEST_REF) if told else None
     revision = (named or b"").decode("ascii", "replace").strip()
     if _REVISION.fullmatch(revision) and revision in snapshots:
         return snapshots[revision]

@@ -108,7 +108,7 @@ class Look:
                 self.note(path, "a link that leads out of the folder; import the folder it leads to")
                 return None
             status = resolved.stat()
-            str(resolved).encode()
+            f"{path}{resolved}".encode()
         except FileNotFoundError:
             self.note(path, "a link to nothing (a download that was not finished?), or removed meanwhile")
         except OSError as error:
@@ -132,6 +132,9 @@ class Look:
             model = describe_gguf(path if split else resolved)
         except InvalidModelFile as error:
             self.note(path, error.message)
+            return None
+        except OSError as error:  # a part in a folder that may be listed and not entered
+            self.note(path, f"cannot be read: {error.strerror}")
             return None
         if split and any(self.file(part) is None for part in model.parts):
             return None

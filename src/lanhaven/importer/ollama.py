@@ -56,12 +56,11 @@ def is_store(listing: Listing) -> bool:
     return "blobs" in listing.folders and any(tree in listing.folders for tree in TREES)
 
 
-def models(look: Look, store: Path) -> Iterator[Found]:
+def models(look: Look, listing: Listing) -> Iterator[Found]:
     """Every model of the store. A name that both trees have is read once."""
+    store = listing.folder
     told: set[str] = set()
-    for tree in TREES:
-        if not (store / tree).is_dir():
-            continue
+    for tree in (each for each in TREES if each in listing.folders):
         for path in _tags(look, store / tree):
             name = name_of(path.relative_to(store / tree).parts)
             if name not in told:

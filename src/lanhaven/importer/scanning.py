@@ -64,11 +64,11 @@ def _models(look: Look, root: Path, store: Store) -> Iterator[Found]:
             continue
         name = repository_of(folder) if place.repository is None or depth == 0 else None
         if name is not None and "snapshots" in listing.folders:
-            snapshot = snapshot_of(look, folder)
+            snapshot = snapshot_of(look, folder, listing.folders)
             if snapshot is not None:
                 waiting.append((snapshot, Place(Store.HF_CACHE, snapshot, name), depth + 2))
         elif ollama.is_store(listing):
-            yield from ollama.models(look, folder)
+            yield from ollama.models(look, listing)
         else:
             yield from models_in(look, listing, place)
             waiting += _below(look, listing, place, depth)
