@@ -127,3 +127,9 @@ def test_progress_on_a_terminal(full: Cli) -> None:
     assert done.status == 0
     assert "looking for models" in done.out
     assert any(line.startswith("MODEL") for line in done.lines)
+
+
+def test_nothing_found_as_json(alone: Cli) -> None:
+    (alone.home / "empty").mkdir()
+    done = alone("import", "--folder", "empty", "--json")
+    assert (done.status, done.json["models"], done.json["written"]) == (5, [], False)

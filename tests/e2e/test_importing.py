@@ -85,3 +85,13 @@ def test_a_file_runs_where_it_lies_in_a_store(house: HouseProcess, home: Path, s
     (entry,) = (each for each in read(home / "models.yaml").entries if each.id == name)
     assert Path(entry.config["model_path"]).parent.name == "blobs"
     assert house.answer("Hello!", model=name)
+
+
+def test_the_first_start_says_that_there_may_be_models(home: Path) -> None:
+    """The line alone: a start would fetch a model."""
+    code = "from lanhaven.cli import importing; importing.tell_of_stores()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(home), capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert "(hf-cache, ollama)" in done.stderr
+    assert "lanhaven import --dry-run" in done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from lanhaven.cli import output
+from lanhaven.cli import importing, output
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.errors import GatewayError
 
@@ -61,6 +61,7 @@ def _models(settings: Settings) -> None:
         output.message(f"first run: {path} is new")
         for each in found(settings.lmstudio_base_url):
             output.message(f"found {each.text}; to serve its models add it to models.yaml (provider: openai)")
+        importing.tell_of_stores()
     drives = "lmstudio_base_url" in settings.model_fields_set or settings.providers.keys() & {"lmstudio", "ollama"}
     if not read(path).entries and not drives:
         _first_model(settings)

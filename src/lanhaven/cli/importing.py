@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,9 +72,12 @@ def import_models(
     with _progress(told=level in ("DEBUG", "INFO") and not json) as progress:
         found = scan(roots, progress)
     imported = _import(target, found, wishes, merge=merge, dry_run=dry_run)
-    served = target == _target(settings, None, merge=True) and imported.after != imported.before and not dry_run
+    wrote = bool(found.found) and imported.after != imported.before and not dry_run
+    served = wrote and target == _target(settings, None, merge=True)
     if json:
-        output.document(_document(target, found, imported, dry_run=dry_run, told=served and _tell()))
+        output.document(_document(target, found, imported, wrote=wrote, told=served and _tell()))
+        if not found.found:
+            raise typer.Exit(Exit.NOT_FOUND)
         return
     _tell_left_out(found, level)
     if not found.found:
@@ -88,6 +92,16 @@ def import_models(
             output.note(note)
     if level in ("DEBUG", "INFO"):
         _say_next(target, imported, dry_run=dry_run, merge=merge, told=served and _tell())
+
+
+def tell_of_stores() -> None:
+    """Say where models may be that other programs fetched; for a first start."""
+    from lanhaven.config.environ import environment
+    from lanhaven.importer import known_stores
+
+    stores = ", ".join(sorted({root.store.value for root in known_stores(environment(), Path.home())}))
+    if stores:
+        output.message(f"models of other programs may be here ({stores}); to see them: lanhaven import --dry-run")
 
 
 def _level(text: str) -> Level:
@@ -111,10 +125,11 @@ def _roots(folders: list[Path], asked: dict[str, bool]) -> list[Root]:
     from lanhaven.config.environ import environment
     from lanhaven.importer import Root, known_stores
 
+    folders = [Path(os.path.expanduser(each)) for each in folders]  # noqa: PTH111 - Path's raises without a home
     for each in folders:
-        if not each.expanduser().is_dir():
+        if not os.path.isdir(each):  # noqa: PTH112 - Path.is_dir raises where it may not look
             raise CliError(f"there is no folder {each}", f"ls {each.parent}", status=Exit.NOT_FOUND)
-    roots = [Root(each.expanduser()) for each in folders]
+    roots = [Root(each) for each in folders]
     everything = not folders and not any(asked.values())
     stores = known_stores(environment(), Path.home())
     for name, wanted in asked.items():
@@ -177,10 +192,10 @@ def _rows(found: Scan, imported: Imported) -> list[Row]:
     ]
 
 
-def _document(target: Path, found: Scan, imported: Imported, *, dry_run: bool, told: bool) -> Row:
+def _document(target: Path, found: Scan, imported: Imported, *, wrote: bool, told: bool) -> Row:
     return {
         "output": str(target),
-        "written": imported.after != imported.before and not dry_run,
+        "written": wrote,
         "models": _rows(found, imported),
         "leftOut": [{"path": each.path, "reason": each.reason} for each in found.left_out],
         "notes": list(imported.notes),
