@@ -135,6 +135,15 @@ async def test_kinds_have_their_routes() -> None:
     assert described(made, capabilities=["chat"]).capabilities == {"chat"}
 
 
+@pytest.mark.req("C9")
+async def test_pictures_and_sound_are_for_servers_that_say_so() -> None:
+    made = provider(base_url=URL)
+    assert "/v1/audio/speech" not in (await loaded(made)).upstream.routes
+    able = await loaded(made, capabilities=["speech", "image_edit"])
+    assert {"/v1/audio/speech", "/v1/images/edits"} <= able.upstream.routes
+    assert "/v1/images/generations" not in able.upstream.routes
+
+
 async def test_what_another_server_decides_is_said() -> None:
     asked = LoadConfig(context_length=4096, gpu_ratio=1.0, slots=3)
     result = await loaded(provider(base_url=URL, context_length=8192), asked, context_length=8192)

@@ -86,9 +86,12 @@ class Listening:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._told = float("-inf")
+        self._stage: tuple[str, float | None] | None = None
 
     def line(self, line: str) -> None:
-        if stage_of(line) is not None:
+        stage = stage_of(line)
+        if stage is not None and stage != self._stage:
+            self._stage = stage
             self._progress.line(line)
         elif (now := asyncio.get_running_loop().time()) - self._told >= EFFORT_EVERY:
             self._told = now
