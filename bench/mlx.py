@@ -124,8 +124,7 @@ async def _turns(peers: dict[str, Engine], turns: int, count: int, tokens: int) 
 
 
 def _tell(bench: Bench, count: int, costs: list[dict[str, Cost]]) -> None:
-    """Other work on the machine lengthens a turn, and hardly changes the CPU time it takes: both are told, and one of
-    them has to reach the goal."""
+    """The goal is in tokens/s. What each costs in CPU time is told beside: other work on the machine hardly changes it."""
     for other, least in (("batch_generate", GOAL), ("mlx_lm.server", 1.0)):
         faster = statistics.median(each[other].seconds / each["LanHaven"].seconds for each in costs)
         cheaper = statistics.median(each[other].cpu / each["LanHaven"].cpu for each in costs)
@@ -134,7 +133,7 @@ def _tell(bench: Bench, count: int, costs: list[dict[str, Cost]]) -> None:
             f"MLX on the CPU, {count} at once, tokens/s against {other}",
             f"{ours:.1f} of {theirs:.1f} ({faster:.2f}; by CPU time {cheaper:.2f}; {len(costs)} turns)",
             f"at least {least:.2f}",
-            max(faster, cheaper) >= least,
+            faster >= least,
         )
 
 
