@@ -338,3 +338,10 @@ def test_updating_several_at_once(path: Path) -> None:
     assert "- id: small            # first" in text
     assert "  # ---- large ones ----\n" in text
     assert text.endswith("# the end\n")
+
+
+def test_a_file_that_would_be_too_large_to_read_is_not_written(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(InvalidRequest, match="larger than 1 MiB"), edit(path) as models:
+        models.add({"id": "long", "provider": "mlx", "description": "x" * (1 << 20)})
+    assert path.read_bytes() == before

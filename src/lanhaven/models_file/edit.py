@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lanhaven.config import atomic
-from lanhaven.config.yaml_text import parse, read_text
+from lanhaven.config.yaml_text import LARGEST_FILE, parse, read_text, wrong
 from lanhaven.errors import InternalError, InvalidRequest, ModelNotFound
 from lanhaven.models_file.lines import Lines
 from lanhaven.models_file.read import ModelsFile, read_parsed
@@ -135,4 +135,7 @@ class Editor:
         self.text, self.models = text, models
 
     def _read(self, text: str) -> ModelsFile:
+        if len(text.encode()) > LARGEST_FILE:  # nobody could read it back
+            hint = "keep some of the models in a file of their own"
+            raise wrong(self._path.name, None, "would be larger than 1 MiB", hint=hint)
         return read_parsed(parse(text, self._path.name), self._path)
