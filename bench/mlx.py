@@ -124,7 +124,7 @@ async def _turns(peers: dict[str, Engine], turns: int, count: int, tokens: int) 
 
 
 def _tell(bench: Bench, count: int, costs: list[dict[str, Cost]]) -> None:
-    """The goal is in tokens/s. What each costs in CPU time is told beside: other work on the machine hardly changes it."""
+    """The goal is in tokens/s. The CPU time is told beside: other work on the machine hardly changes it."""
     for other, least in (("batch_generate", GOAL), ("mlx_lm.server", 1.0)):
         faster = statistics.median(each[other].seconds / each["LanHaven"].seconds for each in costs)
         cheaper = statistics.median(each[other].cpu / each["LanHaven"].cpu for each in costs)
