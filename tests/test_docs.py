@@ -32,7 +32,11 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md"))]
 T = TypeVar("T")
-WORKERS = ("lanhaven.__main__", "lanhaven.engines.llamacpp_worker", "lanhaven.media.worker")  # programs: importing one runs it
+WORKERS = (
+    "lanhaven.__main__",
+    "lanhaven.engines.llamacpp_worker",
+    "lanhaven.media.worker",
+)  # programs: importing one runs it
 
 ELSEWHERE = "lanhaven.engines.mlx."  # what needs mlx, which may stand in another environment
 

@@ -70,7 +70,13 @@ class Checkout:
 
 
 def _short(call: str) -> str:
-    words = {"pip install": "ourselves", "other": "other", "requirements-dev": "dev", "requirements.lock": "runtime", "venv ": "venv"}
+    words = {
+        "pip install": "ourselves",
+        "other": "other",
+        "requirements-dev": "dev",
+        "requirements.lock": "runtime",
+        "venv ": "venv",
+    }
     return next(short for word, short in words.items() if word in call)
 
 

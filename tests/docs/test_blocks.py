@@ -34,6 +34,10 @@ NOT_RUN: dict[str, list[str]] = {
         "tests/conformance/test_programs.py does this with the real libraries",
     ],
     "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
+    "docs/mlx.md": [
+        "tests/mlx installs it from a lock file",
+        "it needs mlx and a folder with the model; tests/providers/mlx and tests/mlx have both",
+    ],
     "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
     "docs/providers.md": ["vLLM needs a GPU"],
     "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],

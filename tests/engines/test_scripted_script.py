@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lanhaven.engines.scripted import Fault
 from lanhaven.engines.connection import Seen
+from lanhaven.engines.scripted import Fault
 from lanhaven.engines.scripted_script import REMEMBERED, Script, Step, step_of
 from lanhaven.errors import InvalidRequest
 
