@@ -77,3 +77,30 @@ async def test_a_provider_that_does_not_answer_is_given_up(monkeypatch: pytest.M
     await cat.refresh()
     assert keys(cat) == ["n"]
     assert cat.problems == ("slow: its models could not be listed: no answer within 0.01 s",)
+
+
+async def test_an_answer_shows_together_with_its_models() -> None:
+    gate = asyncio.Event()
+
+    class Slow(Shelf):
+        async def models(self) -> list[ModelInfo]:
+            await gate.wait()
+            return [*await super().models()]
+
+    shelf, slow = Shelf("shelf", "m"), Slow("slow", "n")
+    shelf.failure = ProviderUnavailable("It does not run.")
+    gate.set()
+    cat = Catalog([], {"shelf": shelf, "slow": slow})
+    await cat.refresh()
+    shelf.failure = None
+    gate.clear()
+    asking = asyncio.create_task(cat.ask())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not cat.complete, "what it told is not in the list yet"
+    with pytest.raises(ProviderUnavailable):
+        cat.resolve("m", {})
+    gate.set()
+    await asking
+    assert cat.complete
+    assert cat.resolve("m", {}).info.key == "m"

@@ -180,7 +180,7 @@ class Catalog:
             for entry, info in zip(entries, infos, strict=True):
                 if self._described.get(entry.id, (None, None))[0] is entry:  # not replaced meanwhile
                     self._described[entry.id] = (entry, info)
-            await asyncio.gather(*(self._ask(name) for name in self._providers))
+            await self._ask_all()
             self._rebuild()
 
     async def ask(self) -> None:
@@ -188,7 +188,7 @@ class Catalog:
         looked at again."""
         async with self._refreshing:
             before = dict(self._found)
-            await asyncio.gather(*(self._ask(name) for name in self._providers))
+            await self._ask_all()
             changed = {name for name, infos in self._found.items() if before.get(name) != infos}
             for entry in self._enabled():
                 if entry.provider in changed:
@@ -229,21 +229,29 @@ class Catalog:
             config=entry.config,
         )
 
-    async def _ask(self, name: str) -> None:
+    async def _ask_all(self) -> None:
+        """Every provider's answer, kept at one moment: until the index is rebuilt, nothing of them may show."""
+        answers = await asyncio.gather(*(self._ask(name) for name in self._providers))
+        for name, answer in zip(self._providers, answers, strict=True):
+            if isinstance(answer, GatewayError):
+                self._missed(name, answer)
+            else:
+                self._found[name] = answer
+                self._failures.pop(name, None)
+                self._unheard.pop(name, None)
+
+    async def _ask(self, name: str) -> tuple[ModelInfo, ...] | GatewayError:
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
-                self._found[name] = tuple(await self._providers[name].models())
+                return tuple(await self._providers[name].models())
         except GatewayError as error:
-            self._missed(name, error)
+            return error
         except TimeoutError:
-            self._missed(name, ProviderUnavailable(f"no answer within {ASK_TIMEOUT:g} s"))
+            return ProviderUnavailable(f"no answer within {ASK_TIMEOUT:g} s")
         # A provider is a plug-in: one with a defect must not end the asking of the others, which never ends.
         except Exception as error:  # noqa: BLE001
             _log.error("provider %s failed to list its models", name, exc_info=error)
-            self._missed(name, InternalError("it failed in an unforeseen way"))
-        else:
-            self._failures.pop(name, None)
-            self._unheard.pop(name, None)
+            return InternalError("it failed in an unforeseen way")
 
     def _missed(self, name: str, error: GatewayError) -> None:
         self._failures[name] = f"{name}: its models could not be listed: {error.message}"

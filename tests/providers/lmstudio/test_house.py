@@ -201,16 +201,15 @@ async def test_a_start_without_lm_studio_says_so_and_finds_it_later(tmp_path: Pa
 
 @pytest.mark.req("F-020")
 async def test_who_did_not_answer_is_asked_at_every_step(tmp_path: Path) -> None:
-    studio = await Studio().start()
-    await studio.kill()
-    async with serving(tmp_path, MODELS, lmstudio_base_url=studio.url, providers=FAST) as house:
-        keeping = asyncio.create_task(keep_current(house.services, 0.01))
-        await studio.start()
-        await house.until(lambda: house.services.catalog.complete)
-        assert house.services.catalog.get(CHAT) is not None
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-    await studio.kill()
+    async with Studio() as studio:
+        await studio.kill()
+        async with serving(tmp_path, MODELS, lmstudio_base_url=studio.url, providers=FAST) as house:
+            keeping = asyncio.create_task(keep_current(house.services, 0.01))
+            await studio.start()
+            await house.until(lambda: house.services.catalog.complete)
+            assert house.services.catalog.get(CHAT) is not None
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
 
 @pytest.mark.req("S1-34", "C5")
