@@ -163,7 +163,12 @@ def test_openai_structure_alone_and_beside_tools(openai: OpenAI) -> None:
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "get_weather"}])
 def test_anthropic_a_required_call_comes_and_its_arguments_stream(anthropic: Anthropic, choice: Any) -> None:
     with anthropic.messages.stream(
-        model="smollm2", messages=ASKED, tools=CLAUDE_TOOLS, tool_choice=choice, max_tokens=48
+        model="smollm2",
+        messages=ASKED,
+        tools=CLAUDE_TOOLS,
+        tool_choice=choice,
+        max_tokens=96,
+        extra_body={"temperature": 0},
     ) as stream:
         pieces = [each.partial_json for each in stream if each.type == "input_json"]
         message = stream.get_final_message()
