@@ -23,6 +23,7 @@ from lanhaven.server.deadline import Deadline
 from lanhaven.server.flow import Flow
 from lanhaven.server.head import Refused, judge_headers, judge_line, split_target
 from lanhaven.server.limits import ListenerLimits
+from lanhaven.server.output import OutputGuard
 from lanhaven.server.phase import Phase
 from lanhaven.server.replies import raw_refusal
 from lanhaven.server.upgrade import AfterOffer
@@ -65,8 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.framing: bytes | None = None
         self.pending_refusal: Refused | None = None
         self.input_deadline = Deadline(self.loop, self._input_expired)
-        self.output_deadline = Deadline(self.loop, self._output_expired)
-        self.unsent = 0
+        self.output = OutputGuard(self.loop, limits.write_stall)
 
     # ---- the connection
 
@@ -91,13 +91,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._client_left()
         self.flow.resume_writing()
         self.input_deadline.cancel()
-        self.output_deadline.cancel()
+        self.output.cancel()
         self.parser = None  # type: ignore[assignment]  # it holds us, we hold it
 
     def eof_received(self) -> None:
         """Half-closing counts as leaving (F-082): a client that sends no more cannot be told from one that is gone."""
         self._client_left()
-        self._guard_output()
+        self.output.watch(self.transport, self.client)
 
     def _client_left(self) -> None:
         if self.running is not None:
@@ -113,7 +113,7 @@ class HttpProtocol(HttpToolsProtocol):
         elif self.phase is Phase.IDLE or (self.phase is Phase.HEAD and not self.head_bytes):
             self.phase = Phase.CLOSING
             self.transport.close()
-            self._guard_output()
+            self.output.watch(self.transport, self.client)
 
     # ---- input
 
@@ -174,7 +174,7 @@ class HttpProtocol(HttpToolsProtocol):
                 # No reply: a browser that connected ahead of need would take it for the answer to its next request.
                 self.phase = Phase.CLOSING
                 self.transport.close()
-                self._guard_output()
+                self.output.watch(self.transport, self.client)
 
     def _discard(self, size: int) -> None:
         self.unread += size
@@ -280,7 +280,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(Refused(400, "A WebSocket begins on a connection of its own, and waits for its answer"))
                 return
             self.input_deadline.cancel()
-            self.output_deadline.cancel()
+            self.output.cancel()
             self.handle_websocket_upgrade()
             self.parser = None  # type: ignore[assignment]  # as in connection_lost, of which we shall not hear
             return
@@ -308,7 +308,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         cycle, self.running = self.running, None
         if self.transport.is_closing():
-            self._guard_output()
+            self.output.watch(self.transport, self.client)
         elif cycle is not None and cycle.lingering:
             self._linger()
         elif self.pipeline:
@@ -349,7 +349,7 @@ class HttpProtocol(HttpToolsProtocol):
             if running.response_started:
                 self.phase = Phase.CLOSING
                 self.transport.close()
-                self._guard_output()
+                self.output.watch(self.transport, self.client)
             else:
                 self._close_with(refused)
         else:
@@ -376,22 +376,9 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client takes less than is written: the application waits from here on."""
         super().pause_writing()
-        self._guard_output()
+        self.output.watch(self.transport, self.client)
 
     def resume_writing(self) -> None:
         """The client took what waited for it."""
         super().resume_writing()
-        self.output_deadline.clear()
-
-    def _guard_output(self) -> None:
-        self.unsent = self.transport.get_write_buffer_size()
-        if self.unsent:
-            self.output_deadline.set(self.limits.write_stall)
-
-    def _output_expired(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        if 0 < left < self.unsent:
-            self._guard_output()  # slow, but it reads
-        elif left:
-            log.info("a client stopped reading: %s", self.client)
-            self.transport.abort()
+        self.output.clear()

@@ -18,8 +18,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.frames import Frame
 
-from lanhaven.server.deadline import Deadline
 from lanhaven.server.limits import ListenerLimits
+from lanhaven.server.output import OutputGuard
 from lanhaven.server.replies import raw_refusal
 
 log = logging.getLogger("lanhaven.listener")
@@ -50,14 +50,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.conn.debug = False  # else each frame is logged, prompts and all
         self.conn.max_message_size = limits.max_message_bytes
         self.task: asyncio.Task[None] | None = None
-        self.unsent = 0
-        self.output_deadline = Deadline(self.loop, self._output_expired)
+        self.output = OutputGuard(self.loop, limits.write_stall)
 
     # ---- the connection
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone; the application reads of it."""
-        self.output_deadline.cancel()
+        self.output.cancel()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -66,7 +65,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.queue.put_nowait(DRAIN)  # type: ignore[arg-type]
         elif self.close_sent or not self.handshake_initiated:
             self.transport.close()
-            self._guard_output()
+            self.output.watch(self.transport, self.client)
 
     def abort(self) -> None:
         """The time to drain is over: what runs is cut; the application may say so to its client first."""
@@ -106,30 +105,17 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         """The client takes less than is written: the application waits from here on."""
         super().pause_writing()
-        self._guard_output()
+        self.output.watch(self.transport, self.client)
 
     def resume_writing(self) -> None:
         """The client took what waited for it."""
         super().resume_writing()
-        self.output_deadline.clear()
+        self.output.clear()
 
     def keepalive_timeout(self) -> None:
         """No pong came: the peer is gone, or its network is."""
         super().keepalive_timeout()
-        self._guard_output()
-
-    def _guard_output(self) -> None:
-        self.unsent = self.transport.get_write_buffer_size()
-        if self.unsent:
-            self.output_deadline.set(self.limits.write_stall)
-
-    def _output_expired(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        if 0 < left < self.unsent:
-            self._guard_output()  # slow, but it reads
-        elif left:
-            log.info("a client of a WebSocket stopped reading: %s", self.client)
-            self.transport.abort()
+        self.output.watch(self.transport, self.client)
 
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's; a close whose echo does not come is cut after a bounded time, though bytes wait."""
@@ -138,7 +124,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.close":
-            self._guard_output()
+            self.output.watch(self.transport, self.client)
 
     # ---- the application
 
@@ -158,4 +144,4 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.send_500_response()  # only where nothing was answered yet
             if self.close_timer is None:
                 self.transport.close()
-                self._guard_output()
+                self.output.watch(self.transport, self.client)
