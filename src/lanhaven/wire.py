@@ -58,7 +58,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _refuse_depth(body: bytes, value: Any) -> None:
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and deeper_than(value, MAX_DEPTH):
         raise InvalidRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
 
 
@@ -124,7 +124,8 @@ def _reason(error: Exception) -> str:
             return str(error).rstrip(".")
 
 
-def _deeper_than(value: Any, limit: int) -> bool:
+def deeper_than(value: Any, limit: int) -> bool:
+    """Whether decoded JSON has more than `limit` levels of objects and lists."""
     level = [value]
     for _ in range(limit):
         level = [child for node in level for child in _children(node)]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
-from lanhaven.wire import encode
+from lanhaven.wire import deeper_than, encode
 
 MAX_BYTES = 64 << 10
 MAX_LEVELS = 32
@@ -43,7 +43,7 @@ def check_schema(schema: Any, where: str) -> None:
         return
     if not isinstance(schema, dict):
         raise _wrong(where, "must be a JSON schema")
-    if _deeper_than(schema, MAX_LEVELS):
+    if deeper_than(schema, MAX_LEVELS):
         raise _wrong(where, f"is nested more than {MAX_LEVELS} levels deep")
     if len(encode(schema)) > MAX_BYTES:
         raise _wrong(where, f"is longer than {MAX_BYTES >> 10} KB")
@@ -127,21 +127,6 @@ def _step(value: Any, name: str) -> Any:
         case list() if name.isdigit() and int(name) < len(value):
             return value[int(name)]
     return None
-
-
-def _deeper_than(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit):
-        level = [child for node in level for child in _children(node)]
-        if not level:
-            return False
-    return any(isinstance(each, dict | list) for each in level)
-
-
-def _children(node: Any) -> list[Any]:
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
 
 
 def unenforced(schema: Any) -> list[str]:
