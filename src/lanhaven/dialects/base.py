@@ -20,7 +20,7 @@ from lanhaven.errors import GatewayError
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.store import Store
-from lanhaven.types.chat import Dropped, InferenceRequest
+from lanhaven.types.chat import Dropped, InferenceRequest, Route
 from lanhaven.types.models import Overflow
 from lanhaven.upstream.exchange import Exchange
 
@@ -105,6 +105,12 @@ class Call:
     _last: float = 0.0
     _timer: asyncio.TimerHandle | None = None
     _pulse: asyncio.Task[None] | None = None
+
+    def inference(self, route: Route, body: dict[str, Any]) -> InferenceRequest:
+        """This call as an inference; what else is known of it is set there."""
+        return InferenceRequest(
+            route, body, self.request_id, self.path, self.method, dialect=self.dialect.name, client=self.key_name
+        )
 
     async def reply(self, status: int, body: bytes, headers: Headers = JSON) -> None:
         """A whole reply."""

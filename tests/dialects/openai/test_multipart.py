@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from lanhaven.dialects.openai.multipart import MOST_PARTS, SLOT, Form, Part, body_of
+from lanhaven.dialects.forms import MOST_PARTS
+from lanhaven.dialects.openai.multipart import SLOT, Form, Part, body_of
 from lanhaven.errors import GatewayError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from tests.media.pictures import asking, data_uri, opened, part, picture
 from tests.serving import House, serving

@@ -90,17 +90,10 @@ class AnthropicDialect(Dialect):
         await call.reply(200, encode({"input_tokens": count}))
 
     def _request(self, route: Route, chat: dict[str, Any], body: Mapping[str, Any], call: Call) -> InferenceRequest:
-        return InferenceRequest(
-            route,
-            chat,
-            call.request_id,
-            call.path,
-            call.method,
-            dialect=self.name,
-            client=call.key_name,
-            extras=extras_of(body),
-            affinity=conversation(call.headers, conversation_of(body), {}),
-        )
+        request = call.inference(route, chat)
+        request.extras = extras_of(body)
+        request.affinity = conversation(call.headers, conversation_of(body), {})
+        return request
 
     def status(self, error: GatewayError) -> int:
         """529 is Anthropic's own word for a server that has too much to do."""

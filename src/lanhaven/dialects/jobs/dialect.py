@@ -24,7 +24,7 @@ from lanhaven.dialects.openai.fields import check_fields, check_messages, take_l
 from lanhaven.dialects.tools.settling import settle
 from lanhaven.errors import GatewayError, InvalidRequest
 from lanhaven.gateway import Gateway
-from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.types.chat import Route
 from lanhaven.wire import KEEP_ALIVE, encode, read_strict, sse
 
 ROOT = "/api/v1/ai"
@@ -68,17 +68,9 @@ class JobsDialect(Dialect):
         if body.get("n") not in (None, 1):
             raise InvalidRequest("A job gives one answer: n must be 1.", param="n", retry=False)
         load = take_load(body)
-        request = InferenceRequest(
-            Route.CHAT,
-            body,
-            call.request_id,
-            call.path,
-            call.method,
-            dialect=self.name,
-            client=call.key_name,
-            load=load,
-            overflow=overflow_asked(call.headers),
-        )
+        request = call.inference(Route.CHAT, body)
+        request.load = load
+        request.overflow = overflow_asked(call.headers)
         info = self._gateway.infer(request).resolve().info
         offer, notes = settle(self._gateway, body)
         call.extra = notes

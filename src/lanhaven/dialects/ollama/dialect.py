@@ -127,7 +127,7 @@ class OllamaDialect(Dialect):
             turn.offer, notes = settle(self._gateway, body)
             call.extra = [*call.extra, *notes]
         body["stream"] = asked.stream
-        request = self._request(Route.COMPLETION if "prompt" in body else Route.CHAT, body, call)
+        request = call.inference(Route.COMPLETION if "prompt" in body else Route.CHAT, body)
         request.extras = extras or None
         request.overflow_else = Overflow.DROP_OLDEST  # as Ollama does, but it says so
         if asked.truncate is not None:
@@ -164,7 +164,7 @@ class OllamaDialect(Dialect):
                 await self._keep(each.instance_id, 0)
             line = lines.loaded("unload", gateway.clock() - began)
         else:
-            request = self._request(Route.CHAT, {"model": asked.model}, call)
+            request = call.inference(Route.CHAT, {"model": asked.model})
             await self._fit(request, asked)
             instance_id = await gateway.warm(request)
             await self._keep(instance_id, asked.keep_alive)
@@ -206,7 +206,7 @@ class OllamaDialect(Dialect):
         asked, dimensions = read_asked(body, chat=False), body.get("dimensions")
         if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
             raise InvalidRequest("dimensions must be a whole number from 1 on.", param="dimensions", retry=False)
-        request = self._request(Route.EMBEDDING, {"model": asked.model, "input": given}, call)
+        request = call.inference(Route.EMBEDDING, {"model": asked.model, "input": given})
         request.overflow, request.overflow_else = overflow_asked(call.headers), Overflow.TRUNCATE
         if asked.truncate is not None:
             request.overflow = Overflow.TRUNCATE if asked.truncate else Overflow.ERROR
@@ -251,11 +251,6 @@ class OllamaDialect(Dialect):
             await self._gateway.pool.unload(instance.instance_id, reason="request")
             return
         self._gateway.pool.set_idle_ttl(instance.instance_id, max(0.0, seconds) if seconds else SOON)
-
-    def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
-        return InferenceRequest(
-            route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name
-        )
 
     # ---- errors
 

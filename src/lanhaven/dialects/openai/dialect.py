@@ -118,17 +118,10 @@ class OpenAIDialect(Dialect):
         await respond(call, self._gateway, self._request(Route.RERANK, body, call), relay)
 
     def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
-        return InferenceRequest(
-            route,
-            body,
-            call.request_id,
-            call.path,
-            call.method,
-            dialect=self.name,
-            client=call.key_name,
-            load=take_load(body),
-            sizing=take_sizing(body),
-        )
+        request = call.inference(route, body)
+        request.load = take_load(body)
+        request.sizing = take_sizing(body)
+        return request
 
     async def _models(self, call: Call) -> None:
         if anthropic_models.is_asked(call.headers):
@@ -157,16 +150,8 @@ class OpenAIDialect(Dialect):
                 f"No provider that is configured here serves {call.path}.", retry=False, hint="GET /v1/capabilities"
             )
         body, form = read_passed(route, call)
-        request = InferenceRequest(
-            route,
-            body,
-            call.request_id,
-            call.path,
-            call.method,
-            dialect=self.name,
-            client=call.key_name,
-            form=form,
-        )
+        request = call.inference(route, body)
+        request.form = form
         await respond(call, self._gateway, request, relay_whole, streamed=False)
 
     def error_body(self, error: GatewayError, request_id: str) -> bytes:

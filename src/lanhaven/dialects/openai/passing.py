@@ -8,19 +8,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
-
 from lanhaven.dialects.base import Call, Headers
+from lanhaven.dialects.forms import FormReader, boundary_of, malformed
 from lanhaven.dialects.openai.fields import FORBIDDEN
-from lanhaven.dialects.openai.multipart import boundary_of, malformed
 from lanhaven.errors import InvalidRequest, UpstreamError
 from lanhaven.inference import Inference
 from lanhaven.types.chat import PASSED, RawForm, Route
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import read_strict
 
-MOST_PARTS = 128
 LONGEST_MODEL = 512
 PATHS = {route.removeprefix("/v1"): route for route in sorted(PASSED)}
 JSON_ROUTES = frozenset({Route.IMAGE, Route.SPEECH})
@@ -45,31 +41,12 @@ class _ModelField:
 
     def __init__(self, boundary: bytes, body: bytes) -> None:
         self._boundary, self._body = boundary, body
-        self._header = (bytearray(), bytearray())
-        self._name = b""
-        self._parts = 0
-        self._ended = False
+        self._is_model = False
         self._at: tuple[int, int] | None = None
         self._split = False  # the name does not stand in one piece
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._named,
-                "on_part_data": self._more,
-                "on_part_end": self._close,
-                "on_end": self._end,
-            },
-        )
-        try:
-            parser.write(body)
-        except FormParserError:
-            raise malformed("it is broken") from None
-        if not self._ended:
-            raise malformed("it ends too early")
+        reader = FormReader(boundary, self)
+        reader.feed(body)
+        reader.close()
 
     def cut(self, content_type: str) -> tuple[dict[str, Any], RawForm]:
         """The body in two, around the model's name; a form without one gets the field as its first."""
@@ -88,37 +65,22 @@ class _ModelField:
             raise InvalidRequest("model is not UTF-8.", param="model", retry=False) from None
         return {"model": model}, RawForm(content_type, body[:start], body[end:])
 
-    def _begin(self) -> None:
-        self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise malformed(f"it has more than {MOST_PARTS} parts")
-        self._name = b""
-
-    def _header_end(self) -> None:
-        if bytes(self._header[0]).lower() == b"content-disposition":
-            _, options = parse_options_header(bytes(self._header[1]))
-            self._name = options.get(b"name", b"")
-        self._header = (bytearray(), bytearray())
-
-    def _named(self) -> None:
-        if not self._name:
-            raise malformed("a part has no name")
-        _check_name(self._name.decode("utf-8", "replace"))
-        if self._name == b"model" and self._at is not None:
+    def begin_part(self, name: str, filename: str | None) -> None:
+        """See `Receiver`."""
+        _check_name(name)
+        self._is_model = name == "model"
+        if self._is_model and self._at is not None:
             raise InvalidRequest("model stands twice in the form.", param="model", retry=False)
 
-    def _more(self, data: bytes, start: int, end: int) -> None:
-        if self._name != b"model":
+    def part_data(self, data: bytes, start: int, end: int) -> None:
+        if not self._is_model:
             return
         self._split = self._split or self._at is not None or data is not self._body
         self._at = (start, end)
 
-    def _close(self) -> None:
-        if self._name == b"model" and self._at is None:
+    def end_part(self) -> None:
+        if self._is_model and self._at is None:
             raise InvalidRequest("model is empty.", param="model", retry=False)
-
-    def _end(self) -> None:
-        self._ended = True
 
 
 def _check_name(name: str) -> None:

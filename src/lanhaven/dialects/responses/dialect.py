@@ -107,18 +107,11 @@ class ResponsesDialect(Dialect):
     def _request(self, route: Route, chat: dict[str, Any], asked: Asked, call: Call) -> InferenceRequest:
         if asked.model is not None:
             chat["model"] = asked.model
-        return InferenceRequest(
-            route,
-            chat,
-            call.request_id,
-            call.path,
-            call.method,
-            dialect=self.name,
-            client=call.key_name,
-            extras=asked.extras,
-            overflow=asked.overflow,
-            affinity=conversation(call.headers, asked.shown["prompt_cache_key"] or asked.shown["user"], {}),
-        )
+        request = call.inference(route, chat)
+        request.extras = asked.extras
+        request.overflow = asked.overflow
+        request.affinity = conversation(call.headers, asked.shown["prompt_cache_key"] or asked.shown["user"], {})
+        return request
 
     # ---- kept responses
 

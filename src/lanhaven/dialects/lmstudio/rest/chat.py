@@ -21,7 +21,7 @@ from lanhaven.dialects.lmstudio.rest.stats import Measure
 from lanhaven.errors import GatewayError, InvalidRequest
 from lanhaven.inference import Inference
 from lanhaven.store import new_id
-from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.types.chat import Route
 from lanhaven.types.models import Instance, InstanceState, LoadConfig, ModelInfo
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.wire import encode, read_strict
@@ -101,18 +101,10 @@ class Chat:
 
     async def _infer(self, turn: Turn, name: str, call: Call) -> None:
         wanted = turn.asked.context_length
-        request = InferenceRequest(
-            Route.CHAT,
-            turn.body(name),
-            call.request_id,
-            call.path,
-            call.method,
-            dialect=call.dialect.name,
-            client=call.key_name,
-            usage_wanted=True,
-            load=LoadConfig(context_length=wanted) if wanted is not None else None,
-            extras=turn.extras(),
-        )
+        request = call.inference(Route.CHAT, turn.body(name))
+        request.usage_wanted = True
+        request.load = LoadConfig(context_length=wanted) if wanted is not None else None
+        request.extras = turn.extras()
         relay = partial(self._relay, turn)
         await respond(call, self._gateway, request, relay, streamed=turn.asked.stream)
 

@@ -103,10 +103,9 @@ class LMStudioV0(Dialect):
         await respond(call, self._gateway, self._request(Route.EMBEDDING, body, call), relay)
 
     def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
-        load = take_load(body)
-        return InferenceRequest(
-            route, body, call.request_id, call.path, call.method, dialect=self.name, client=call.key_name, load=load
-        )
+        request = call.inference(route, body)
+        request.load = take_load(body)
+        return request
 
     async def _relay(
         self, answer: V0Answer, offer: Offer | None, call: Call, inference: Inference, exchange: Exchange
