@@ -125,9 +125,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
 # name (`lmstudio`, `lmstudio_names`) are one.
 SIBLINGS_APART = frozenset({"providers", "dialects"})
 SIBLINGS_ALLOWED = frozenset(
-    {("lanhaven.dialects.multipart", "lanhaven.dialects.openai.dialect")}
     # beside jobs the routes under /api/v1/ai are OpenAI's own: one answer, the list of models
-    | {("lanhaven.dialects.jobs.dialect", "lanhaven.dialects.openai.dialect")}
+    {("lanhaven.dialects.jobs.dialect", "lanhaven.dialects.openai.dialect")}
     # a batch is made of requests to the routes of others
     | {("lanhaven.dialects.batch.dialect", f"lanhaven.dialects.{each}.dialect") for each in ("openai", "responses")}
 )

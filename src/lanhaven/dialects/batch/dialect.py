@@ -40,9 +40,9 @@ class BatchDialect(Dialect):
 
     def __init__(self, context: DialectContext) -> None:
         self._gateway = context.gateway
-        openai = OpenAIDialect.create(context)
-        self._chat = openai.routes()[CHAT]["POST"]
-        self._asker = Asker((openai, ResponsesDialect.create(context)), ENDPOINTS)
+        self._openai = OpenAIDialect.create(context)
+        self._chat = self._openai.routes()[CHAT]["POST"]
+        self._asker = Asker((self._openai, ResponsesDialect.create(context)), ENDPOINTS)
         shelf = Shelf(context.data_dir, context.batch.keep)
         worker = Worker(shelf, self._asker, context.gateway, context.batch)
         context.background.add(worker)
@@ -70,6 +70,7 @@ class BatchDialect(Dialect):
                 await self._serve(body, call)
                 return
             call.body = encode({name: value for name, value in body.items() if name not in OWN or "stream" in name})
+        call.dialect = self._openai
         await self._chat(call)
 
     async def _batch(self, call: Call) -> None:
