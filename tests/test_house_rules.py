@@ -61,7 +61,7 @@ RULES = (
             ("src/lanhaven/providers/mock.py", "from lanhaven.providers.base import Provider\nfrom . import base"),
             ("src/lanhaven/providers/mock.py", "from lanhaven.engines.scripted import serve"),
             ("src/lanhaven/dialects/openai/dialect.py", "from lanhaven.dialects.openai.fields import check"),
-            ("src/lanhaven/dialects/multipart.py", "from lanhaven.dialects.openai.dialect import f"),
+            ("src/lanhaven/dialects/jobs/dialect.py", "from lanhaven.dialects.openai.dialect import f"),
             ("src/lanhaven/cli/up.py", "def f():\n    from lanhaven.server.app import create_app"),
             ("src/lanhaven/cli/up_banner.py", "if TYPE_CHECKING:\n    from lanhaven.server import ServerInfo"),
             ("src/lanhaven/cli/get.py", "from lanhaven.packed import fetch"),
