@@ -10,7 +10,7 @@ import pytest
 from lanhaven.config import Settings, load_settings
 from lanhaven.config.sources import ALIASES
 from lanhaven.models_file import read
-from lanhaven.models_file.read import ENTRY, LOAD, SAMPLING
+from lanhaven.models_file.fields import ENTRY, LOAD, SAMPLING
 from lanhaven.models_file.values import snake
 from lanhaven.providers.registry import OURS
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from lanhaven.config import Settings, load_settings
 from lanhaven.models_file import read
-from lanhaven.models_file.read import TOP
+from lanhaven.models_file.fields import TOP
 from lanhaven.providers.base import ModelEntry, ProviderContext
 from lanhaven.providers.registry import create
 from lanhaven.testing.models import read_script

@@ -10,9 +10,8 @@ from typing import Any
 
 from lanhaven.config.yaml_text import Items, Node, Scalar
 from lanhaven.errors import InvalidRequest
-from lanhaven.models_file.read import LOAD, SAMPLING
-from lanhaven.models_file.render import spelled
-from lanhaven.models_file.values import Place, Reader, did_you_mean, integer, one_of, snake, truth
+from lanhaven.models_file.fields import LOAD, SAMPLING, Fields
+from lanhaven.models_file.values import Place, Reader, did_you_mean, integer, one_of, snake, spelled, truth
 
 
 class CacheType(StrEnum):
@@ -27,7 +26,7 @@ BOTH = frozenset({"gguf", "mlx"})
 _GGUF, _MLX = frozenset({"gguf"}), frozenset({"mlx"})
 
 # Settings of the engines' own, and which formats have them.
-CONFIG: Mapping[str, tuple[Reader, frozenset[str]]] = MappingProxyType(
+CONFIG: Mapping[str, tuple[Reader[Any], frozenset[str]]] = MappingProxyType(
     {
         "n_batch": (integer(32, 1 << 20), BOTH),
         "cache_ram_mib": (integer(0, 1 << 24), BOTH),
@@ -41,7 +40,7 @@ CONFIG: Mapping[str, tuple[Reader, frozenset[str]]] = MappingProxyType(
         "num_draft_tokens": (integer(1, 64), _MLX),
     }
 )
-ENTRY: Mapping[str, Reader] = MappingProxyType({"enabled": truth, "pinned": truth, "preload": truth})
+ENTRY: Fields = MappingProxyType({"enabled": truth, "pinned": truth, "preload": truth})
 # Names of other programs, and ours.
 ALSO: Mapping[str, str] = MappingProxyType(
     {
@@ -121,7 +120,7 @@ def _read(text: str) -> Override:
     raise InvalidRequest(f"--override {text}: {key} is not known.{others}", param="override", hint=near)
 
 
-def _value(reader: Reader, node: Node, text: str) -> Any:
+def _value(reader: Reader[Any], node: Node, text: str) -> Any:
     try:
         return reader(node, Place("--override", text.partition("=")[0]))
     except InvalidRequest as error:

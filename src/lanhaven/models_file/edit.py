@@ -17,7 +17,8 @@ from lanhaven.config.yaml_text import LARGEST_FILE, parse, read_text, wrong
 from lanhaven.errors import InternalError, InvalidRequest, ModelNotFound
 from lanhaven.models_file.lines import Lines
 from lanhaven.models_file.read import ModelsFile, read_parsed
-from lanhaven.models_file.render import changed, rendered, spelled
+from lanhaven.models_file.render import changed, rendered
+from lanhaven.models_file.values import spelled
 from lanhaven.providers.base import ModelEntry
 from lanhaven.types.models import Sampling
 

@@ -6,82 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from lanhaven.config import Settings
 from lanhaven.config.yaml_text import Items, Node, Scalar, Table, parse, read_text
-from lanhaven.models_file.values import (
-    Place,
-    Reader,
-    anything,
-    integer,
-    name,
-    number,
-    one_of,
-    record,
-    seconds,
-    several,
-    text,
-    truth,
-    word,
-)
+from lanhaven.models_file.fields import MOST_MODELS, ONE_MODEL, WHOLE_FILE
+from lanhaven.models_file.values import Place
 from lanhaven.providers.base import ModelEntry
-from lanhaven.types.models import LoadConfig, Overflow, Sampling
+from lanhaven.types.models import LoadConfig, Sampling
 
-MOST_MODELS = 5000
 FILE_NAME = "models.yaml"
-
-# Bounds of S0-x2 and S4-x8, with room above where hardware grows.
-GPU: Mapping[str, Reader] = MappingProxyType({"ratio": number(0, 1), "layers": integer(0, 100_000)})
-LOAD: Mapping[str, Reader] = MappingProxyType(
-    {
-        "context_length": integer(1, 1 << 24),
-        "gpu": record(GPU),
-        "gpu_ratio": GPU["ratio"],
-        "gpu_layers": GPU["layers"],
-        "cpu_threads": integer(1, 4096),
-        "rope_frequency_base": number(0),
-        "rope_frequency_scale": number(0),
-        "slots": integer(1, 256),
-        "flash_attention": truth,
-        "kv_type": word,
-        "idle_ttl": seconds,
-    }
-)
-SAMPLING: Mapping[str, Reader] = MappingProxyType(
-    {
-        "temperature": number(0, 2),
-        "top_p": number(0, 1),
-        "top_k": integer(0, 1 << 20),
-        "min_p": number(0, 1),
-        "repeat_penalty": number(0),
-        "max_tokens": integer(1, 1 << 30),
-        "stop": several(text, 16),
-        "seed": integer(-(1 << 63), (1 << 63) - 1),
-        "stream": truth,
-        "context_overflow": one_of(Overflow),
-    }
-)
-ENTRY: Mapping[str, Reader] = MappingProxyType(
-    {
-        "id": name,
-        "provider": word,
-        "enabled": truth,
-        "description": text,
-        "tags": several(text, 64),
-        "aliases": several(name, 64),
-        "pinned": truth,
-        "preload": truth,
-        "ttl": seconds,
-        "load": record(LOAD, ttl="idle_ttl", ttl_seconds="idle_ttl"),
-        "defaults": record(SAMPLING, stop_strings="stop", repetition_penalty="repeat_penalty"),
-        "config": anything,
-    }
-)
-TOP: Mapping[str, Reader] = MappingProxyType(
-    {"default_model": name, "max_loaded_models": integer(1, 1024), "models": lambda node, _: node}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +42,18 @@ def read(path: Path) -> ModelsFile:
         content = read_text(path)
     except FileNotFoundError:
         return ModelsFile(path)
+    return understood(content, path)
+
+
+def understood(content: str, path: Path) -> ModelsFile:
+    """The models in the text of a file. InvalidRequest as above."""
     return read_parsed(parse(content, path.name), path)
 
 
 def read_parsed(table: Table, path: Path) -> ModelsFile:
     """The models in a mapping that has been parsed already."""
     place = Place(path.name, "")
-    top = record(TOP)(table, place)
+    top = WHOLE_FILE(table, place)
     nodes = _items(top.get("models", Items([], table.line)), place)
     entries: list[ModelEntry] = []
     lines: dict[str, int] = {}
@@ -136,7 +75,7 @@ def _items(node: Node, place: Place) -> list[Node]:
 
 
 def _entry(node: Node, place: Place, folder: Path) -> ModelEntry:
-    said = record(ENTRY, ttl_seconds="ttl", idle_ttl="ttl")(node, place)
+    said = ONE_MODEL(node, place)
     if isinstance(node, Scalar) or "id" not in said or "provider" not in said:
         missing = "provider" if "id" in said else "id"
         raise place.wrong(node, f"has no {missing}", f"write `{missing}: ...` in this entry")

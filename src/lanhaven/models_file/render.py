@@ -21,12 +21,6 @@ _BARE = re.compile(r"[A-Za-z0-9_~/.]([\w./~+@=(),-]| (?=[\w./~+@=(),-])|:(?=[\w/
 _WORDS_OF_OLD = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 
-def spelled(field: str) -> str:
-    """ "top_p" -> "topP", as the admin API spells it."""
-    first, *rest = field.split("_")
-    return first + "".join(part.capitalize() for part in rest)
-
-
 def rendered(entry: Mapping[str, Any]) -> list[str]:
     """The lines of a new entry, without its dash."""
     return _dump(_plain(entry))

@@ -1,4 +1,7 @@
-"""One value of models.yaml: what it must be, and the error with file and line when it is not."""
+"""One value of models.yaml: what it must be, the error with file and line when it is not, and the same for editors.
+
+A reader carries what JSON Schema can say of its value, so that there is one table of fields and no second one.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lanhaven.config.units import duration
 from lanhaven.config.yaml_text import Items, Node, Scalar, Table, plain, wrong
 from lanhaven.errors import InvalidRequest
+from lanhaven.models_file import shapes
+from lanhaven.models_file.shapes import Schema
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=StrEnum)
@@ -26,6 +31,12 @@ RESERVED_NAMES = frozenset({"default", "auto"})
 def snake(name: str) -> str:
     """ "contextLength" -> "context_length"; snake_case stays."""
     return _CAMEL.sub(r"_\1", name).lower()
+
+
+def spelled(field: str) -> str:
+    """ "top_p" -> "topP", as the admin API spells it."""
+    first, *rest = field.split("_")
+    return first + "".join(part.capitalize() for part in rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +57,27 @@ class Place:
         return wrong(self.file, line, subject, hint=hint, param=self.path)
 
 
-Reader = Callable[[Node, Place], Any]
+@dataclass(frozen=True, slots=True)
+class Reader(Generic[T]):
+    """Reads one value; InvalidRequest where it is wrong. `schema`: the same for editors, as far as it can be said."""
+
+    read: Callable[[Node, Place], T]
+    schema: Schema
+
+    def __call__(self, node: Node, place: Place) -> T:
+        return self.read(node, place)
+
+    def meaning(self, words: str) -> Reader[T]:
+        """The same reader, with what the field means: a sentence for people."""
+        return replace(self, schema={**self.schema, "description": words})
 
 
+def _shaped(schema: Schema) -> Callable[[Callable[[Node, Place], T]], Reader[T]]:
+    """Makes a reader of a function."""
+    return lambda read: Reader(read, schema)
+
+
+@_shaped(shapes.TEXT)
 def text(node: Node, place: Place) -> str:
     """Any scalar, as written: `no`, `1.0` and `2026-11-21` are the words they look like."""
     if not isinstance(node, Scalar) or node.empty:
@@ -56,6 +85,7 @@ def text(node: Node, place: Place) -> str:
     return node.text
 
 
+@_shaped(shapes.NAME)
 def name(node: Node, place: Place) -> str:
     """A model's name or alias: printable, on one line, no option-like dash in front, none of the reserved words."""
     value = text(node, place)
@@ -70,6 +100,7 @@ def name(node: Node, place: Place) -> str:
     return value
 
 
+@_shaped(shapes.WORD)
 def word(node: Node, place: Place) -> str:
     """A short identifier, e.g. a provider's name or a type of numbers."""
     value = text(node, place)
@@ -78,6 +109,7 @@ def word(node: Node, place: Place) -> str:
     return value
 
 
+@_shaped(shapes.TRUTH)
 def truth(node: Node, place: Place) -> bool:
     """true or false (also yes/no, on/off)."""
     value = _TRUTHS.get(text(node, place).lower())
@@ -86,6 +118,7 @@ def truth(node: Node, place: Place) -> bool:
     return value
 
 
+@_shaped(shapes.DURATION)
 def seconds(node: Node, place: Place) -> float:
     """A duration: seconds, or with a unit."""
     try:
@@ -94,7 +127,7 @@ def seconds(node: Node, place: Place) -> float:
         raise place.wrong(node, str(error), "write 1800, 30m or 0") from None
 
 
-def integer(low: int, high: int) -> Reader:
+def integer(low: int, high: int) -> Reader[int]:
     """A whole number within bounds."""
 
     def read(node: Node, place: Place) -> int:
@@ -103,10 +136,10 @@ def integer(low: int, high: int) -> Reader:
             raise place.wrong(node, f"must be a whole number from {low} to {high}", f"write `{_last(place)}: {low}`")
         return value
 
-    return read
+    return Reader(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
-def number(low: float, high: float = math.inf) -> Reader:
+def number(low: float, high: float = math.inf) -> Reader[float]:
     """A number within bounds."""
 
     def read(node: Node, place: Place) -> float:
@@ -117,10 +150,10 @@ def number(low: float, high: float = math.inf) -> Reader:
             raise place.wrong(node, f"must be a number {bounds}", f"write `{_last(place)}: {low:g}`")
         return float(value)
 
-    return read
+    return Reader(read, {"type": "number", "minimum": low, **({"maximum": high} if high < math.inf else {})})
 
 
-def one_of(words: type[Word]) -> Callable[[Node, Place], Word]:
+def one_of(words: type[Word]) -> Reader[Word]:
     """One of the words of an enumeration."""
 
     def read(node: Node, place: Place) -> Word:
@@ -130,10 +163,10 @@ def one_of(words: type[Word]) -> Callable[[Node, Place], Word]:
             raise place.wrong(node, f"{written!r} is none of {', '.join(words)}", hint)
         return words(written)
 
-    return read
+    return Reader(read, {"enum": [*words]})
 
 
-def several(reader: Callable[[Node, Place], T], most: int) -> Callable[[Node, Place], tuple[T, ...]]:
+def several(reader: Reader[T], most: int) -> Reader[tuple[T, ...]]:
     """A list; one value alone stands for a list of one."""
 
     def read(node: Node, place: Place) -> tuple[T, ...]:
@@ -142,11 +175,16 @@ def several(reader: Callable[[Node, Place], T], most: int) -> Callable[[Node, Pl
             raise place.wrong(node, f"has more than {most} items", "shorten the list")
         return tuple(reader(item, place) for item in items)
 
-    return read
+    return Reader(read, shapes.several(reader.schema, most))
 
 
-def record(readers: Mapping[str, Reader], **other_names: str) -> Callable[[Node, Place], dict[str, Any]]:
-    """A mapping with these fields, in snake_case or camelCase, or by another name; what is null is left out."""
+def record(
+    readers: Mapping[str, Reader[Any]], *, written: Callable[[str], str] = spelled, **other_names: str
+) -> Reader[dict[str, Any]]:
+    """A mapping with these fields, in snake_case or camelCase, or by another name; what is null is left out.
+
+    written: the spelling that editors propose.
+    """
 
     def read(node: Node, place: Place) -> dict[str, Any]:
         if isinstance(node, Scalar) and node.empty:
@@ -164,9 +202,16 @@ def record(readers: Mapping[str, Reader], **other_names: str) -> Callable[[Node,
                 values[field] = readers[field](value, inner)
         return values
 
-    return read
+    spellings: dict[str, list[str]] = {written(field): [] for field in readers}
+    for field in readers:
+        also = (field, *(name for name, meant in other_names.items() if meant == field))
+        every = dict.fromkeys(each for name in also for each in (name, spelled(name)))
+        spellings[written(field)] = [each for each in every if each != written(field)]
+    fields = {written(field): reader.schema for field, reader in readers.items()}
+    return Reader(read, shapes.record(fields, spellings))
 
 
+@_shaped(shapes.MAPPING)
 def anything(node: Node, place: Place) -> dict[str, Any]:
     """A mapping that belongs to somebody else: plain values by the core schema of YAML."""
     if not isinstance(node, Table):
