@@ -8,9 +8,10 @@ from typing import Any
 from mlx_lm.generate import BatchGenerator
 
 from lanhaven.engines.mlx.caches import new_cache
-from lanhaven.engines.mlx.commands import BREAKS, Mailbox, token_of
-from lanhaven.engines.mlx.jobs import Event, Job, Progress
 from lanhaven.engines.mlx.memory import PromptMemory
+from lanhaven.engines.mlx.tokens import token_of
+from lanhaven.engines.serving.jobs import Event, Job, Progress
+from lanhaven.engines.serving.mailbox import BREAKS, Mailbox
 
 PREFILL = 8  # prompts that are processed together, at most
 # Seconds that an idle engine waits for others with the first: requests that are sent together are computed together

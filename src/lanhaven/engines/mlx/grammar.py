@@ -9,8 +9,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from lanhaven.engines.mlx.bad import BadRequest
-from lanhaven.engines.mlx.jobs import Processor
+from lanhaven.engines.mlx.sampling import Processor
+from lanhaven.engines.serving.bad import BadRequest
 
 REMEDY = "pip install 'lanhaven[mlx]' (it brings llguidance)"
 # One space or line break at most between two signs: a small model left alone writes white space until it is stopped.
@@ -18,7 +18,7 @@ WHITESPACE = r"[ \n]?"
 _BITS = 32
 
 
-class Grammars:
+class TokenGrammars:
     """Makes the processors. The tokenizer's tables are made when first needed: that takes half a second."""
 
     def __init__(self, tokenizer: Any, ends: frozenset[int]) -> None:

@@ -16,12 +16,12 @@ from mlx_lm.utils import load_tokenizer
 
 from lanhaven.engines.mlx.batched import Batched
 from lanhaven.engines.mlx.caches import new_cache
-from lanhaven.engines.mlx.commands import Mailbox
-from lanhaven.engines.mlx.jobs import Computing
-from lanhaven.engines.mlx.log import Log
 from lanhaven.engines.mlx.memory import PromptMemory
-from lanhaven.engines.mlx.sampling import Choice
 from lanhaven.engines.mlx.single import Draft, Quantized, Single
+from lanhaven.engines.serving.choice import Choice
+from lanhaven.engines.serving.jobs import Computing
+from lanhaven.engines.serving.log import Log
+from lanhaven.engines.serving.mailbox import Mailbox
 
 STEP = 0.02  # share of the weights between two reports
 LEAST = 16 << 20  # bytes of weights that are read at once

@@ -6,53 +6,44 @@ mlx-lm's samplers share one random state; two requests with a seed in one batch 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, apply_xtc, make_logits_processors
 
-from lanhaven.engines.mlx.jobs import Processor, Sampler
+from lanhaven.engines.serving.choice import Choice
+
+# (the last token's contexts, logits) -> logits; an array of logits -> an array of tokens
+Processor = Callable[[Any, Any], Any]
+Sampler = Callable[[Any], Any]
 
 LAST_TOKENS = 64  # how far back penalties look, as in llama.cpp
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a request says of it; the defaults are those of llama.cpp."""
+def draw(choice: Choice, number: int, bound: Processor | None) -> tuple[Sampler | None, list[Processor]]:
+    """What chooses the tokens of answer `number`; without a sampler always the likeliest, which the batch finds in one
+    go. `bound` holds it to a grammar."""
+    processors = _penalties(choice) + ([bound] if bound is not None else [])
+    if choice.temperature <= 0:
+        return None, processors
+    seed = secrets.randbits(32) if choice.seed is None else choice.seed + number
+    return _Drawn(choice, mx.random.key(seed % (1 << 32))), processors
 
-    temperature: float = 0.8
-    top_p: float = 0.95
-    top_k: int = 40
-    min_p: float = 0.05
-    xtc_probability: float = 0.0
-    xtc_threshold: float = 0.1
-    repeat_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    logit_bias: tuple[tuple[int, float], ...] = ()  # token and what is added
-    seed: int | None = None
 
-    def processors(self) -> list[Processor]:
-        """Those that change something."""
-        return list(
-            make_logits_processors(
-                dict(self.logit_bias) or None,
-                self.repeat_penalty if self.repeat_penalty not in (0.0, 1.0) else None,
-                LAST_TOKENS,
-                self.presence_penalty or None,
-                LAST_TOKENS,
-                self.frequency_penalty or None,
-                LAST_TOKENS,
-            )
+def _penalties(choice: Choice) -> list[Processor]:
+    """Those that change something."""
+    return list(
+        make_logits_processors(
+            dict(choice.logit_bias) or None,
+            choice.repeat_penalty if choice.repeat_penalty not in (0.0, 1.0) else None,
+            LAST_TOKENS,
+            choice.presence_penalty or None,
+            LAST_TOKENS,
+            choice.frequency_penalty or None,
+            LAST_TOKENS,
         )
-
-    def sampler(self, choice: int = 0) -> Sampler | None:
-        """Of the answer number `choice`; None: always the likeliest token, which the batch finds in one go."""
-        if self.temperature <= 0:
-            return None
-        seed = secrets.randbits(32) if self.seed is None else self.seed + choice
-        return _Drawn(self, mx.random.key(seed % (1 << 32)))
+    )
 
 
 class _Drawn:

@@ -12,9 +12,10 @@ import mlx.core as mx
 from mlx_lm.generate import generate_step, speculative_generate_step
 
 from lanhaven.engines.mlx.caches import new_cache
-from lanhaven.engines.mlx.commands import BREAKS, Mailbox, token_of
-from lanhaven.engines.mlx.jobs import Job, Progress
 from lanhaven.engines.mlx.memory import PromptMemory
+from lanhaven.engines.mlx.tokens import token_of
+from lanhaven.engines.serving.jobs import Job, Progress
+from lanhaven.engines.serving.mailbox import BREAKS, Mailbox
 
 
 @dataclass(frozen=True, slots=True)

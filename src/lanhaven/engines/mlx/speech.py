@@ -10,13 +10,14 @@ from typing import Any
 
 from mlx_lm.generate import TextStateMachine, make_text_state_machine
 
-from lanhaven.engines.mlx.text import Piece
+from lanhaven.engines.serving.speech import TOOL
+from lanhaven.engines.serving.text import Piece
 
-NORMAL, REASONING, TOOL = "normal", "reasoning", "tool"
+NORMAL, REASONING = "normal", "reasoning"
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class MarkedWords:
     """The marks of one model. `tools`: the tools that a request offers, None if it offers none."""
 
     machine: TextStateMachine
@@ -24,11 +25,19 @@ class Marks:
     tools: Sequence[Any] | None = None
 
     @classmethod
-    def of(cls, tokenizer: Any) -> Marks:
+    def of(cls, tokenizer: Any) -> MarkedWords:
         return cls(make_text_state_machine(tokenizer), tokenizer)
 
-    def offering(self, tools: Sequence[Any] | None) -> Marks:
-        return replace(self, tools=tools)
+    @property
+    def opening(self) -> str | None:
+        return str(self.tokenizer.tool_call_start) if self.tokenizer.has_tool_calling else None
+
+    @property
+    def json_calls(self) -> bool:
+        return bool(self.tokenizer.init_kwargs.get("tool_parser_type") == "json_tools")
+
+    def speech(self, tools: Sequence[Any] | None, state: str) -> Speech:
+        return Speech(replace(self, tools=tools), state)
 
     def state_after(self, prompt: Sequence[int]) -> str:
         """The state in which an answer to this prompt begins: a template may have opened the thoughts already."""
@@ -44,7 +53,7 @@ class Marks:
 class Speech:
     """Reads one answer's text, in pieces of any size."""
 
-    def __init__(self, marks: Marks, state: str) -> None:
+    def __init__(self, marks: MarkedWords, state: str) -> None:
         self._marks = marks
         self._machine = marks.machine.make_state(state)
         self._state = state

@@ -1,25 +1,21 @@
-"""The child that runs MLX: `python -m lanhaven.engines.mlx.worker`.
-
-The main thread serves HTTP and knows text; another loads the model and computes. It is ended by a signal or by the end
-of its standard input, at any time and with nothing left to do: a process's end is the only thing that gives all memory
-back.
-"""
+"""The child that runs MLX: `python -m lanhaven.engines.mlx.worker`."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import threading
-import traceback
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lanhaven.engines.guard import Parent
-from lanhaven.engines.mlx.log import Log
+from lanhaven.engines.serving.bad import BadRequest
+from lanhaven.engines.serving.child import Ready, fail, run, versions
+from lanhaven.engines.serving.log import Log
+from lanhaven.engines.serving.mailbox import Mailbox
 
 PACKAGES = ("mlx-lm", "mlx")
+NO_EMBEDDINGS = "this model does not support embeddings: mlx-lm runs no embedding models, llama_cpp does"
 
 
 def main() -> None:
@@ -29,23 +25,12 @@ def main() -> None:
         import mlx.core as mx
         import mlx_lm  # noqa: F401 - whether it is whole
     except ImportError as error:
-        _fail(parent, log, f"mlx-lm cannot be used: {error}")
-        return
-    facts = {"versions": versions(), "devices": [_device(mx)]}
+        fail(parent, log, f"mlx-lm cannot be used: {error}")
+    facts = {"versions": versions(*PACKAGES), "devices": [_device(mx)]}
     if settings.get("only_devices"):
         parent.say("ready", port=0, **facts)
         threading.Event().wait()
-    asyncio.run(_serve(parent, log, settings, facts))
-
-
-def versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
+    run(parent, log, settings, partial(_load, facts))
 
 
 def _device(mx: Any) -> dict[str, Any]:
@@ -55,95 +40,34 @@ def _device(mx: Any) -> dict[str, Any]:
     return {"type": "GPU" if gpu else "CPU", "description": name, "memory_total": int(told.get("memory_size") or 0)}
 
 
-def _fail(parent: Parent, log: Log, message: str) -> None:
-    log.failure(message)
-    parent.say("failed", message=message)
-    os._exit(1)  # threads of mlx and of ours may be at work: nobody waits for them
+def _load(facts: Mapping[str, object], settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Ready:
+    from lanhaven.engines.mlx.grammar import TokenGrammars
+    from lanhaven.engines.mlx.loading import defaults_of, load_model
+    from lanhaven.engines.mlx.prompts import TokenizerPrompts
+    from lanhaven.engines.mlx.sampling import draw
+    from lanhaven.engines.mlx.speech import MarkedWords
+    from lanhaven.engines.serving.replying import Model
+    from lanhaven.engines.serving.service import Service
+
+    loaded = load_model(settings, mailbox, log)
+    tokenizer = loaded.tokenizer
+    model = Model(
+        str(settings["alias"]),
+        int(settings["context"]),
+        TokenizerPrompts(tokenizer),
+        MarkedWords.of(tokenizer),
+        loaded.computing,
+        draw,
+    )
+    grammars = TokenGrammars(tokenizer._tokenizer, loaded.ends)  # llguidance wants Hugging Face's own
+    service = Service("mlx", model, defaults_of(Path(settings["model"])), grammars, _no_embeddings)
+    known = {"tools": bool(tokenizer.has_tool_calling), "thinks": bool(tokenizer.has_thinking)}
+    told = {"slots": loaded.slots, "cache": loaded.cache, "rotates": loaded.rotates, **known, **facts}
+    return Ready(service, loaded.computing, told)
 
 
-async def _serve(parent: Parent, log: Log, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    from lanhaven.engines.mlx.commands import Mailbox
-    from lanhaven.engines.mlx.server import Server
-
-    loop = asyncio.get_running_loop()
-    server = Server(str(settings.get("api_key") or ""), log)
-    try:
-        port = await server.listen(str(settings["listen"]))
-    except OSError as error:
-        _fail(parent, log, f"cannot listen: {error.strerror}")
-    mailbox = Mailbox(loop, log)
-    work = _Work(parent, log, settings, facts, server, mailbox, loop, port)
-    threading.Thread(target=work.run, name="mlx", daemon=True).start()
-    await loop.create_future()
-
-
-class _Work:
-    """What the computing thread does: load, say so, compute until the process ends."""
-
-    def __init__(
-        self,
-        parent: Parent,
-        log: Log,
-        settings: Mapping[str, Any],
-        facts: Mapping[str, Any],
-        server: Any,
-        mailbox: Any,
-        loop: asyncio.AbstractEventLoop,
-        port: int,
-    ) -> None:
-        self._parent, self._log = parent, log
-        self._settings, self._facts = settings, facts
-        self._server, self._mailbox, self._loop, self._port = server, mailbox, loop, port
-
-    def run(self) -> None:
-        from lanhaven.engines.mlx.loading import load_model
-
-        try:
-            loaded = load_model(self._settings, self._mailbox, self._log)
-            service = self._service(loaded)
-        except Exception as error:  # noqa: BLE001 - files of strangers, read by a large library: whatever it is, it is told
-            traceback.print_exc()
-            _fail(self._parent, self._log, f"{type(error).__name__}: {error} ({self._log.at})")
-            return
-        self._loop.call_soon_threadsafe(self._open, service, loaded)
-        try:
-            loaded.computing.run()
-        finally:  # it never returns: without it nothing would ever be answered again
-            traceback.print_exc()
-            os._exit(70)
-
-    def _service(self, loaded: Any) -> Any:
-        from lanhaven.engines.mlx.grammar import Grammars
-        from lanhaven.engines.mlx.loading import defaults_of
-        from lanhaven.engines.mlx.prompts import Prompts
-        from lanhaven.engines.mlx.replying import Model
-        from lanhaven.engines.mlx.server import Service
-        from lanhaven.engines.mlx.speech import Marks
-
-        settings = self._settings
-        model = Model(
-            str(settings["alias"]),
-            int(settings["context"]),
-            Prompts(loaded.tokenizer),
-            Marks.of(loaded.tokenizer),
-            loaded.computing,
-        )
-        grammars = Grammars(loaded.tokenizer._tokenizer, loaded.ends)  # llguidance wants Hugging Face's own
-        return Service(model, defaults_of(Path(settings["model"])), grammars)
-
-    def _open(self, service: Any, loaded: Any) -> None:
-        self._server.service = service
-        self._log.stage("listening")
-        self._parent.say(
-            "ready",
-            port=self._port,
-            slots=loaded.slots,
-            cache=loaded.cache,
-            rotates=loaded.rotates,
-            tools=bool(loaded.tokenizer.has_tool_calling),
-            thinks=bool(loaded.tokenizer.has_thinking),
-            **self._facts,
-        )
+async def _no_embeddings(body: Mapping[str, Any]) -> NoReturn:
+    raise BadRequest(NO_EMBEDDINGS, 501)
 
 
 if __name__ == "__main__":

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lanhaven.engines.mlx.answers import Answer, counts
-from lanhaven.engines.mlx.asks import Ask
-from lanhaven.engines.mlx.bad import BadRequest, too_long
-from lanhaven.engines.mlx.jobs import Computing, Event, Failed, Job, Processor, Progress, Sampler, Token
-from lanhaven.engines.mlx.prompts import Prompts
-from lanhaven.engines.mlx.replies import DONE, Clock, Envelope, failure, usage
-from lanhaven.engines.mlx.speech import Marks, Speech
-from lanhaven.engines.mlx.text import Detokenizer, StopStrings
+from lanhaven.engines.serving.answers import Answer, counts
+from lanhaven.engines.serving.asks import Ask
+from lanhaven.engines.serving.bad import BadRequest, too_long
+from lanhaven.engines.serving.choice import Choice
+from lanhaven.engines.serving.jobs import Computing, Event, Failed, Job, Progress, Token
+from lanhaven.engines.serving.prompts import Prompts
+from lanhaven.engines.serving.replies import DONE, Clock, Envelope, failure, usage
+from lanhaven.engines.serving.speech import Marks
+from lanhaven.engines.serving.text import Detokenizer, StopStrings
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a reply needs of the loaded model. `context`: tokens of a prompt and its answer together."""
+    """What a reply needs of the loaded model.
+
+    context: tokens of a prompt and its answer together.
+    draw: makes what chooses the tokens, of (how, number of the answer, what holds it to a grammar or None).
+    """
 
     alias: str
     context: int
     prompts: Prompts
     marks: Marks
     computing: Computing
+    draw: Callable[[Choice, int, Any], Any]
 
 
 class Reply:
@@ -53,7 +59,7 @@ class Reply:
 
     def _answer(self, index: int, prompt: list[int], state: str) -> Answer:
         model, ask = self._model, self._ask
-        speech = Speech(model.marks.offering(ask.tools), state) if ask.chat else None
+        speech = model.marks.speech(ask.tools, state) if ask.chat else None
         answer = Answer(index, model.prompts, Detokenizer(model.prompts.decode, prompt), StopStrings(ask.stops), speech)
         room = model.context - len(prompt)
         answer.job = Job(
@@ -65,11 +71,9 @@ class Reply:
         )
         return answer
 
-    def _make(self, index: int) -> tuple[Sampler | None, list[Processor]]:
-        processors = self._ask.choice.processors()
-        if self._ask.bind is not None:
-            processors.append(self._ask.bind())
-        return self._ask.choice.sampler(index % self._ask.answers), processors
+    def _make(self, index: int) -> Any:
+        ask = self._ask
+        return self._model.draw(ask.choice, index % ask.answers, ask.bind() if ask.bind is not None else None)
 
     def close(self) -> None:
         """Take back what is not finished: its client has left, or wants no more."""

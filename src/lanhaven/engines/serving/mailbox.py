@@ -7,13 +7,12 @@ import contextlib
 import queue
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from lanhaven.engines.mlx.bad import BadRequest
-from lanhaven.engines.mlx.jobs import Event, Failed, Job, Token
-from lanhaven.engines.mlx.log import Log
+from lanhaven.engines.serving.bad import BadRequest
+from lanhaven.engines.serving.jobs import Event, Failed, Job
+from lanhaven.engines.serving.log import Log
 
-# What a computation may break off with: mlx says RuntimeError, also of memory that it cannot have.
+# What a computation may break off with: engines say RuntimeError, also of memory that they cannot have.
 BREAKS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, MemoryError, BadRequest)
 
 
@@ -56,20 +55,3 @@ class Mailbox:
 def _deliver(events: Sequence[tuple[Job, Event]]) -> None:
     for job, event in events:
         job.sink(event)
-
-
-def token_of(job: Job, token: int, logprobs: Any, finish: str | None) -> Token:
-    """The event for a token, with the logprobs that its job wants. `logprobs` is mlx's array over the vocabulary."""
-    if job.top is None:
-        return Token(token, finish)
-    return Token(token, finish, logprobs[token].item(), _likeliest(logprobs, job.top))
-
-
-def _likeliest(logprobs: Any, count: int) -> list[tuple[int, float]]:
-    if count <= 0:
-        return []
-    import mlx.core as mx
-
-    places = mx.argpartition(-logprobs, kth=count - 1)[:count]
-    found = zip(places.tolist(), logprobs[places].tolist(), strict=True)
-    return sorted(found, key=lambda pair: -pair[1])

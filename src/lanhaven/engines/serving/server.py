@@ -1,4 +1,4 @@
-"""The worker's HTTP side: llama.cpp's routes, as far as the gateway asks them."""
+"""The HTTP side of an engine that has none: llama.cpp's routes, as far as the gateway asks them."""
 
 from __future__ import annotations
 
@@ -6,95 +6,22 @@ import asyncio
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from lanhaven.engines.connection import Connection, Seen
-from lanhaven.engines.mlx.asks import Ask, read_ask
-from lanhaven.engines.mlx.bad import BadRequest
-from lanhaven.engines.mlx.grammar import Grammars
-from lanhaven.engines.mlx.log import Log
-from lanhaven.engines.mlx.replies import encode
-from lanhaven.engines.mlx.replying import Model, Reply
-from lanhaven.engines.mlx.sampling import Choice
-from lanhaven.engines.mlx.speech import TOOL
+from lanhaven.engines.serving.bad import BadRequest
+from lanhaven.engines.serving.log import Log
+from lanhaven.engines.serving.replies import encode
+from lanhaven.engines.serving.service import Service
 
-NO_EMBEDDINGS = "this model does not support embeddings: mlx-lm runs no embedding models, llama_cpp does"
-Answering = Callable[["Service", Mapping[str, Any]], Mapping[str, Any]]
-
-
-class Service:
-    """A loaded model's answers to requests."""
-
-    def __init__(self, model: Model, defaults: Choice, grammars: Grammars) -> None:
-        self.model = model
-        self._defaults = defaults
-        self._grammars = grammars
-
-    def reply(self, body: Mapping[str, Any], *, chat: bool) -> tuple[Ask, Reply]:
-        marks, prompts = self.model.marks, self.model.prompts
-        ask = read_ask(
-            body,
-            chat=chat,
-            defaults=self._defaults,
-            grammars=self._grammars,
-            can_call=marks.tokenizer.has_tool_calling,
-        )
-        if not chat:
-            return ask, Reply(self.model, ask, prompts.of_completion(body.get("prompt")), "")
-        text = prompts.of_chat(body, ask.tools)
-        tokens = prompts.tokens_of_chat(text)
-        state = marks.state_after(tokens)
-        if ask.force:  # the answer begins within a call, and if the form of calls is JSON it stays there
-            ask = self._bound_to_call(ask)
-            tokens = prompts.tokens_of_chat(text + marks.tokenizer.tool_call_start)
-            state = TOOL
-        return ask, Reply(self.model, ask, [tokens], state)
-
-    def _bound_to_call(self, ask: Ask) -> Ask:
-        if ask.bind is not None or self.model.marks.tokenizer.init_kwargs.get("tool_parser_type") != "json_tools":
-            return ask
-        schema = {"anyOf": [_call_schema(tool) for tool in ask.tools or ()]}
-        self._grammars.of_schema(schema)  # what is wrong with it is said at once
-        return replace(ask, bind=lambda: self._grammars.of_schema(schema))
-
-    def template(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"prompt": self._text(body)}
-
-    def count(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"input_tokens": len(self.model.prompts.tokens_of_chat(self._text(body)))}
-
-    def _text(self, body: Mapping[str, Any]) -> str:
-        offered = body.get("tools") if self.model.marks.tokenizer.has_tool_calling else None
-        return self.model.prompts.of_chat(body, offered if body.get("tool_choice") != "none" else None)
-
-    def tokenize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        content = body.get("content")
-        if not isinstance(content, str):
-            raise BadRequest("content must be a text")
-        tokens = self.model.prompts.encode(content, special=body.get("add_special") is True)
-        if body.get("with_pieces") is True:
-            return {"tokens": [{"id": token, "piece": self.model.prompts.token_text(token)} for token in tokens]}
-        return {"tokens": tokens}
-
-    def detokenize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        tokens = body.get("tokens")
-        if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
-            raise BadRequest("tokens must be a list of whole numbers")
-        return {"content": self.model.prompts.decode(tokens)}
-
-    def embed(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        raise BadRequest(NO_EMBEDDINGS, 501)
-
-
+Answering = Callable[[Service, Mapping[str, Any]], Mapping[str, Any]]
 _ANSWERS: Mapping[str, Answering] = MappingProxyType(
     {
         "/apply-template": Service.template,
         "/v1/chat/completions/input_tokens": Service.count,
         "/tokenize": Service.tokenize,
         "/detokenize": Service.detokenize,
-        "/v1/embeddings": Service.embed,
     }
 )
 _GENERATES: Mapping[str, bool] = MappingProxyType({"/v1/chat/completions": True, "/v1/completions": False})
@@ -143,8 +70,10 @@ class Server:
         if path == "/health":
             await _send(connection, 200, {"status": "ok"})
         elif path == "/v1/models":
-            data = [{"id": self.service.model.alias, "object": "model", "owned_by": "mlx"}]
+            data = [{"id": self.service.model.alias, "object": "model", "owned_by": self.service.engine}]
             await _send(connection, 200, {"object": "list", "data": data})
+        elif path == "/v1/embeddings":
+            await _send(connection, 200, await self.service.embed(_object(seen.raw)))
         elif path in _ANSWERS:
             await _send(connection, 200, _ANSWERS[path](self.service, _object(seen.raw)))
         elif path in _GENERATES:
@@ -162,18 +91,6 @@ class Server:
                 await _send(connection, 200, await reply.whole())
         finally:
             reply.close()
-
-
-def _call_schema(tool: Mapping[str, Any]) -> dict[str, Any]:
-    function = tool["function"]
-    parameters = function.get("parameters") or {"type": "object"}
-    properties = {"name": {"const": function["name"]}, "arguments": parameters}
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lanhaven.engines.mlx.bad import BadRequest
+from lanhaven.engines.serving.bad import BadRequest
 
 DONE = b"data: [DONE]\n\n"
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lanhaven.engines.mlx.jobs import Job, Token
-from lanhaven.engines.mlx.prompts import Prompts
-from lanhaven.engines.mlx.replies import logprobs
-from lanhaven.engines.mlx.speech import Speech
-from lanhaven.engines.mlx.text import Detokenizer, StopStrings
+from lanhaven.engines.serving.jobs import Job, Token
+from lanhaven.engines.serving.prompts import Prompts
+from lanhaven.engines.serving.replies import logprobs
+from lanhaven.engines.serving.speech import Speech
+from lanhaven.engines.serving.text import Detokenizer, StopStrings
 
 _STOP_TYPES = {"stop": "eos", "word": "word", "length": "limit"}
 

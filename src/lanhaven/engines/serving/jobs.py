@@ -6,10 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-# (the last token's contexts, logits) -> logits; an array of logits -> an array of tokens. Both are mlx's.
-Processor = Callable[[Any, Any], Any]
-Sampler = Callable[[Any], Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -47,13 +43,13 @@ Event = Progress | Token | Failed
 class Job:
     """One sequence to generate. `sink` gets its events in the server's thread.
 
-    make: makes sampler and logits processors, in the computing thread (None = the likeliest token).
+    make: makes what chooses the tokens, in the computing thread; what that is, the engine knows (replying.Model.draw).
     top: how many likeliest tokens are told besides each; None = not even the token's own logprob.
     """
 
     prompt: Sequence[int]
     most: int
-    make: Callable[[], tuple[Sampler | None, list[Processor]]]
+    make: Callable[[], Any]
     sink: Callable[[Event], None]
     top: int | None = None
     uid: int | None = field(default=None, init=False)  # the generator's number for it

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
-from lanhaven.engines.mlx.bad import BadRequest
-from lanhaven.engines.mlx.grammar import Grammars
-from lanhaven.engines.mlx.jobs import Processor
-from lanhaven.engines.mlx.sampling import Choice
+from lanhaven.engines.serving.bad import BadRequest
+from lanhaven.engines.serving.choice import Choice
 
 MOST_CHOICES = 64
 MOST_TOP = 100
@@ -31,6 +29,16 @@ _NUMBERS: Mapping[str, str] = MappingProxyType(
 )
 
 
+class Grammars(Protocol):
+    """Makes what holds one answer to a schema or grammar; what that is, the engine knows. BadRequest: it cannot."""
+
+    def of_schema(self, schema: Mapping[str, Any]) -> Any: ...
+
+    def of_gbnf(self, text: str) -> Any:
+        """A grammar in llama.cpp's notation."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What is common to all answers of a request. `most`: tokens of each answer, None = until the context is full.
@@ -48,7 +56,7 @@ class Ask:
     progress: bool
     verbose: bool
     top: int | None
-    bind: Callable[[], Processor] | None
+    bind: Callable[[], Any] | None
     tools: Sequence[Any] | None
     force: bool
 
@@ -132,8 +140,8 @@ def _top(body: Mapping[str, Any], *, chat: bool) -> int | None:
     return 0 if body["logprobs"] is True else _whole(body, "logprobs", 0, most=MOST_TOP)
 
 
-def _binding(body: Mapping[str, Any], grammars: Grammars) -> Callable[[], Processor] | None:
-    """A processor of its own for each answer; made once here already, so that what is wrong is said at once."""
+def _binding(body: Mapping[str, Any], grammars: Grammars) -> Callable[[], Any] | None:
+    """One of its own for each answer; made once here already, so that what is wrong is said at once."""
     schema = body.get("json_schema", _schema_of(body.get("response_format")))
     if schema is not None:
         if not isinstance(schema, dict | bool):
