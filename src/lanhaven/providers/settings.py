@@ -1,9 +1,11 @@
-"""Reading a provider's own settings: a reader for each kind of value, which says what is wrong with it."""
+"""Reading a provider's own settings: a reader for each kind of value, which says what is wrong with it, and in JSON
+Schema what is right, for editors."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +13,22 @@ from typing import Any
 from lanhaven.errors import InvalidRequest
 
 Reader = Callable[[str, Any], Any]  # (key, value) -> the value; InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A reader with what JSON Schema can say of its value."""
+
+    read: Reader
+    schema: Mapping[str, Any]
+
+    def __call__(self, key: str, value: Any) -> Any:
+        return self.read(key, value)
+
+
+def shaped(**schema: Any) -> Callable[[Reader], Shaped]:
+    """Says the shape of what a reader takes: `@shaped(type="string")`."""
+    return lambda read: Shaped(read, schema)
 
 
 def wrong(key: str, value: object, wanted: str) -> InvalidRequest:
@@ -41,15 +59,18 @@ def integer(least: int, most: int | None = None) -> Reader:
             raise wrong(key, value, f"a whole number from {least} {'on' if most is None else f'to {most}'}")
         return value
 
-    return read
+    bounds = {"minimum": least} if most is None else {"minimum": least, "maximum": most}
+    return Shaped(read, {"type": "integer", **bounds})
 
 
+@shaped(type="number", minimum=0)
 def seconds(key: str, value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < float("inf"):
         raise wrong(key, value, "a number of seconds")
     return float(value)
 
 
+@shaped(type="number", exclusiveMinimum=0)
 def some_seconds(key: str, value: Any) -> float:
     """Longer than none: a clock that is asked without a pause is no clock."""
     if seconds(key, value) == 0:
@@ -57,18 +78,21 @@ def some_seconds(key: str, value: Any) -> float:
     return float(value)
 
 
+@shaped(type="string", pattern=r"\S")
 def text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise wrong(key, value, "a text")
     return value
 
 
+@shaped(type="string", pattern=r"\S")
 def path(key: str, value: Any) -> Path:
     if isinstance(value, Path):
         return value
     return Path(text(key, value)).expanduser()
 
 
+@shaped(type="boolean")
 def flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise wrong(key, value, "true or false")
@@ -81,4 +105,4 @@ def one_of(names: Collection[str]) -> Reader:
             raise wrong(key, value, f"one of {', '.join(names)}")
         return str(value)
 
-    return read
+    return Shaped(read, {"enum": [*names]})

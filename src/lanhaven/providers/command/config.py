@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
-from lanhaven.providers.settings import Reader, flag, integer, one_of, read_all, some_seconds
+from lanhaven.providers.settings import Reader, Shaped, flag, integer, one_of, read_all, shaped, some_seconds
 from lanhaven.providers.settings import seconds as any_seconds
 from lanhaven.types.chat import PASSED
 from lanhaven.types.models import ModelKind
@@ -150,6 +150,7 @@ def read_defaults(options: Mapping[str, Any]) -> Defaults:
 # ---- readers
 
 
+@shaped(type="string", pattern=r"\S")
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise InvalidRequest(f"config.{key} must be a text.", param=key)
@@ -162,9 +163,10 @@ def _matching(pattern: re.Pattern[str], wanted: str) -> Reader:
             raise InvalidRequest(f"config.{key} must be {wanted}.", param=key)
         return str(value)
 
-    return read
+    return Shaped(read, {"type": "string", "pattern": f"^({pattern.pattern})$"})
 
 
+@shaped(type=["string", "array"], minItems=1, items={"type": ["string", "number"]})
 def _words(key: str, value: Any) -> tuple[str, ...]:
     """A list is taken as it is; a text is cut as a shell would cut it, by no shell."""
     if isinstance(value, str):
@@ -191,6 +193,7 @@ def _at_home(word: str) -> str:
     return os.path.expanduser(word) if word.startswith("~/") else word  # noqa: PTH111 - Path raises without a home
 
 
+@shaped(type="object", additionalProperties={"type": ["string", "number"]})
 def _variables(key: str, value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise InvalidRequest(f"config.{key} must be a mapping from names to texts.", param=key)
@@ -216,6 +219,7 @@ def _check_places(key: str, text: str) -> None:
             )
 
 
+@shaped(type="string", pattern="^[~/]")
 def _folder(key: str, value: Any) -> Path:
     folder = Path(_at_home(_text(key, value)))
     if not folder.is_absolute():
@@ -230,13 +234,15 @@ def _several(names: Sequence[str]) -> Callable[[str, Any], tuple[str, ...]]:
             raise InvalidRequest(f"config.{key} must be a list of these: {', '.join(names)}.", param=key)
         return tuple(items)
 
-    return read
+    return Shaped(read, {"anyOf": [{"enum": [*names]}, {"type": "array", "items": {"enum": [*names]}, "minItems": 1}]})
 
 
+@shaped(anyOf=[{"enum": [*TALENTS]}, {"type": "array", "items": {"enum": [*TALENTS]}}])
 def _talents(key: str, value: Any) -> frozenset[str]:
     return frozenset(_several(TALENTS)(key, value)) if value != [] else frozenset()
 
 
+@shaped(type="string", pattern=f"^([sS][iI][gG])?({'|'.join(_STOPS)}|{'|'.join(_STOPS).lower()})$")
 def _stop(key: str, value: Any) -> int:
     name = str(value).upper().removeprefix("SIG")
     if name not in _STOPS:
@@ -244,6 +250,7 @@ def _stop(key: str, value: Any) -> int:
     return int(signal.Signals[f"SIG{name}"])
 
 
+@shaped(enum=[each.value for each in ModelKind])
 def _kind(key: str, value: Any) -> ModelKind:
     return ModelKind(one_of([each.value for each in ModelKind])(key, value))
 

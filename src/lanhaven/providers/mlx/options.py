@@ -11,12 +11,14 @@ from typing import Any
 from lanhaven.errors import InvalidRequest
 from lanhaven.providers.settings import (
     Reader,
+    Shaped,
     flag,
     integer,
     one_of,
     path,
     read_all,
     seconds,
+    shaped,
     some_seconds,
     text,
     wrong,
@@ -134,9 +136,10 @@ def _one_number_of(numbers: tuple[int, ...]) -> Reader:
             raise wrong(key, value, f"one of {', '.join(map(str, numbers))}")
         return value
 
-    return read
+    return Shaped(read, {"enum": [*numbers]})
 
 
+@shaped(type="object", properties={name: {"type": "number"} for name in _SAMPLING}, additionalProperties=False)
 def _sampling(key: str, value: Any) -> Sampling:
     if not isinstance(value, Mapping):
         raise wrong(key, value, "a list of names and values")

@@ -22,7 +22,7 @@ from typing import Any
 
 from lanhaven.config.addresses import base_url as checked_base_url
 from lanhaven.errors import InvalidRequest
-from lanhaven.providers.settings import Reader, flag, integer, one_of, read_all, seconds, some_seconds, text
+from lanhaven.providers.settings import Reader, flag, integer, one_of, read_all, seconds, shaped, some_seconds, text
 from lanhaven.types.models import ModelKind
 
 DEFAULT_NAME = "ollama"
@@ -103,6 +103,7 @@ def _key(key: str, value: Any) -> str:
     return value
 
 
+@shaped(enum=[each.value for each in ModelKind])
 def _kind(key: str, value: Any) -> ModelKind:
     return ModelKind(one_of([each.value for each in ModelKind])(key, value))
 
