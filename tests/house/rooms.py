@@ -36,6 +36,8 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         # what providers with child processes of their own have in common
         "lanhaven.providers.children": "providers.base",
         "lanhaven.providers.settings": "providers.base",
+        # what those have in common that drive other machines
+        "lanhaven.providers.hosts": "providers.base",
         "lanhaven.residency": "residency",
         "lanhaven.residency.policy": "residency.policy",
         "lanhaven.upstream": "upstream",
@@ -92,7 +94,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "lmstudio": frozenset({"types", "errors", "wire"}),
         "downloads": frozenset({"types", "errors", "packed"}),
         "engines": frozenset({"errors", "config", "types", "wire"}),
-        "providers.base": frozenset({"types", "errors", "config", "formats", "engines"}),
+        "providers.base": frozenset({"types", "errors", "wire", "config", "formats", "engines"}),
         "providers": frozenset(
             {"providers.base", "types", "errors", "config", "formats", "engines", "lmstudio", "wire"}
         ),

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lanhaven.errors import ProviderUnavailable
+from lanhaven.providers.hosts.upstream import upstream_at
 from lanhaven.providers.lmstudio.config import read_hosts
-from lanhaven.providers.lmstudio.provider import LMStudioProvider, upstream_of
+from lanhaven.providers.lmstudio.provider import LMStudioProvider
 from lanhaven.types.models import LoadConfig
 from tests.lmstudio.studio import CHAT, EMBEDDING, Studio
 from tests.providers.lmstudio.case import NOT_REACHED, Case, Observer, case, provider
@@ -257,5 +258,5 @@ async def test_health_of_one_that_is_down_or_silent(world: Case) -> None:
 async def test_addresses(base_url: str, ws_url: str, upstream: tuple[str, str]) -> None:
     host = read_hosts({"base_url": base_url}).named(None)
     assert host.ws_url == ws_url
-    made = upstream_of(host, "x", embedding=False, slots=None)
+    made = upstream_at(host.base_url, host.headers, "x", embedding=False, slots=None)
     assert (made.base_url, made.prefix) == upstream

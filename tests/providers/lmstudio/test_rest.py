@@ -122,7 +122,7 @@ async def test_a_wrong_token_is_told_as_ours(world: Case) -> None:
         await world.provider.models()
     assert "api_token" in (caught.value.hint or "")
     health = await world.provider.health()
-    assert (health.ok, health.detail) == (False, "lmstudio refuses our API token, or wants one.")
+    assert (health.ok, health.detail) == (False, "lmstudio refuses our API token, or wants one")
 
 
 async def test_an_old_lm_studio_without_rest_api_says_so(world: Case) -> None:

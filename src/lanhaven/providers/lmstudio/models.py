@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lanhaven.providers.hosts.reading import count, mapping, objects, text
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 
 _MLX = frozenset({"safetensors", "mlx_placeholder", "torch_safetensors"})  # how LM Studio writes MLX on the wire
@@ -64,42 +65,42 @@ def capabilities(kind: ModelKind, *, tools: bool) -> frozenset[str]:
 
 def downloaded(answer: Any) -> tuple[Studied, ...]:
     """Of `listDownloadedModels`."""
-    return tuple(each for said in _objects(answer) if (each := _studied(said)) is not None)
+    return tuple(each for said in objects(answer) if (each := _studied(said)) is not None)
 
 
 def loaded(answer: Any, *, embedding: bool) -> tuple[Running, ...]:
     """Of `listLoaded`."""
-    return tuple(each for said in _objects(answer) if (each := instance(said, embedding=embedding)) is not None)
+    return tuple(each for said in objects(answer) if (each := instance(said, embedding=embedding)) is not None)
 
 
 def instance(said: Mapping[str, Any], *, embedding: bool) -> Running | None:
     """Of one InstanceInfo; None if it has no name."""
-    identifier, key = _text(said.get("identifier")), _text(said.get("modelKey"))
+    identifier, key = text(said.get("identifier")), text(said.get("modelKey"))
     if not identifier or not key:
         return None
-    config = LoadConfig(context_length=_count(said.get("contextLength")))  # its TTL is LM Studio's own business
-    return Running(identifier, key, embedding, _count(said.get("sizeBytes")) or 0, config)
+    config = LoadConfig(context_length=count(said.get("contextLength")))  # its TTL is LM Studio's own business
+    return Running(identifier, key, embedding, count(said.get("sizeBytes")) or 0, config)
 
 
 def of_rest(answer: Any) -> tuple[tuple[Studied, ...], tuple[Running, ...]]:
     """Of `GET /api/v1/models`: the models, and what is loaded of them."""
     models: list[Studied] = []
     running: list[Running] = []
-    for said in _objects(answer.get("models") if isinstance(answer, Mapping) else None):
-        key = _text(said.get("key"))
+    for said in objects(answer.get("models") if isinstance(answer, Mapping) else None):
+        key = text(said.get("key"))
         if not key:
             continue
-        able, quantization = _mapping(said.get("capabilities")), _mapping(said.get("quantization"))
+        able, quantization = mapping(said.get("capabilities")), mapping(said.get("quantization"))
         model = Studied(
             key=key,
             kind=_kind(said.get("type"), able.get("vision")),
-            format=_text(said.get("format")),
-            size_bytes=_count(said.get("size_bytes")) or 0,
-            max_context=_count(said.get("max_context_length")),
-            quantization=_text(quantization.get("name")) or None,
-            architecture=_text(said.get("architecture")) or None,
+            format=text(said.get("format")),
+            size_bytes=count(said.get("size_bytes")) or 0,
+            max_context=count(said.get("max_context_length")),
+            quantization=text(quantization.get("name")) or None,
+            architecture=text(said.get("architecture")) or None,
             tools=able.get("trained_for_tool_use") is True,
-            description=_text(said.get("description")),
+            description=text(said.get("description")),
         )
         models.append(model)
         running += _rest_instances(said, model)
@@ -107,37 +108,37 @@ def of_rest(answer: Any) -> tuple[tuple[Studied, ...], tuple[Running, ...]]:
 
 
 def _rest_instances(said: Mapping[str, Any], model: Studied) -> Iterator[Running]:
-    for each in _objects(said.get("loaded_instances")):
-        if identifier := _text(each.get("id")):
+    for each in objects(said.get("loaded_instances")):
+        if identifier := text(each.get("id")):
             config = rest_config(each.get("config"))
             yield Running(identifier, model.key, model.kind is ModelKind.EMBEDDING, model.size_bytes, config)
 
 
 def rest_config(value: Any) -> LoadConfig:
     """Of a `config` or `load_config` of the REST API."""
-    said = _mapping(value)
+    said = mapping(value)
     flash = said.get("flash_attention")
     return LoadConfig(
-        context_length=_count(said.get("context_length")),
-        slots=_count(said.get("parallel")),
+        context_length=count(said.get("context_length")),
+        slots=count(said.get("parallel")),
         flash_attention=flash if isinstance(flash, bool) else None,
     )
 
 
 def _studied(said: Mapping[str, Any]) -> Studied | None:
-    key, kind = _text(said.get("modelKey")), _text(said.get("type"))
+    key, kind = text(said.get("modelKey")), text(said.get("type"))
     if not key or kind not in ("llm", "embedding"):
         return None
-    form = _text(said.get("format"))
+    form = text(said.get("format"))
     return Studied(
         key=key,
         kind=_kind(kind, said.get("vision")),
-        path=_text(said.get("path")),
+        path=text(said.get("path")),
         format="mlx" if form in _MLX else form,
-        size_bytes=_count(said.get("sizeBytes")) or 0,
-        max_context=_count(said.get("maxContextLength")),
-        quantization=_text(_mapping(said.get("quantization")).get("name")) or None,
-        architecture=_text(said.get("architecture")) or None,
+        size_bytes=count(said.get("sizeBytes")) or 0,
+        max_context=count(said.get("maxContextLength")),
+        quantization=text(mapping(said.get("quantization")).get("name")) or None,
+        architecture=text(said.get("architecture")) or None,
         tools=said.get("trainedForToolUse") is True,
     )
 
@@ -146,21 +147,3 @@ def _kind(kind: Any, vision: Any) -> ModelKind:
     if kind == "embedding":
         return ModelKind.EMBEDDING
     return ModelKind.VLM if vision is True else ModelKind.LLM
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    usable = isinstance(value, str) and 0 < len(value) <= 512 and value.isprintable() and value.strip() == value
-    return value if usable else ""
-
-
-def _count(value: Any) -> int | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1 << 62
-    return int(value) if usable else None

@@ -17,12 +17,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from lanhaven.errors import GatewayError
 from lanhaven.lmstudio.load_keys import ADMIN_NAMES, to_fields
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
-from lanhaven.providers.lmstudio.config import Host, Hosts, read_entry, read_hosts
+from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
+from lanhaven.providers.hosts.upstream import upstream_at
+from lanhaven.providers.lmstudio.config import Hosts, read_entry, read_hosts
 from lanhaven.providers.lmstudio.layers import layers_of
 from lanhaven.providers.lmstudio.link import TLS, Sleep
 from lanhaven.providers.lmstudio.loading import Order
@@ -30,10 +30,9 @@ from lanhaven.providers.lmstudio.models import Running as There
 from lanhaven.providers.lmstudio.models import Studied
 from lanhaven.providers.lmstudio.names import Names, Place
 from lanhaven.providers.lmstudio.rest import FIELDS, NO_FIELD
-from lanhaven.providers.lmstudio.studio import Pulse, Studio
-from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
+from lanhaven.providers.lmstudio.studio import Studio
+from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 
-_TEXT = frozenset({"/v1/chat/completions", "/v1/completions"})
 _ADOPTED = "an instance of this name was loaded already, and keeps its config"
 
 
@@ -72,7 +71,7 @@ class LMStudioProvider:
         """Of all hosts; of one that does not answer, what it said last. Raises if none answers."""
         studios = tuple(self._studios.values())
         answers = await asyncio.gather(*(each.models() for each in studios), return_exceptions=True)
-        _raise_if_all_failed(answers)
+        raise_if_all_failed(answers)
         return self._names.infos(self.name, {each.host.name: each.known for each in studios})
 
     async def instances(self) -> Sequence[Running] | None:
@@ -80,7 +79,7 @@ class LMStudioProvider:
         studios = tuple(self._studios.values())
         before = {each.host.name: self._names.of(each.host.name) for each in studios}
         answers = await asyncio.gather(*(each.running() for each in studios), return_exceptions=True)
-        _raise_if_all_failed(answers)
+        raise_if_all_failed(answers)
         found: list[Running] = []
         for studio, answer in zip(studios, answers, strict=True):
             host = studio.host.name
@@ -116,7 +115,9 @@ class LMStudioProvider:
         applied, ignored = _settled(applied, ignored, adopted=outcome.adopted, by_rest=by_rest)
         known = outcome.running.config
         return Loaded(
-            upstream=upstream_of(studio.host, identifier, embedding=embedding, slots=known.slots),
+            upstream=upstream_at(
+                studio.host.base_url, studio.host.headers, identifier, embedding=embedding, slots=known.slots
+            ),
             load_config=replace(known, idle_ttl=config.idle_ttl),
             size_bytes=outcome.running.size_bytes,
             applied=applied if config.idle_ttl is None else {**applied, "ttlSeconds": config.idle_ttl},
@@ -131,20 +132,7 @@ class LMStudioProvider:
 
     async def health(self) -> Health:
         """Asks every host at once."""
-        studios = tuple(self._studios.values())
-        if not studios:
-            return Health(False, "server", "not configured")
-        pulses = await asyncio.gather(*(each.pulse() for each in studios))
-        up = [pulse for pulse in pulses if pulse.error is None]
-        return Health(
-            ok=bool(up),
-            kind="server",
-            detail="; ".join(_line(each, pulse) for each, pulse in zip(studios, pulses, strict=True)),
-            version=next((pulse.version for pulse in up if pulse.version), None),
-            latency_ms=min((pulse.seconds for pulse in up if pulse.seconds is not None), default=0) * 1000 or None,
-            address=", ".join(each.host.base_url for each in studios),
-            models=sum(len(each.known) for each in studios),
-        )
+        return health_of(await asyncio.gather(*(each.pulse() for each in self._studios.values())))
 
     def logs(self, instance_id: str) -> Sequence[str]:
         return ()
@@ -162,7 +150,8 @@ class LMStudioProvider:
     def _running(self, studio: Studio, there: There) -> Running:
         host = studio.host
         name = self._names.named(Place(host.name, there.identifier, there.embedding))
-        upstream = upstream_of(host, there.identifier, embedding=there.embedding, slots=there.config.slots)
+        embedding, slots = there.embedding, there.config.slots
+        upstream = upstream_at(host.base_url, host.headers, there.identifier, embedding=embedding, slots=slots)
         return Running(name, self._names.key_of(host.name, there.model), there.size_bytes, upstream, there.config)
 
     def __repr__(self) -> str:
@@ -179,32 +168,3 @@ def _settled(
     why = _ADOPTED if adopted else NO_FIELD
     lost = tuple((name, why) for name in applied if name not in kept)
     return {name: value for name, value in applied.items() if name in kept}, (*ignored, *lost)
-
-
-def upstream_of(host: Host, identifier: str, *, embedding: bool, slots: int | None) -> Upstream:
-    url = urlsplit(host.base_url)
-    return Upstream(
-        model=identifier,
-        base_url=f"{url.scheme}://{url.netloc}",
-        prefix=url.path,
-        headers=host.headers,
-        slots=slots,
-        routes=frozenset({"/v1/embeddings"}) if embedding else _TEXT,
-    )
-
-
-def _line(studio: Studio, pulse: Pulse) -> str:
-    name = studio.host.name
-    if pulse.error is not None:
-        return f"{name} {pulse.error.removeprefix(f'LM Studio ({name}) ')}"
-    refused = f", by REST only: the WebSocket is refused ({pulse.refusal})" if pulse.refusal else ""
-    return f"{name} {pulse.version or 'answers'}, {len(studio.known)} models{refused}"
-
-
-def _raise_if_all_failed(answers: Sequence[object]) -> None:
-    failures = [each for each in answers if isinstance(each, BaseException)]
-    defect = next((each for each in failures if not isinstance(each, GatewayError)), None)
-    if defect is not None:
-        raise defect
-    if failures and len(failures) == len(answers):
-        raise failures[0]

@@ -10,27 +10,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import aiohttp
-import msgspec
-
 from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed, ModelNotFound, ProviderUnavailable, UpstreamError
 from lanhaven.lmstudio.error_data import read_error
+from lanhaven.providers.hosts.asking import Unanswered, ask
 from lanhaven.providers.lmstudio.config import Host
 from lanhaven.providers.lmstudio.link import Link
 from lanhaven.providers.lmstudio.loading import SILENCE_SECONDS, UNDO_SECONDS, UNLOAD_SECONDS
 from lanhaven.providers.lmstudio.models import Running, Studied, of_rest, rest_config
 from lanhaven.providers.lmstudio.socket import Unreachable
 from lanhaven.types.models import LoadConfig
-from lanhaven.wire import encode
 
-MOST_BYTES = 16 * 2**20
 NO_FIELD = "LM Studio's REST API has no such setting, and its WebSocket is refused"
 # Field of LoadConfig -> field of the request.
 FIELDS: Mapping[str, str] = MappingProxyType({"context_length": "context_length", "flash_attention": "flash_attention"})
 
 _API = "/api/v1"
 _NO_ROUTE = "Unexpected endpoint or method"  # LM Studio says it with status 200
-_decode = msgspec.json.Decoder().decode
 
 
 class Rest:
@@ -86,28 +81,22 @@ class Rest:
             return
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, seconds: float) -> dict[str, Any]:
-        data = None if body is None else encode(body)
-        headers = {**dict(self._host.headers), "content-type": "application/json", "accept-encoding": "identity"}
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=self._host.connect_timeout)
+        host = self._host
         try:
-            async with self._link.http.request(
-                method, self._host.base_url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
-            ) as reply:
-                raw = await _bounded(reply)
-                status = reply.status
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            silent = isinstance(error, TimeoutError)
-            raise Unreachable("does not answer" if silent else "cannot be reached") from None
-        return self._read(status, raw)
-
-    def _read(self, status: int, raw: bytes) -> dict[str, Any]:
-        try:
-            value = _decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            value = None
-        if status == 200 and isinstance(value, dict) and "error" not in value:
-            return value
-        raise self._error(status, value.get("error") if isinstance(value, dict) else None)
+            answer = await ask(
+                self._link.http,
+                method,
+                host.base_url + path,
+                body,
+                headers=host.headers,
+                seconds=seconds,
+                connect=host.connect_timeout,
+            )
+        except Unanswered as error:
+            raise Unreachable(str(error)) from None
+        if answer.result is None:
+            raise self._error(answer.status, answer.error)
+        return answer.result
 
     def _error(self, status: int, said: Any) -> GatewayError:
         error = {"title": said.get("message")} if isinstance(said, dict) else said
@@ -128,13 +117,3 @@ class Rest:
                 retry=False,
             )
         return InvalidRequest(text) if 400 <= status < 500 else UpstreamError(text)
-
-
-async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
-    """The body, or ValueError for one that is too large."""
-    body = b""
-    async for piece in reply.content.iter_chunked(1 << 16):
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise ValueError("too large")
-    return body

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from time import monotonic
 from typing import TypeVar
 
 from lanhaven.errors import GatewayError, ProviderUnavailable, UpstreamError
 from lanhaven.providers.base import LoadObserver
+from lanhaven.providers.hosts.health import HEALTH_SECONDS, Pulse
 from lanhaven.providers.lmstudio.config import Host
 from lanhaven.providers.lmstudio.link import TLS, Link, Sleep
 from lanhaven.providers.lmstudio.loading import UNLOAD_SECONDS, Order, Outcome, load
@@ -20,20 +21,8 @@ from lanhaven.providers.lmstudio.rest import Rest
 from lanhaven.providers.lmstudio.socket import Refused, Rejected, Unconnected, Unreachable
 from lanhaven.types.models import LoadConfig
 
-HEALTH_SECONDS = 1.5
-
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """How one LM Studio does. refusal: why its WebSocket is not used."""
-
-    version: str | None = None
-    seconds: float | None = None
-    error: str | None = None
-    refusal: str | None = None
 
 
 class Studio:
@@ -108,24 +97,26 @@ class Studio:
     async def pulse(self) -> Pulse:
         """Never raises, and takes no longer than HEALTH_SECONDS."""
         start, refusal = monotonic(), None
+        pulse = Pulse(self.host.name, self.host.base_url, len(self.known))
         try:
             async with asyncio.timeout(HEALTH_SECONDS):
                 try:
                     said = await self._link.call("system", "version", seconds=2 * HEALTH_SECONDS)
                     version = said.get("version") if isinstance(said, dict) else None
                 except Refused as error:
-                    refusal = str(error)
+                    refusal = f"by REST only: the WebSocket is refused ({error})"
                     await self._rest.listing()  # whether it lets us in there
                     version = await self._rest.version(HEALTH_SECONDS)
                 except Rejected:
                     version = None
         except TimeoutError:
-            return Pulse(error="does not answer")
+            return replace(pulse, error="does not answer")
         except Unreachable as error:
-            return Pulse(error=str(error))
+            return replace(pulse, error=str(error))
         except GatewayError as error:
-            return Pulse(error=error.message)
-        return Pulse(version if isinstance(version, str) else None, monotonic() - start, None, refusal)
+            return replace(pulse, error=error.message.removeprefix(f"LM Studio ({self.host.name}) "))
+        version = version if isinstance(version, str) else None
+        return replace(pulse, models=len(self.known), version=version, seconds=monotonic() - start, note=refusal)
 
     async def aclose(self) -> None:
         """Idempotent."""

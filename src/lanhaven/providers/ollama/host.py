@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import msgspec
 
 from lanhaven.errors import GatewayError, LoadFailed, ModelNotFound, ProviderUnavailable, UpstreamError
+from lanhaven.providers.hosts.asking import Unanswered, ask
+from lanhaven.providers.hosts.health import HEALTH_SECONDS, Pulse
+from lanhaven.providers.hosts.reading import text
 from lanhaven.providers.ollama.config import Host
 from lanhaven.providers.ollama.models import Loaded, Tagged, of_ps, of_tags, shown
-from lanhaven.wire import encode
 
-MOST_BYTES = 16 << 20  # of an answer: a list of all models, or all that is known of one
 SHOWS = 4  # models that are asked about at once
 LOAD_SECONDS = 3600.0  # the pool's own limit is shorter
-
-_decode = msgspec.json.Decoder().decode
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """Whether it answers: its version, or what is wrong."""
-
-    seconds: float | None = None
-    version: str | None = None
-    error: str | None = None
 
 
 class Ollama:
@@ -95,16 +84,16 @@ class Ollama:
         except ModelNotFound:
             return
 
-    async def pulse(self, seconds: float) -> Pulse:
+    async def pulse(self) -> Pulse:
         """Never raises."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        pulse = Pulse(self.host.name, self.host.base_url, len(self.known))
         try:
-            said = await self._ask("GET", "/api/version", seconds=seconds)
+            said = await self._ask("GET", "/api/version", seconds=HEALTH_SECONDS)
         except GatewayError as error:
-            return Pulse(error=error.message)
-        version = said.get("version")
-        return Pulse(loop.time() - began, version if isinstance(version, str) and version.isprintable() else None)
+            return replace(pulse, error=error.message.removeprefix(f"Ollama ({self.host.name}) "))
+        return replace(pulse, seconds=loop.time() - began, version=text(said.get("version")) or None)
 
     async def aclose(self) -> None:
         if self._http is not None:
@@ -116,49 +105,33 @@ class Ollama:
         if self._http is None:
             self._http = aiohttp.ClientSession(trust_env=False)
         host = self.host
-        total = seconds or host.answer_timeout
-        timeout = aiohttp.ClientTimeout(total=total, sock_connect=min(host.connect_timeout, total))
-        headers = {**dict(host.headers), "content-type": "application/json", "accept-encoding": "identity"}
-        data = None if body is None else encode(body)
         try:
-            async with self._http.request(
-                method, host.base_url + path, data=data, headers=headers, timeout=timeout, allow_redirects=False
-            ) as reply:
-                raw = await _bounded(reply)
-                status = reply.status
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            how = "does not answer" if isinstance(error, TimeoutError) else "cannot be reached"
-            raise ProviderUnavailable(f"Ollama ({host.name}) {how}.") from None
-        return self._read(status, raw)
+            answer = await ask(
+                self._http,
+                method,
+                host.base_url + path,
+                body,
+                headers=host.headers,
+                seconds=seconds or host.answer_timeout,
+                connect=host.connect_timeout,
+            )
+        except Unanswered as error:
+            raise ProviderUnavailable(f"Ollama ({host.name}) {error}.") from None
+        if answer.result is None:
+            raise self._error(answer.status, answer.error)
+        return answer.result
 
-    def _read(self, status: int, raw: bytes) -> dict[str, Any]:
-        try:
-            value = _decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            value = None
-        if status == 200 and isinstance(value, dict) and "error" not in value:
-            return value
-        said = value.get("error") if isinstance(value, dict) else None
-        text = f"Ollama ({self.host.name}): {said}" if isinstance(said, str) and said.isprintable() else None
+    def _error(self, status: int, said: Any) -> GatewayError:
+        told = f"Ollama ({self.host.name}): {said}" if isinstance(said, str) and said.isprintable() else None
         if status in (401, 403):
-            raise ProviderUnavailable(
+            return ProviderUnavailable(
                 f"Ollama ({self.host.name}) refuses our key, or wants one.",
                 hint="set api_key of this host under `providers: {ollama: ...}` in config.yaml",
                 retry=False,
             )
-        if status == 404 and text is not None:
-            raise ModelNotFound(text, param="modelKey", retry=False)
-        raise UpstreamError(text or f"Ollama ({self.host.name}) answered with status {status}.")
+        if status == 404 and told is not None:
+            return ModelNotFound(told, param="modelKey", retry=False)
+        return UpstreamError(told or f"Ollama ({self.host.name}) answered with status {status}.")
 
     def __repr__(self) -> str:
         return f"Ollama({self.host.name} models={len(self.known)})"
-
-
-async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
-    """The body, or ValueError for one that is too large."""
-    body = b""
-    async for piece in reply.content.iter_chunked(1 << 16):
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise ValueError("too large")
-    return body

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.providers.hosts.reading import count, mapping, objects, text
 from lanhaven.types.models import ModelInfo, ModelKind
 
 LATEST = ":latest"
@@ -77,18 +78,18 @@ def tagged(name: str) -> str:
 def of_tags(answer: Mapping[str, Any]) -> tuple[Tagged, ...]:
     """Of `GET /api/tags`."""
     found: list[Tagged] = []
-    for said in _objects(answer.get("models")):
-        if not (name := _text(said.get("name")) or _text(said.get("model"))):
+    for said in objects(answer.get("models")):
+        if not (name := text(said.get("name")) or text(said.get("model"))):
             continue
-        details = _mapping(said.get("details"))
+        details = mapping(said.get("details"))
         found.append(
             Tagged(
                 name=tagged(name),
-                digest=_text(said.get("digest")),
-                format=_text(details.get("format")),
-                size_bytes=_count(said.get("size")) or 0,
-                quantization=_text(details.get("quantization_level")) or None,
-                architecture=_text(details.get("family")) or None,
+                digest=text(said.get("digest")),
+                format=text(details.get("format")),
+                size_bytes=count(said.get("size")) or 0,
+                quantization=text(details.get("quantization_level")) or None,
+                architecture=text(details.get("family")) or None,
             )
         )
     return tuple(found)
@@ -96,16 +97,16 @@ def of_tags(answer: Mapping[str, Any]) -> tuple[Tagged, ...]:
 
 def shown(model: Tagged, answer: Mapping[str, Any]) -> Tagged:
     """The model with what `POST /api/show` says of it."""
-    facts = _mapping(answer.get("model_info"))
-    family = _text(facts.get("general.architecture")) or model.architecture or ""
+    facts = mapping(answer.get("model_info"))
+    family = text(facts.get("general.architecture")) or model.architecture or ""
     words = answer.get("capabilities")
     known = [each for each in words if isinstance(each, str)] if isinstance(words, list) else []
     able = [ours for each in known for ours in _OURS.get(each, ())]
     return replace(
         model,
         architecture=family or None,
-        max_context=_count(facts.get(f"{family}.context_length")),
-        layers=_count(facts.get(f"{family}.block_count")),
+        max_context=count(facts.get(f"{family}.context_length")),
+        layers=count(facts.get(f"{family}.block_count")),
         capabilities=frozenset(able),
     )
 
@@ -113,25 +114,7 @@ def shown(model: Tagged, answer: Mapping[str, Any]) -> Tagged:
 def of_ps(answer: Mapping[str, Any]) -> tuple[Loaded, ...]:
     """Of `GET /api/ps`."""
     return tuple(
-        Loaded(tagged(name), _count(said.get("size")) or 0, _count(said.get("context_length")))
-        for said in _objects(answer.get("models"))
-        if (name := _text(said.get("name")) or _text(said.get("model")))
+        Loaded(tagged(name), count(said.get("size")) or 0, count(said.get("context_length")))
+        for said in objects(answer.get("models"))
+        if (name := text(said.get("name")) or text(said.get("model")))
     )
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    usable = isinstance(value, str) and 0 < len(value) <= 512 and value.isprintable() and value.strip() == value
-    return value if usable else ""
-
-
-def _count(value: Any) -> int | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1 << 62
-    return int(value) if usable else None

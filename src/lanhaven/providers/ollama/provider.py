@@ -18,18 +18,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from urllib.parse import urlsplit
 
-from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed
+from lanhaven.errors import InvalidRequest, LoadFailed
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
+from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
+from lanhaven.providers.hosts.upstream import upstream_at
 from lanhaven.providers.ollama.config import DEFAULT_NAME, Host, read_entry, read_hosts, read_spare
-from lanhaven.providers.ollama.host import Ollama, Pulse
+from lanhaven.providers.ollama.host import Ollama
 from lanhaven.providers.ollama.models import LATEST, Tagged, tagged
 from lanhaven.providers.ollama.models import Loaded as There
-from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
+from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 
 SIGN_OF_LIFE = 5.0  # seconds between two while Ollama loads: it says nothing itself
-HEALTH_SECONDS = 1.5
 # LoadConfig field -> Ollama's option, and the name in replies.
 OPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -47,7 +47,6 @@ NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "kv_type": ("kvType", "a setting of Ollama's server: OLLAMA_KV_CACHE_TYPE"),
     }
 )
-_TEXT = frozenset({"/v1/chat/completions", "/v1/completions"})
 
 
 def create(context: ProviderContext) -> OllamaProvider:
@@ -92,7 +91,7 @@ class OllamaProvider:
     async def models(self) -> Sequence[ModelInfo]:
         """Of all hosts; of one that does not answer, what it said last. Raises if none answers."""
         hosts = tuple(self._hosts.values())
-        _raise_if_all_failed(await asyncio.gather(*(each.models() for each in hosts), return_exceptions=True))
+        raise_if_all_failed(await asyncio.gather(*(each.models() for each in hosts), return_exceptions=True))
         infos: dict[str, ModelInfo] = {}
         keys: dict[_Place, str] = {}
         for host in hosts:
@@ -113,7 +112,7 @@ class OllamaProvider:
         hosts = tuple(self._hosts.values())
         before = dict(self._places)
         answers = await asyncio.gather(*(each.loaded() for each in hosts), return_exceptions=True)
-        _raise_if_all_failed(answers)
+        raise_if_all_failed(answers)
         found: list[Running] = []
         for host, answer in zip(hosts, answers, strict=True):
             ours = [name for name, place in before.items() if place.host == host.host.name]
@@ -140,7 +139,8 @@ class OllamaProvider:
 
     def _running(self, host: Ollama, instance_id: str, there: There) -> Running:
         place = _Place(host.host.name, there.name)
-        upstream = upstream_of(host.host, there.name, embedding=_embeds(host, there.name))
+        embedding = _embeds(host, there.name)
+        upstream = upstream_at(host.host.base_url, host.host.headers, there.name, embedding=embedding)
         config = LoadConfig(context_length=there.context_length)
         return Running(instance_id, self._keys.get(place, ""), there.size_bytes, upstream, config)
 
@@ -163,7 +163,7 @@ class OllamaProvider:
         self._places[instance_id] = _Place(host.host.name, name)
         observer.progress("ready", 1.0)
         return Loaded(
-            upstream=upstream_of(host.host, name, embedding=embedding, slots=config.slots),
+            upstream=upstream_at(host.host.base_url, host.host.headers, name, embedding=embedding, slots=config.slots),
             load_config=replace(config, context_length=there.context_length or config.context_length),
             size_bytes=there.size_bytes,
             applied=_applied(config, there),
@@ -179,20 +179,7 @@ class OllamaProvider:
 
     async def health(self) -> Health:
         """Asks every host at once."""
-        hosts = tuple(self._hosts.values())
-        if not hosts:
-            return Health(False, "server", "not configured")
-        pulses = await asyncio.gather(*(each.pulse(HEALTH_SECONDS) for each in hosts))
-        up = [pulse for pulse in pulses if pulse.error is None]
-        return Health(
-            ok=bool(up),
-            kind="server",
-            detail="; ".join(_line(each, pulse) for each, pulse in zip(hosts, pulses, strict=True)),
-            version=next((pulse.version for pulse in up if pulse.version), None),
-            latency_ms=min((pulse.seconds for pulse in up if pulse.seconds is not None), default=0) * 1000 or None,
-            address=", ".join(each.host.base_url for each in hosts),
-            models=sum(len(each.known) for each in hosts),
-        )
+        return health_of(await asyncio.gather(*(each.pulse() for each in self._hosts.values())))
 
     def logs(self, instance_id: str) -> Sequence[str]:
         return ()
@@ -251,31 +238,3 @@ def _applied(config: LoadConfig, there: There) -> dict[str, object]:
 def _embeds(host: Ollama, name: str) -> bool:
     known = host.model(name)
     return known is not None and known.kind is ModelKind.EMBEDDING
-
-
-def upstream_of(host: Host, name: str, *, embedding: bool, slots: int | None = None) -> Upstream:
-    url = urlsplit(host.base_url)
-    return Upstream(
-        model=name,
-        base_url=f"{url.scheme}://{url.netloc}",
-        prefix=url.path,
-        headers=host.headers,
-        slots=slots,
-        routes=frozenset({"/v1/embeddings"}) if embedding else _TEXT,
-    )
-
-
-def _line(ollama: Ollama, pulse: Pulse) -> str:
-    name = ollama.host.name
-    if pulse.error is not None:
-        return f"{name} {pulse.error.removeprefix(f'Ollama ({name}) ').rstrip('.')}"
-    return f"{name} {pulse.version or 'answers'}, {len(ollama.known)} models"
-
-
-def _raise_if_all_failed(answers: Sequence[object]) -> None:
-    failures = [each for each in answers if isinstance(each, BaseException)]
-    defect = next((each for each in failures if not isinstance(each, GatewayError)), None)
-    if defect is not None:
-        raise defect
-    if failures and len(failures) == len(answers):
-        raise failures[0]
