@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from operator import methodcaller
 from typing import Any
 
 from lanhaven import AsyncClient, Client
@@ -27,7 +28,7 @@ class Both:
 
     async def do(self, name: str, *words: Any, **fields: Any) -> Any:
         """What a method of the client gives."""
-        return await self.run(vars(type(self.plain))[name].__get__(self.plain), *words, **fields)
+        return await self.run(methodcaller(name, *words, **fields), self.plain)
 
     async def run(self, function: Callable[..., Any], *words: Any, **fields: Any) -> Any:
         """The result of a method of anything that the client gave."""
@@ -52,7 +53,7 @@ class Both:
 
     async def leave(self, stream: Any) -> None:
         """Close a stream, as leaving its block does."""
-        await self.run(vars(type(stream))["aclose" if self.is_async else "close"].__get__(stream))
+        await self.run(methodcaller("aclose" if self.is_async else "close"), stream)
 
 
 @asynccontextmanager

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from types import TracebackType
-from typing import Self
 
 from lanhaven.client._async.exchange import AsyncExchange
+from lanhaven.client._async.items import AsyncItems
 from lanhaven.client._errors import ConnectionFailed, StreamingFailed
 from lanhaven.client._model_types import DebugEvent
 from lanhaven.client._protocol import Call, Repeat, backoff
@@ -17,7 +16,7 @@ from lanhaven.errors import CapacityError, ProviderError
 IDLE = 90.0  # seconds: a living server sends a comment every 30
 
 
-class AsyncEventStream:
+class AsyncEventStream(AsyncItems[DebugEvent]):
     """The events of a server, from now on. The first is `connected`, and so is the first after every reconnection:
     between the two some may have been missed.
 
@@ -25,25 +24,7 @@ class AsyncEventStream:
     """
 
     def __init__(self, exchange: AsyncExchange, *, reconnect: bool) -> None:
-        self._events = _events(exchange, reconnect=reconnect)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> DebugEvent:
-        return await anext(self._events)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connection. Idempotent."""
-        await self._events.aclose()
+        super().__init__(_events(exchange, reconnect=reconnect))
 
 
 async def _events(exchange: AsyncExchange, *, reconnect: bool) -> AsyncGenerator[DebugEvent, None]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from types import TracebackType
-from typing import Self
 
 from lanhaven.client._async.exchange import AsyncExchange
+from lanhaven.client._async.items import AsyncItems
 from lanhaven.client._chat_types import ChatCompletion, ChatCompletionChunk
 from lanhaven.client._errors import StreamingFailed
 from lanhaven.client._fold import chunks_of
@@ -16,7 +15,7 @@ from lanhaven.client._streaming import ChatStreamState
 from lanhaven.errors import GatewayError, UpstreamError
 
 
-class AsyncChatStream:
+class AsyncChatStream(AsyncItems[ChatCompletionChunk]):
     """The chunks of an answer, as they come. Nothing is sent before the first one is asked for.
 
     Use it in a `with` block, or iterate to the end: leaving early closes the connection at once, and the server stops
@@ -24,31 +23,13 @@ class AsyncChatStream:
     """
 
     def __init__(self, exchange: AsyncExchange, state: ChatStreamState) -> None:
+        super().__init__(_chunks(exchange, state))
         self._state = state
-        self._chunks = _chunks(exchange, state)
 
     @property
     def downgraded(self) -> bool:
         """Whether the answer came in one piece, because streaming failed or is switched off."""
         return self._state.downgraded
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ChatCompletionChunk:
-        return await anext(self._chunks)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connection, whether the answer is whole or not. Idempotent."""
-        await self._chunks.aclose()
 
     async def completion(self) -> ChatCompletion:
         """Read what is left; the whole answer, put together."""

@@ -6,19 +6,18 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Generator
-from types import TracebackType
-from typing import Self
 
 from lanhaven.client._errors import ConnectionFailed, StreamingFailed
 from lanhaven.client._model_types import DebugEvent
 from lanhaven.client._protocol import Call, Repeat, backoff
 from lanhaven.client._sync.exchange import Exchange
+from lanhaven.client._sync.items import Items
 from lanhaven.errors import CapacityError, ProviderError
 
 IDLE = 90.0  # seconds: a living server sends a comment every 30
 
 
-class EventStream:
+class EventStream(Items[DebugEvent]):
     """The events of a server, from now on. The first is `connected`, and so is the first after every reconnection:
     between the two some may have been missed.
 
@@ -26,25 +25,7 @@ class EventStream:
     """
 
     def __init__(self, exchange: Exchange, *, reconnect: bool) -> None:
-        self._events = _events(exchange, reconnect=reconnect)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> DebugEvent:
-        return next(self._events)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection. Idempotent."""
-        self._events.close()
+        super().__init__(_events(exchange, reconnect=reconnect))
 
 
 def _events(exchange: Exchange, *, reconnect: bool) -> Generator[DebugEvent, None, None]:

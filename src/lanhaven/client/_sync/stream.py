@@ -6,18 +6,17 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import closing
-from types import TracebackType
-from typing import Self
 
 from lanhaven.client._chat_types import ChatCompletion, ChatCompletionChunk
 from lanhaven.client._errors import StreamingFailed
 from lanhaven.client._fold import chunks_of
 from lanhaven.client._streaming import ChatStreamState
 from lanhaven.client._sync.exchange import Exchange
+from lanhaven.client._sync.items import Items
 from lanhaven.errors import GatewayError, UpstreamError
 
 
-class ChatStream:
+class ChatStream(Items[ChatCompletionChunk]):
     """The chunks of an answer, as they come. Nothing is sent before the first one is asked for.
 
     Use it in a `with` block, or iterate to the end: leaving early closes the connection at once, and the server stops
@@ -25,31 +24,13 @@ class ChatStream:
     """
 
     def __init__(self, exchange: Exchange, state: ChatStreamState) -> None:
+        super().__init__(_chunks(exchange, state))
         self._state = state
-        self._chunks = _chunks(exchange, state)
 
     @property
     def downgraded(self) -> bool:
         """Whether the answer came in one piece, because streaming failed or is switched off."""
         return self._state.downgraded
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> ChatCompletionChunk:
-        return next(self._chunks)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection, whether the answer is whole or not. Idempotent."""
-        self._chunks.close()
 
     def completion(self) -> ChatCompletion:
         """Read what is left; the whole answer, put together."""
