@@ -45,6 +45,7 @@ class Job:
 
     make: makes what chooses the tokens, in the computing thread; what that is, the engine knows (replying.Model.draw).
     top: how many likeliest tokens are told besides each; None = not even the token's own logprob.
+    sight: what the prompt's pictures became (prompts.Prompts.read), None without any.
     """
 
     prompt: Sequence[int]
@@ -52,6 +53,7 @@ class Job:
     make: Callable[[], Any]
     sink: Callable[[Event], None]
     top: int | None = None
+    sight: Any = None
     uid: int | None = field(default=None, init=False)  # the generator's number for it
     cached: int = field(default=0, init=False)
 

@@ -38,7 +38,7 @@ class Prompts(ABC):
 
     def of_chat(self, body: Mapping[str, Any], tools: Sequence[Any] | None) -> str:
         """The conversation as text. A last message of the assistant is gone on with."""
-        messages = [self._plain(message) for message in _objects(body.get("messages"), "messages")]
+        messages = [self._plain(message) for message in objects(body.get("messages"), "messages")]
         if not messages:
             raise BadRequest("messages is empty")
         said = body.get("chat_template_kwargs")
@@ -48,9 +48,12 @@ class Prompts(ABC):
         except self.refusals as error:
             raise BadRequest(f"The model's chat template refuses these messages: {error}") from None
 
-    def tokens_of_chat(self, text: str) -> list[int]:
-        """A template writes its special tokens itself."""
-        return self.encode(text, special=False)
+    async def read(self, text: str, body: Mapping[str, Any]) -> tuple[list[int], Any]:
+        """The tokens of what `of_chat` made of `body`, and what its pictures became (None: it has none).
+
+        A template writes its special tokens itself.
+        """
+        return self.encode(text, special=False), None
 
     def of_completion(self, prompt: Any) -> list[list[int]]:
         """A text, a list of tokens, or a list of either."""
@@ -71,25 +74,26 @@ class Prompts(ABC):
         return self.decode([token])
 
     def _plain(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """A message as templates want it: one text, and arguments of calls as objects."""
-        text = self._text(message.get("content"))
-        told = {**message, "role": str(message.get("role", "user")), "content": text}
+        """A message as templates want it: its content by `content`, and arguments of calls as objects."""
+        content = self.content(message.get("content"))
+        told = {**message, "role": str(message.get("role", "user")), "content": content}
         if told["role"] == "developer":
             told["role"] = "system"
         if isinstance(message.get("tool_calls"), list):
             told["tool_calls"] = [_with_object(call) for call in message["tool_calls"]]
         return told
 
-    def _text(self, content: Any) -> str:
+    def content(self, content: Any) -> Any:
+        """As one text, with which every template can do something."""
         if content is None or isinstance(content, str):
             return content or ""
-        parts = _objects(content, "content")
+        parts = objects(content, "content")
         if any("text" not in part for part in parts):
             raise BadRequest(self.no_pictures)
         return "".join(str(part["text"]) for part in parts)
 
 
-def _objects(value: Any, name: str) -> list[dict[str, Any]]:
+def objects(value: Any, name: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise BadRequest(f"{name} must be a list of objects")
     return value

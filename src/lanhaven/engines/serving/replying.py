@@ -38,7 +38,8 @@ class Model:
 class Reply:
     """Iterate `frames` for a stream, or await `whole`; then always `close`."""
 
-    def __init__(self, model: Model, ask: Ask, prompts: Sequence[list[int]], state: str) -> None:
+    def __init__(self, model: Model, ask: Ask, prompts: Sequence[list[int]], state: str, sight: Any = None) -> None:
+        """`sight`: of the prompt's pictures, see Job."""
         for prompt in prompts:
             if not prompt:
                 raise BadRequest("the prompt is empty")
@@ -47,6 +48,7 @@ class Reply:
         self._model = model
         self._ask = ask
         self._prompts = prompts
+        self._sight = sight
         self._events: asyncio.Queue[tuple[Answer, Event]] = asyncio.Queue()
         self._envelope = Envelope(model.alias, ask.chat)
         self._clock = Clock()
@@ -68,6 +70,7 @@ class Reply:
             lambda: self._make(index),
             lambda event: self._events.put_nowait((answer, event)),
             ask.top,
+            self._sight,
         )
         return answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,13 +15,14 @@ from lanhaven.engines.serving.log import Log
 from lanhaven.engines.serving.replies import encode
 from lanhaven.engines.serving.service import Service
 
-Answering = Callable[[Service, Mapping[str, Any]], Mapping[str, Any]]
+Answering = Callable[[Service, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 _ANSWERS: Mapping[str, Answering] = MappingProxyType(
     {
         "/apply-template": Service.template,
         "/v1/chat/completions/input_tokens": Service.count,
         "/tokenize": Service.tokenize,
         "/detokenize": Service.detokenize,
+        "/v1/embeddings": Service.embed,
     }
 )
 _GENERATES: Mapping[str, bool] = MappingProxyType({"/v1/chat/completions": True, "/v1/completions": False})
@@ -72,10 +73,8 @@ class Server:
         elif path == "/v1/models":
             data = [{"id": self.service.model.alias, "object": "model", "owned_by": self.service.engine}]
             await _send(connection, 200, {"object": "list", "data": data})
-        elif path == "/v1/embeddings":
-            await _send(connection, 200, await self.service.embed(_object(seen.raw)))
         elif path in _ANSWERS:
-            await _send(connection, 200, _ANSWERS[path](self.service, _object(seen.raw)))
+            await _send(connection, 200, await _ANSWERS[path](self.service, _object(seen.raw)))
         elif path in _GENERATES:
             await self._generate(connection, self.service, _object(seen.raw), chat=_GENERATES[path])
         else:
@@ -83,7 +82,7 @@ class Server:
 
     async def _generate(self, connection: Connection, service: Service, body: Mapping[str, Any], *, chat: bool) -> None:
         """If the client leaves, this task is cancelled (see Connection), and with it the computation."""
-        ask, reply = service.reply(body, chat=chat)
+        ask, reply = await service.reply(body, chat=chat)
         try:
             if ask.stream:
                 await _stream(connection, reply.frames())

@@ -28,7 +28,7 @@ class Service:
         self._grammars = grammars
         self._embed = embed
 
-    def reply(self, body: Mapping[str, Any], *, chat: bool) -> tuple[Ask, Reply]:
+    async def reply(self, body: Mapping[str, Any], *, chat: bool) -> tuple[Ask, Reply]:
         marks, prompts = self.model.marks, self.model.prompts
         ask = read_ask(
             body,
@@ -40,15 +40,13 @@ class Service:
         if not chat:
             return ask, Reply(self.model, ask, prompts.of_completion(body.get("prompt")), "")
         text = prompts.of_chat(body, ask.tools)
-        tokens = prompts.tokens_of_chat(text)
-        state = marks.state_after(tokens)
-        if (
-            ask.force and marks.opening is not None
-        ):  # the answer begins within a call, and if the form of calls is JSON it stays there
-            ask = self._bound_to_call(ask)
-            tokens = prompts.tokens_of_chat(text + marks.opening)
-            state = TOOL
-        return ask, Reply(self.model, ask, [tokens], state)
+        if not ask.force or marks.opening is None:
+            tokens, sight = await prompts.read(text, body)
+            return ask, Reply(self.model, ask, [tokens], marks.state_after(tokens), sight)
+        # The answer begins within a call, and if the form of calls is JSON it stays there.
+        ask = self._bound_to_call(ask)
+        tokens, sight = await prompts.read(text + marks.opening, body)
+        return ask, Reply(self.model, ask, [tokens], TOOL, sight)
 
     def _bound_to_call(self, ask: Ask) -> Ask:
         if ask.bind is not None or not self.model.marks.json_calls:
@@ -57,17 +55,18 @@ class Service:
         self._grammars.of_schema(schema)  # what is wrong with it is said at once
         return replace(ask, bind=lambda: self._grammars.of_schema(schema))
 
-    def template(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def template(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"prompt": self._text(body)}
 
-    def count(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"input_tokens": len(self.model.prompts.tokens_of_chat(self._text(body)))}
+    async def count(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        tokens, _ = await self.model.prompts.read(self._text(body), body)
+        return {"input_tokens": len(tokens)}
 
     def _text(self, body: Mapping[str, Any]) -> str:
         offered = body.get("tools") if self.model.marks.opening is not None else None
         return self.model.prompts.of_chat(body, offered if body.get("tool_choice") != "none" else None)
 
-    def tokenize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def tokenize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         content = body.get("content")
         if not isinstance(content, str):
             raise BadRequest("content must be a text")
@@ -76,7 +75,7 @@ class Service:
             return {"tokens": [{"id": token, "piece": self.model.prompts.token_text(token)} for token in tokens]}
         return {"tokens": tokens}
 
-    def detokenize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def detokenize(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         tokens = body.get("tokens")
         if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
             raise BadRequest("tokens must be a list of whole numbers")
