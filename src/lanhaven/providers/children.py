@@ -1,4 +1,4 @@
-"""The books of a provider whose instances are child processes: which run, on which sockets, what their logs said last.
+"""Providers whose instances are child processes, and their books: which run, where, what their logs said last.
 
 Each instance is one child with a socket and a random key of its own; `engines/` runs it. docs/engines.md says more.
 """
@@ -14,15 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lanhaven.engines.child import to_the_end
+from lanhaven.engines.llamacpp_log import abort_reason, reason, without_requests
+from lanhaven.engines.page_cache import read_through
 from lanhaven.engines.probe import Address
-from lanhaven.engines.process import EngineProcess
-from lanhaven.errors import GatewayError, InstanceConflict, ProviderUnavailable
-from lanhaven.providers.base import Loaded, LoadObserver, Running
+from lanhaven.engines.process import EngineProcess, Plan, Timers
+from lanhaven.errors import GatewayError, InstanceConflict, LoadFailed, ProviderUnavailable
+from lanhaven.providers.base import Loaded, LoadObserver, ProviderContext, Running
+from lanhaven.providers.defaults import Defaults
+from lanhaven.types.models import ModelInfo, Upstream
 
 SOCKET_PATH_BYTES = 103  # macOS allows 104 with the final zero, Linux 108
 UNIX_SOCKETS = sys.platform != "win32"
 OLD_LOGS = 16  # ended instances whose last lines are kept
+FREE_SHARE = 0.8  # of the memory that is available: larger files are not read ahead
 
 
 class Progress:
@@ -61,9 +68,11 @@ class Place:
         """What the child is told."""
         return self.address.socket if self.address is not None and self.address.socket else "127.0.0.1"
 
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        return (("authorization", f"Bearer {self.key}"),)
+    def upstream(self, process: EngineProcess, model: str, **facts: Any) -> Upstream:
+        """Where the child takes requests, now that it is ready. `facts`: what else is known of it."""
+        address = process.address or Address()
+        headers = (("authorization", f"Bearer {self.key}"),)
+        return Upstream(model, base_url=address.base_url, socket=address.socket, headers=headers, **facts)
 
 
 @dataclass(slots=True)
@@ -164,3 +173,79 @@ class Children:
 
     def __repr__(self) -> str:
         return ", ".join(self._engines) or "nothing loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One load of a model's files. `plan`: how its child is started there; `loaded`: what it is, of (place, child, its
+    ready message, bytes of memory)."""
+
+    key: str
+    instance_id: str
+    parts: Sequence[Path]
+    observer: LoadObserver
+    progress: Progress
+    plan: Callable[[Place], Plan]
+    loaded: Callable[[Place, EngineProcess, Mapping[str, Any], int], Loaded]
+
+
+class ChildProvider:
+    """What providers have in common whose instances are children."""
+
+    def __init__(self, context: ProviderContext, defaults: Defaults, timers: Timers, *, unix_sockets: bool) -> None:
+        """ProviderUnavailable: the run folder's path is too long."""
+        self.name = context.name
+        self._folder = context.run_dir
+        self._timers = defaults.timers(timers)
+        self._children = Children(context.run_dir, unix_sockets=unix_sockets)
+
+    async def models(self) -> Sequence[ModelInfo]:
+        return ()
+
+    async def _run(self, load: Load) -> Loaded:
+        """Read the files into the page cache, then start a child whose log reads like llama.cpp's."""
+        progress = load.progress
+        room = int(psutil.virtual_memory().available * FREE_SHARE)
+        await read_through(load.parts, room, lambda fraction: progress.stage("reading", fraction))
+        progress.stage("starting")
+        place = self._children.place()
+
+        def make(gone: Callable[[GatewayError], None]) -> EngineProcess:
+            return EngineProcess(
+                load.plan(place),
+                timers=self._timers,
+                explain=reason,
+                explain_crash=abort_reason,
+                admit=without_requests,
+                on_line=progress.line,
+                on_effort=progress.effort,
+                on_gone=gone,
+            )
+
+        return await self._children.start(
+            load.instance_id,
+            load.key,
+            load.observer,
+            make,
+            lambda process, ready, size: load.loaded(place, process, ready, size),
+        )
+
+    async def instances(self) -> Sequence[Running]:
+        return await self._children.instances()
+
+    async def unload(self, instance_id: str) -> None:
+        await self._children.unload(instance_id)
+
+    def logs(self, instance_id: str) -> Sequence[str]:
+        return self._children.logs(instance_id)
+
+    async def aclose(self) -> None:
+        await self._children.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._children!r})"
+
+
+def as_load_failure(error: GatewayError, key: str) -> LoadFailed:
+    """A file or setting that turns out to be unfit when it is loaded is the model's fault, not the request's."""
+    return LoadFailed(f"{key} could not be loaded: {error.message}", hint=error.hint, facts=error.facts)

@@ -121,7 +121,8 @@ def test_as_a_model(tmp_path: Path) -> None:
 
 def test_the_providers_own_settings() -> None:
     said = read_defaults({"default_slots": 2, "prompt_cache_mib": 1, "engine_stop": 3, "probe_every": 1.0})
-    assert (said.slots, said.stop_seconds, said.probes()) == (2, 3.0, {"probe_every": 1.0})
+    timers = said.timers()
+    assert (said.default_slots, timers.terminate, timers.probe_every) == (2, 3.0, 1.0)
     with pytest.raises(InvalidRequest, match="no setting of command"):
         read_defaults({"shell": True})
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
+from lanhaven.providers.defaults import READERS, Defaults
 from lanhaven.providers.settings import Reader, Shaped, flag, integer, one_of, read_all, shaped, some_seconds
 from lanhaven.providers.settings import seconds as any_seconds
 from lanhaven.types.chat import PASSED
@@ -90,22 +91,6 @@ class Program:
         return [fill(each) for each in self.command], {name: fill(value) for name, value in self.env.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What the provider uses where a model says nothing."""
-
-    slots: int = 4
-    stop_seconds: float = 10.0
-    probe_every: float | None = None
-    probe_timeout: float | None = None
-    probe_misses: int | None = None
-
-    def probes(self) -> dict[str, Any]:
-        """Fields of Timers that were said."""
-        said = {"probe_every": self.probe_every, "probe_timeout": self.probe_timeout, "probe_misses": self.probe_misses}
-        return {name: value for name, value in said.items() if value is not None}
-
-
 def read_program(config: Mapping[str, Any]) -> Program:
     """InvalidRequest names the setting that is unknown, of the wrong type, or at odds with another."""
     said = read_all(config, _READERS, "command")
@@ -142,9 +127,7 @@ def _kind_of(routes: Sequence[str], capabilities: Sequence[str]) -> ModelKind:
 
 def read_defaults(options: Mapping[str, Any]) -> Defaults:
     """The provider's block in config.yaml together with the general settings. InvalidRequest as above."""
-    said = read_all(options, {key: read for key, (_, read) in _PROVIDER_READERS.items()}, "command")
-    known = {_PROVIDER_READERS[key][0]: value for key, value in said.items()}
-    return Defaults(**{name: value for name, value in known.items() if name})
+    return Defaults(**read_all(options, READERS, "command"))
 
 
 # ---- readers
@@ -275,15 +258,5 @@ _READERS: Mapping[str, Reader] = MappingProxyType(
         "stop_seconds": any_seconds,
         "memory_mib": integer(0),
         "keep_log": flag,
-    }
-)
-_PROVIDER_READERS: Mapping[str, tuple[str, Reader]] = MappingProxyType(
-    {
-        "default_slots": ("slots", integer(1)),
-        "prompt_cache_mib": ("", integer(0)),  # said for all providers; a program has no such thing that we know
-        "engine_stop": ("stop_seconds", any_seconds),
-        "probe_every": ("probe_every", some_seconds),
-        "probe_timeout": ("probe_timeout", some_seconds),
-        "probe_misses": ("probe_misses", integer(1)),
     }
 )

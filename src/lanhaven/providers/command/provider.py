@@ -30,8 +30,8 @@ from lanhaven.engines.interpreter import module_command, module_environment
 from lanhaven.engines.probe import Address
 from lanhaven.engines.process import EngineProcess, Plan, Timers
 from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed, ProviderUnavailable
-from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
-from lanhaven.providers.children import Children, Place, Progress
+from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext
+from lanhaven.providers.children import ChildProvider, Place, Progress, as_load_failure
 from lanhaven.providers.command.config import BESIDES, GROUP, ROUTES, Program, read_defaults, read_program
 from lanhaven.providers.command.words import (
     Listening,
@@ -42,12 +42,11 @@ from lanhaven.providers.command.words import (
     stage_of,
     struck,
 )
+from lanhaven.providers.defaults import TIMERS
 from lanhaven.types.models import LoadConfig, ModelInfo, Upstream
 
 WORKER = "lanhaven.engines.command_worker"
 PORTS = 3  # tried, if somebody takes one between our choice and the program's (F-012)
-# The pool bounds a load, by its sum and by what `observer` is told; start_timeout is the worker's.
-TIMERS = Timers(load_total=None, load_stall=None)
 DECIDED = "the program's command says how it loads"
 
 
@@ -83,7 +82,7 @@ class _Start:
         return self.place.address or Address()
 
 
-class CommandProvider:
+class CommandProvider(ChildProvider):
     """The provider `command`. `ports`: where free ones come from."""
 
     load_fields = frozenset({"slots", "idle_ttl"})
@@ -93,12 +92,9 @@ class CommandProvider:
         self, context: ProviderContext, *, timers: Timers = TIMERS, ports: Callable[[], int] = free_port
     ) -> None:
         """InvalidRequest: a setting of the provider is wrong. ProviderUnavailable: its folder's path is too long."""
-        self.name = context.name
-        self._folder = context.run_dir
         self._defaults = read_defaults(context.options)
-        self._timers = replace(timers, terminate=self._defaults.stop_seconds, **self._defaults.probes())
+        super().__init__(context, self._defaults, timers, unix_sockets=True)
         self._ports = ports
-        self._children = Children(context.run_dir)
         self._secrets: Mapping[str, frozenset[str]] = {}  # by instance: what must not be read in its log
 
     # ---- models
@@ -122,9 +118,6 @@ class CommandProvider:
             unavailable=_missing(program, self._folder),
         )
 
-    async def models(self) -> Sequence[ModelInfo]:
-        return ()
-
     def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
         return info.size_bytes
 
@@ -135,7 +128,7 @@ class CommandProvider:
         try:
             program = read_program(info.config)
         except InvalidRequest as error:
-            raise LoadFailed(f"{info.key} could not be loaded: {error.message}", hint=error.hint) from error
+            raise as_load_failure(error, info.key) from error
         if (missing := await asyncio.to_thread(_missing, program, self._folder)) is not None:
             raise ProviderUnavailable(f"{info.key} cannot be started: {missing}", hint=PROGRAM_HINT, retry=False)
         for _ in range(PORTS):
@@ -228,7 +221,7 @@ class CommandProvider:
             base_url=address.base_url,
             socket=address.socket,
             headers=(("authorization", f"Bearer {start.api_key}"),) if start.api_key else (),
-            slots=start.config.slots or program.slots or self._defaults.slots,
+            slots=start.config.slots or program.slots or self._defaults.default_slots,
             routes=frozenset(ROUTES[each] for each in program.routes),
         )
         known = LoadConfig(context_length=program.context_length, slots=upstream.slots, idle_ttl=start.config.idle_ttl)
@@ -236,12 +229,6 @@ class CommandProvider:
         ignored = tuple(Ignored(_admin_name(name), DECIDED) for name in sorted(said.keys() - self.load_fields))
         applied = {"slots": upstream.slots} if "slots" in said else {}
         return Loaded(upstream, known, size_bytes, applied, ignored)
-
-    async def instances(self) -> Sequence[Running]:
-        return await self._children.instances()
-
-    async def unload(self, instance_id: str) -> None:
-        await self._children.unload(instance_id)
 
     def logs(self, instance_id: str) -> Sequence[str]:
         """Without the secrets that stand in models.yaml."""
@@ -253,12 +240,6 @@ class CommandProvider:
     async def health(self) -> Health:
         count = len(await self._children.instances())
         return Health(ok=True, kind="engine", detail=f"{count} program{'' if count == 1 else 's'} running")
-
-    async def aclose(self) -> None:
-        await self._children.aclose()
-
-    def __repr__(self) -> str:
-        return f"CommandProvider({self._children!r})"
 
 
 class _PortTaken(Exception):

@@ -10,7 +10,8 @@ from typing import Any
 
 from lanhaven.errors import InvalidRequest
 from lanhaven.formats.ggml import KV_BYTES
-from lanhaven.providers.settings import Reader, flag, integer, one_of, path, read_all, seconds, some_seconds, text
+from lanhaven.providers.defaults import ENGINE_READERS, EngineDefaults
+from lanhaven.providers.settings import Reader, flag, integer, one_of, path, read_all, text
 from lanhaven.types.models import LoadConfig
 
 # Settings of other programs' files, and what stands for them here.
@@ -43,29 +44,8 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
-    """What the provider uses where nobody says anything. `stop_seconds`: from SIGTERM to SIGKILL.
-
-    probe_*: how often a child is asked whether it lives, for how long, and how often it may be silent (see Timers).
-    """
-
-    context_length: int = 8192
-    slots: int = 4
-    cache_ram_mib: int = 256
-    stop_seconds: float = 10.0
+class Defaults(EngineDefaults):
     threads: int | None = None
-    probe_every: float | None = None
-    probe_timeout: float | None = None
-    probe_misses: int | None = None
-
-    def probes(self) -> dict[str, Any]:
-        """Fields of Timers that were said."""
-        said = {
-            "probe_every": self.probe_every,
-            "probe_timeout": self.probe_timeout,
-            "probe_misses": self.probe_misses,
-        }
-        return {name: value for name, value in said.items() if value is not None}
 
 
 def read_options(config: Mapping[str, Any]) -> Options:
@@ -91,8 +71,7 @@ def read_options(config: Mapping[str, Any]) -> Options:
 
 def read_defaults(options: Mapping[str, Any]) -> Defaults:
     """The provider's block in config.yaml together with the general settings. InvalidRequest as above."""
-    said = read_all(options, {key: read for key, (_, read) in _PROVIDER_READERS.items()}, "llama_cpp", ELSEWHERE)
-    return Defaults(**{_PROVIDER_READERS[key][0]: value for key, value in said.items()})
+    return Defaults(**read_all(options, _PROVIDER_READERS, "llama_cpp", ELSEWHERE))
 
 
 def _gpu(layers: int | None) -> dict[str, Any]:
@@ -122,15 +101,4 @@ _READERS: Mapping[str, Reader] = MappingProxyType(
     }
 )
 
-_PROVIDER_READERS: Mapping[str, tuple[str, Reader]] = MappingProxyType(
-    {
-        "context_length": ("context_length", integer(1)),
-        "default_slots": ("slots", integer(1)),
-        "prompt_cache_mib": ("cache_ram_mib", integer(0)),
-        "engine_stop": ("stop_seconds", seconds),
-        "threads": ("threads", integer(1)),
-        "probe_every": ("probe_every", some_seconds),
-        "probe_timeout": ("probe_timeout", some_seconds),
-        "probe_misses": ("probe_misses", integer(1)),
-    }
-)
+_PROVIDER_READERS: Mapping[str, Reader] = MappingProxyType({**ENGINE_READERS, "threads": integer(1)})

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.engines.llamacpp_log import facts
-from lanhaven.errors import GatewayError, LoadFailed
 from lanhaven.formats.estimate import estimate
 from lanhaven.formats.gguf_cache import HeaderCache
 from lanhaven.formats.gguf_model import GGUFModel, describe_gguf
@@ -126,7 +125,7 @@ def effective(files: Files, config: LoadConfig, defaults: Defaults, threads: int
     longest = files.model.max_context or max(defaults.context_length, config.context_length or 0)
     filled = LoadConfig(
         context_length=min(longest, defaults.context_length),
-        slots=defaults.slots,
+        slots=defaults.default_slots,
         cpu_threads=defaults.threads or threads,
         kv_type="f16",
     )
@@ -136,11 +135,11 @@ def effective(files: Files, config: LoadConfig, defaults: Defaults, threads: int
 
 def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> int:
     """Bytes. `config` is the effective one."""
-    cache_mib = defaults.cache_ram_mib if options.cache_ram_mib is None else options.cache_ram_mib
+    cache_mib = defaults.prompt_cache_mib if options.cache_ram_mib is None else options.cache_ram_mib
     return estimate(
         files.model,
         context_length=config.context_length or defaults.context_length,
-        slots=config.slots or defaults.slots,
+        slots=config.slots or defaults.default_slots,
         kv_type=config.kv_type or "f16",
         cache_ram_bytes=0 if files.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER) else cache_mib << 20,
         flash_attention=config.flash_attention,
@@ -153,7 +152,7 @@ def child_settings(
 ) -> dict[str, object]:
     """What llamacpp_worker is told; `config` is the effective one. None leaves a value to llama.cpp."""
     context = config.context_length or defaults.context_length
-    slots = config.slots or defaults.slots
+    slots = config.slots or defaults.default_slots
     encoder = files.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER)
     settings: dict[str, object] = {
         "model": str(files.model.path),
@@ -169,7 +168,7 @@ def child_settings(
         "kv_type": config.kv_type,
         "flash_attention": config.flash_attention,
         "n_batch": options.n_batch,
-        "cache_ram_mib": defaults.cache_ram_mib if options.cache_ram_mib is None else options.cache_ram_mib,
+        "cache_ram_mib": defaults.prompt_cache_mib if options.cache_ram_mib is None else options.cache_ram_mib,
         "check_tensors": options.check_tensors,
         "mmap": options.use_mmap,
     }
@@ -252,8 +251,3 @@ def devices_in_words(devices: Sequence[Mapping[str, Any]]) -> list[str]:
     if not devices or gpus:
         return [f"{device['description']} ({device['memory_total'] / (1 << 30):.0f} GiB)" for device in gpus]
     return ["no GPU"]
-
-
-def as_load_failure(error: GatewayError, key: str) -> LoadFailed:
-    """A file that turns out to be unfit when it is loaded is the model's fault, not the request's."""
-    return LoadFailed(f"{key} could not be loaded: {error.message}", hint=error.hint, facts=error.facts)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
+from lanhaven.providers.defaults import ENGINE_READERS, EngineDefaults
 from lanhaven.providers.settings import (
     Reader,
     Shaped,
@@ -17,9 +18,7 @@ from lanhaven.providers.settings import (
     one_of,
     path,
     read_all,
-    seconds,
     shaped,
-    some_seconds,
     text,
     wrong,
 )
@@ -75,26 +74,10 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
-    """What the provider uses where nobody says anything. `python`: an interpreter that has mlx-lm, None = this one."""
+class Defaults(EngineDefaults):
+    """`python`: an interpreter that has mlx-lm, None = this one."""
 
-    context_length: int = 8192
-    slots: int = 4
-    cache_ram_mib: int = 256
-    stop_seconds: float = 10.0
     python: Path | None = None
-    probe_every: float | None = None
-    probe_timeout: float | None = None
-    probe_misses: int | None = None
-
-    def probes(self) -> dict[str, Any]:
-        """Fields of Timers that were said."""
-        said = {
-            "probe_every": self.probe_every,
-            "probe_timeout": self.probe_timeout,
-            "probe_misses": self.probe_misses,
-        }
-        return {name: value for name, value in said.items() if value is not None}
 
 
 def read_options(config: Mapping[str, Any]) -> Options:
@@ -126,8 +109,7 @@ def _cache(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_defaults(options: Mapping[str, Any]) -> Defaults:
     """The provider's block in config.yaml together with the general settings. InvalidRequest as above."""
-    said = read_all(options, {key: read for key, (_, read) in _PROVIDER_READERS.items()}, "mlx")
-    return Defaults(**{_PROVIDER_READERS[key][0]: value for key, value in said.items()})
+    return Defaults(**read_all(options, _PROVIDER_READERS, "mlx"))
 
 
 def _one_number_of(numbers: tuple[int, ...]) -> Reader:
@@ -172,15 +154,4 @@ _READERS: Mapping[str, Reader] = MappingProxyType(
     }
 )
 
-_PROVIDER_READERS: Mapping[str, tuple[str, Reader]] = MappingProxyType(
-    {
-        "context_length": ("context_length", integer(1)),
-        "default_slots": ("slots", integer(1)),
-        "prompt_cache_mib": ("cache_ram_mib", integer(0)),
-        "engine_stop": ("stop_seconds", seconds),
-        "python": ("python", path),
-        "probe_every": ("probe_every", some_seconds),
-        "probe_timeout": ("probe_timeout", some_seconds),
-        "probe_misses": ("probe_misses", integer(1)),
-    }
-)
+_PROVIDER_READERS: Mapping[str, Reader] = MappingProxyType({**ENGINE_READERS, "python": path})

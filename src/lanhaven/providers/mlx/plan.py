@@ -125,7 +125,7 @@ def batches(options: Options, cache: Cache) -> bool:
 def effective(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> LoadConfig:
     """`config` with what it leaves open filled in."""
     longest = files.model.max_context or max(defaults.context_length, config.context_length or 0)
-    slots = (config.slots or defaults.slots) if batches(options, cache_of(options, config)) else 1
+    slots = (config.slots or defaults.default_slots) if batches(options, cache_of(options, config)) else 1
     context = min(longest, config.context_length or defaults.context_length)
     return replace(config, context_length=context, slots=slots)
 
@@ -138,7 +138,7 @@ def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: 
     models = [files.model] + ([files.draft] if files.draft is not None else [])
     weights = sum(model.size_bytes for model in models)
     kept = sum(int(tokens * model.kv_values * value) for model in models)
-    prompts = (defaults.cache_ram_mib if options.cache_ram_mib is None else options.cache_ram_mib) << 20
+    prompts = (defaults.prompt_cache_mib if options.cache_ram_mib is None else options.cache_ram_mib) << 20
     return weights + kept + prompts + _BASE + max(_COMPUTE_LEAST, int(weights * _COMPUTE_SHARE))
 
 
@@ -160,7 +160,7 @@ def child_settings(
         "kv_group_size": cache.group_size,
         "quantized_kv_start": cache.start,
         "n_batch": options.n_batch,
-        "cache_ram_mib": defaults.cache_ram_mib if options.cache_ram_mib is None else options.cache_ram_mib,
+        "cache_ram_mib": defaults.prompt_cache_mib if options.cache_ram_mib is None else options.cache_ram_mib,
     }
 
 
