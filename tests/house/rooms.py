@@ -35,6 +35,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.providers.base": "providers.base",
         # what providers with child processes of their own have in common
         "lanhaven.providers.children": "providers.base",
+        "lanhaven.providers.defaults": "providers.base",
         "lanhaven.providers.settings": "providers.base",
         # what those have in common that drive other machines
         "lanhaven.providers.hosts": "providers.base",
