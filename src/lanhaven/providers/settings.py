@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
+from lanhaven.types.models import ModelKind
 
 Reader = Callable[[str, Any], Any]  # (key, value) -> the value; InvalidRequest
 
@@ -92,6 +93,12 @@ def path(key: str, value: Any) -> Path:
     return Path(text(key, value)).expanduser()
 
 
+@shaped()
+def as_is(key: str, value: Any) -> Any:
+    """Read elsewhere."""
+    return value
+
+
 @shaped(type="boolean")
 def flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
@@ -106,3 +113,14 @@ def one_of(names: Collection[str]) -> Reader:
         return str(value)
 
     return Shaped(read, {"enum": [*names]})
+
+
+@shaped(enum=[each.value for each in ModelKind])
+def model_kind(key: str, value: Any) -> ModelKind:
+    return ModelKind(one_of([each.value for each in ModelKind])(key, value))
+
+
+# What every provider is given of the server's own settings.
+GENERAL: Mapping[str, Reader] = MappingProxyType(
+    {"default_slots": integer(1), "prompt_cache_mib": integer(0), "engine_stop": seconds}
+)

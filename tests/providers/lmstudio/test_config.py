@@ -88,8 +88,8 @@ def test_models_that_lie_on_this_machine() -> None:
         ({"timeout": 5}, "timeout"),
         ({"hosts": []}, "hosts"),
         ({"hosts": {"a/b": {"base_url": "http://pc"}}}, "hosts"),
-        ({"hosts": {"pc": "http://pc"}}, "hosts.pc"),
-        ({"hosts": {"pc": {}}}, "base_url"),
+        ({"hosts": {"pc": 5}}, "hosts.pc"),
+        ({"hosts": {"pc": {}}}, "hosts.pc.base_url"),
         ({"hosts": {"pc": {"base_url": "http://pc", "key": "x"}}}, "hosts.pc.key"),
     ],
 )

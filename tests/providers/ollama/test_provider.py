@@ -221,11 +221,13 @@ async def test_nothing_configured() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"base_url": "pc:11434"}, "base_url of Ollama host ollama"),
+        ({"base_url": "pc:11434"}, "config.base_url: 'pc:11434' is not the address"),
         ({"base_url": "http://u:p@pc"}, "must not hold a user name"),
-        ({"hosts": {"pc": {}}}, "host pc needs a base_url"),
+        ({"hosts": {"pc": {}}}, "Host pc needs a base_url"),
         ({"hosts": {"a b": {"base_url": "http://pc"}}}, "no name for a host"),
         ({"hosts": [1]}, "must be a mapping"),
+        ({"base_url": "http://pc:0"}, "port 0"),
+        ({"hosts": {"pc": "http://p c"}}, "hosts.pc: config.base_url must be an address"),
         ({"hosts": {"pc": {"base_url": "http://pc", "token": "x"}}}, "token is no setting"),
         ({"base_url": "http://pc", "api_key": "a\nb"}, "no header can carry"),
         ({"base_ulr": "http://pc"}, "did you mean base_url"),

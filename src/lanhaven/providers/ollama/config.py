@@ -14,23 +14,27 @@ this is said nothing is asked, unless an entry of models.yaml needs the Ollama o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from lanhaven.config.addresses import base_url as checked_base_url
-from lanhaven.errors import InvalidRequest
-from lanhaven.providers.settings import Reader, flag, integer, one_of, read_all, seconds, shaped, some_seconds, text
+from lanhaven.providers.hosts.settings import address, read_named, secret
+from lanhaven.providers.settings import (
+    GENERAL,
+    Reader,
+    as_is,
+    flag,
+    model_kind,
+    read_all,
+    some_seconds,
+    text,
+)
 from lanhaven.types.models import ModelKind
 
 DEFAULT_NAME = "ollama"
 DEFAULT_URL = "http://127.0.0.1:11434"
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 5.0
-
-_VISIBLE = re.compile(r"[!-~]+")
-_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +69,10 @@ def read_entry(values: Mapping[str, Any]) -> Entry:
 def read_hosts(options: Mapping[str, Any]) -> Mapping[str, Host]:
     """By name, in their order. InvalidRequest names what is wrong."""
     said = read_all(options, _OPTIONS, "ollama")
-    times: dict[str, float] = {name: each for name, each in said.items() if name.endswith("_timeout")}
-    known: dict[str, Host] = {}
-    if "base_url" in said:
-        known[DEFAULT_NAME] = _host(DEFAULT_NAME, {"base_url": said["base_url"], "api_key": said.get("api_key")}, times)
-    for name, each in said.get("hosts", {}).items():
-        if not _HOST_NAME.fullmatch(str(name)):
-            raise InvalidRequest(f"{name!r} is no name for a host: use letters, digits, - and _.", param="hosts")
-        known[str(name)] = _host(str(name), read_all(_table(f"hosts.{name}", each), _HOST, f"host {name}"), times)
-    return MappingProxyType(known)
+    times: dict[str, Any] = {name: each for name, each in said.items() if name.endswith("_timeout")}
+    single = {DEFAULT_NAME: {name: said[name] for name in _HOST if name in said}} if "base_url" in said else {}
+    named = single | read_named(said.get("hosts", {}), _HOST)
+    return MappingProxyType({name: Host(name=name, **each, **times) for name, each in named.items()})
 
 
 def read_spare(options: Mapping[str, Any]) -> Host | None:
@@ -81,45 +80,15 @@ def read_spare(options: Mapping[str, Any]) -> Host | None:
     return None if options.get("no_default") else Host(name=DEFAULT_NAME, base_url=DEFAULT_URL)
 
 
-def _host(name: str, said: Mapping[str, Any], times: Mapping[str, float]) -> Host:
-    if said.get("base_url") is None:
-        raise InvalidRequest(f"Ollama host {name} needs a base_url.", param="base_url")
-    try:
-        url = checked_base_url(said["base_url"])
-    except ValueError as error:
-        raise InvalidRequest(f"base_url of Ollama host {name}: {error}", param="base_url") from None
-    return Host(name=name, base_url=url, api_key=said.get("api_key"), **times)
-
-
-def _table(key: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidRequest(f"{key} of the ollama provider must be a mapping.", param=key)
-    return value
-
-
-def _key(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
-        raise InvalidRequest(f"{key} of the ollama provider holds what no header can carry.", param=key)
-    return value
-
-
-@shaped(enum=[each.value for each in ModelKind])
-def _kind(key: str, value: Any) -> ModelKind:
-    return ModelKind(one_of([each.value for each in ModelKind])(key, value))
-
-
-_ENTRY: Mapping[str, Reader] = MappingProxyType({"host": text, "model": text, "kind": _kind})
-_HOST: Mapping[str, Reader] = MappingProxyType({"base_url": text, "api_key": _key})
+_ENTRY: Mapping[str, Reader] = MappingProxyType({"host": text, "model": text, "kind": model_kind})
+_HOST: Mapping[str, Reader] = MappingProxyType({"base_url": address, "api_key": secret})
 _OPTIONS: Mapping[str, Reader] = MappingProxyType(
     {
         **_HOST,
-        "hosts": _table,
+        **GENERAL,
+        "hosts": as_is,
         "connect_timeout": some_seconds,
         "answer_timeout": some_seconds,
         "no_default": flag,
-        # the last ones are the same for all providers
-        "default_slots": integer(1),
-        "prompt_cache_mib": integer(0),
-        "engine_stop": seconds,
     }
 )

@@ -1,0 +1,17 @@
+"""Names of models, where several hosts may have the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+def keys_of(listed: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+    """(host, name) -> key: the first host that has a model gives it its own name; of another one it is `host/name`."""
+    keys: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for host, name in listed:
+        key = name if name not in taken else f"{host}/{name}"
+        if key not in taken:
+            taken.add(key)
+            keys[host, name] = key
+    return keys
