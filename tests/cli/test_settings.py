@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lanhaven import __version__
+from lanhaven.config.published import published
 from tests.cli.scripted import ROOT, Cli
 from tests.cli.test_failures import tries
 
@@ -142,3 +143,16 @@ def test_help_imports_nothing_heavy() -> None:
         "ruamel",
         "uvicorn",
     }
+
+
+@pytest.mark.parametrize("name", ["models", "config"])
+def test_the_schema_of_a_file(alone: Cli, name: str) -> None:
+    done = alone("config", "schema", name)
+    assert done.status == 0
+    assert done.out == published(name)
+
+
+def test_the_schema_of_something_else(alone: Cli) -> None:
+    assert alone("config", "schema").out == published("models")
+    done = alone("config", "schema", "keys")
+    assert (done.status, tries(done)) == (5, ["lanhaven config schema models"])

@@ -98,9 +98,3 @@ def test_the_models_example_shows_every_field_and_reads() -> None:
     said = {snake(name) for name in re.findall(r"([A-Za-z]+):\s", path.read_text(encoding="utf-8"))}
     grouped = {"gpu_ratio", "gpu_layers", "idle_ttl"}  # written as gpu: {...} and ttl
     assert {*ENTRY, *LOAD, *SAMPLING} - grouped <= said
-
-
-def test_the_docs_name_every_field_of_an_entry() -> None:
-    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8").partition("## models.yaml")[2]
-    said = {snake(name) for name in re.findall(r"`(\w+)`", text)}
-    assert {*ENTRY, *LOAD, *SAMPLING} - {"gpu_ratio", "gpu_layers", "idle_ttl"} <= said

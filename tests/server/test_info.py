@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lanhaven.config.published import NAMES, published
 from tests.serving import serving
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,15 @@ async def test_probes(tmp_path: Path) -> None:
         assert (await house.http.get("/readyz")).status_code == 200
         house.shutdown.begin("test")
         assert (await house.http.get("/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_schemas_for_editors_are_served_without_a_key(tmp_path: Path, name: str) -> None:
+    async with serving(tmp_path, key=KEY) as house:
+        reply = await house.http.get(f"/schema/{name}.json", headers={"X-API-Key": ""})
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "application/schema+json")
+        assert reply.text == published(name)
+        assert (await house.http.get("/schema/other.json")).status_code == 404
 
 
 async def test_not_ready_without_a_model_that_can_run(tmp_path: Path) -> None:

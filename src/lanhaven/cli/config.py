@@ -1,4 +1,4 @@
-"""`config show`, `config path`, `config check`: what is set, where it is read from, whether it is right."""
+"""`config show`, `path`, `check`, `schema`: what is set, where files lie, whether they are right, what they may say."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def commands() -> typer.Typer:
     group.command("show")(show)
     group.command("path")(path)
     group.command("check")(check)
+    group.command("schema")(schema)
     return group
 
 
@@ -94,6 +95,15 @@ def check(json: Json = False) -> None:
     output.message(f"settings are right; {file} is right ({count} {'model' if count == 1 else 'models'})")
 
 
+def schema(
+    name: Annotated[str, typer.Argument(metavar="models|config", help="Of which file.")] = "models",
+) -> None:
+    """Print the JSON schema of models.yaml or config.yaml, with which editors check and complete them."""
+    from lanhaven.config.published import published
+
+    output.data(published(name).rstrip("\n"))
+
+
 def models_path(settings: Settings) -> Path:
     """The models.yaml that a server with these settings would read."""
     from lanhaven.models_file import models_path as chosen
@@ -105,4 +115,4 @@ def _there(row: Row) -> str:
     return "yes" if row["exists"] else "not yet"
 
 
-__all__ = ["check", "commands", "models_path", "path", "show"]
+__all__ = ["check", "commands", "models_path", "path", "schema", "show"]

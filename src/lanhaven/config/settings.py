@@ -7,11 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from lanhaven.config import addresses, places
 from lanhaven.config.environ import SECRET_MARKS, environment
-from lanhaven.config.units import duration, size
+from lanhaven.config.units import DURATION_SHAPE, SIZE_SHAPE, duration, size
 
 MASK = "********"
 API_PORTS = {"openai": 8080, "ollama": 11434, "both": 8080}
@@ -35,10 +44,12 @@ def _options(value: object) -> object:
         raise ValueError('is not JSON: write {"lmstudio": {"timeout": 5}}') from None
 
 
-Seconds = Annotated[float, BeforeValidator(duration), Field(gt=0)]
-SecondsOrZero = Annotated[float, BeforeValidator(duration)]
-Bytes = Annotated[int, BeforeValidator(size), Field(gt=0)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+_SOME_SECONDS = WithJsonSchema({**DURATION_SHAPE, "exclusiveMinimum": 0})
+Seconds = Annotated[float, BeforeValidator(duration), Field(gt=0), _SOME_SECONDS]
+SecondsOrZero = Annotated[float, BeforeValidator(duration), WithJsonSchema({**DURATION_SHAPE})]
+Bytes = Annotated[int, BeforeValidator(size), Field(gt=0), WithJsonSchema({**SIZE_SHAPE, "exclusiveMinimum": 0})]
+_LIST = WithJsonSchema({"type": ["string", "array"], "items": {"type": ["string", "number"]}})
+Words = Annotated[tuple[str, ...], BeforeValidator(_words), _LIST]
 Folder = Annotated[Path, BeforeValidator(places.absolute)]
 Count = Annotated[int, Field(ge=1)]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {
@@ -23,6 +26,25 @@ LARGEST = 2**60
 _PLAIN = re.compile(r"[0-9]+(\.[0-9]*)?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*([a-z]+)")
+
+# The same for editors, as JSON Schema; the patterns hold in Python and in JavaScript.
+_FIGURE = r"[0-9]+(\.[0-9]*)?"
+DURATION_SHAPE: Mapping[str, Any] = MappingProxyType(
+    {
+        "type": ["number", "string"],
+        "minimum": 0,
+        "maximum": LONGEST,
+        "pattern": rf"^\s*({_FIGURE}|({_FIGURE}([mM][sS]|[sSmMhHdD]))+)\s*$",
+    }
+)
+SIZE_SHAPE: Mapping[str, Any] = MappingProxyType(
+    {
+        "type": ["integer", "string"],
+        "minimum": 0,
+        "maximum": LARGEST,
+        "pattern": rf"^\s*{_FIGURE}(\s*([kKmMgGtT][iI]?)?[bB])?\s*$",
+    }
+)
 
 
 def duration(value: object) -> float:

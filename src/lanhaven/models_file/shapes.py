@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lanhaven.config.units import DURATION_SHAPE
+
 Schema = Mapping[str, Any]
 
 # Any scalar is text, as it is written: `id: 1.0` and `id: no` are names.
 _SCALARS = ["string", "number", "boolean"]
-_UNIT = r"([mM][sS]|[sSmMhHdD])"
-_FIGURE = r"[0-9]+(\.[0-9]*)?"
 
 TEXT: Schema = {"type": _SCALARS}
 NAME: Schema = {
@@ -25,12 +25,7 @@ NAME: Schema = {
 }
 WORD: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
 TRUTH: Schema = {"enum": [True, False, "true", "false", "yes", "no", "on", "off"]}
-DURATION: Schema = {
-    "type": ["number", "string"],
-    "minimum": 0,
-    "maximum": 366 * 86_400,
-    "pattern": rf"^\s*({_FIGURE}|({_FIGURE}{_UNIT})+)\s*$",
-}
+DURATION: Schema = {**DURATION_SHAPE}
 MAPPING: Schema = {"type": "object"}
 
 
@@ -44,7 +39,7 @@ def record(fields: Mapping[str, Schema], spellings: Mapping[str, Sequence[str]])
     right as well, but never beside it."""
     also = {name: others for name, others in spellings.items() if others}
     patterns = {f"^({'|'.join(map(re.escape, others))})$": or_nothing(fields[name]) for name, others in also.items()}
-    twice = [{"required": [name, other]} for name, others in also.items() for other in others]
+    twice = [{"type": "object", "required": [name, other]} for name, others in also.items() for other in others]
     return {
         "type": ["object", "null"],
         "properties": {name: or_nothing(schema) for name, schema in fields.items()},

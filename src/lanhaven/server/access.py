@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lanhaven.config.published import NAMES
 from lanhaven.errors import InvalidRequest
 from lanhaven.keys.key_file import KeyScope
 
@@ -33,7 +34,9 @@ NEEDS: tuple[tuple[str, KeyScope], ...] = (
 PROBES = frozenset({"/livez", "/readyz", "/favicon.ico", "/lmstudio-greeting", "/lms-status"})
 # A page without secrets; its reader types the key in that its requests need.
 PAGES = frozenset({"/ai/lmstudio/demo", "/ai/lmstudio/demo.css", "/ai/lmstudio/demo.js"})
-PUBLIC = PROBES | PAGES
+# What editors read to check models.yaml and config.yaml; it says nothing of this server.
+SCHEMAS = frozenset(f"/schema/{name}.json" for name in NAMES)
+PUBLIC = PROBES | PAGES | SCHEMAS
 HEALTH = frozenset({"/health"})
 
 # Two spellings of one path must never meet two rules (F-108).

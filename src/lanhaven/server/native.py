@@ -8,12 +8,14 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lanhaven import __version__
+from lanhaven.config.published import published
 from lanhaven.dialects.base import retry_headers
 from lanhaven.errors import GatewayError, ModelNotFound
+from lanhaven.server.access import SCHEMAS
 from lanhaven.server.admin import admin_router, native_error, not_found
 from lanhaven.server.debug import debug_router
 from lanhaven.server.demo_page import add_demo
@@ -48,6 +50,7 @@ def native_app(services: Services) -> FastAPI:
     for router in (admin_router(services), debug_router(services), info_router(services)):
         app.include_router(router)
     _add_documentation(app)
+    _add_schemas(app)
     add_redoc(app)
     add_demo(app)
     app.add_exception_handler(GatewayError, _gateway_error)
@@ -69,6 +72,17 @@ def _add_documentation(app: FastAPI) -> None:
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)
     app.add_api_route("/docs", docs, include_in_schema=False)
+
+
+def _add_schemas(app: FastAPI) -> None:
+    """The schemas of models.yaml and config.yaml, for editors."""
+
+    async def schema(request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2].removesuffix(".json")
+        return Response(published(name), media_type="application/schema+json")
+
+    for path in sorted(SCHEMAS):
+        app.add_route(path, schema, ["GET"], include_in_schema=False)
 
 
 def address(request: Request) -> str:
