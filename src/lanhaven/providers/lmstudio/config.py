@@ -27,7 +27,19 @@ from lanhaven.config.addresses import is_loopback_host
 from lanhaven.errors import InvalidRequest
 from lanhaven.lmstudio.tokens import identity
 from lanhaven.providers.hosts.settings import address, read_named, secret
-from lanhaven.providers.settings import GENERAL, Reader, as_is, integer, model_kind, path, read_all, text, wrong
+from lanhaven.providers.settings import (
+    GENERAL,
+    Reader,
+    Shaped,
+    as_is,
+    integer,
+    model_kind,
+    path,
+    read_all,
+    shaped,
+    text,
+    wrong,
+)
 from lanhaven.types.models import ModelKind
 
 DEFAULT_NAME = "lmstudio"
