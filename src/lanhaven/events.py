@@ -76,7 +76,7 @@ class ModelLoadComplete(GatewayEvent):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ModelUnloadStart(GatewayEvent):
-    """reason: "request", "evicted", "idle", "crashed", "gone", "shutdown" or "abandoned" (a load nobody waits for)."""
+    """reason: "request", "evicted", "idle", "crashed", "failing", "gone", "shutdown" or "abandoned" (nobody waits for it)."""
 
     name = "model_unload_start"
     model_key: str

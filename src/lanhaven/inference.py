@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
 
@@ -276,6 +277,14 @@ class Inference:
         served = Served(info, lease.instance_id, lease.load_config.context_length, catalog.models())
         return explained(error, request.route, request.body, served)
 
+    def _judge(self, error: BaseException | None) -> None:
+        """How it ended speaks for its engine, or against it (F-015)."""
+        if self._lease is None or not (error is None or isinstance(error, UpstreamError)):
+            return
+        said = self.request
+        told = b"" if error is None else sha256(f"{said.route} {said.body!r}".encode("utf-8", "replace")).digest()
+        self._context.pool.judge(self._lease, error, told)
+
     def _give_back(self) -> None:
         if self._exchange is not None:
             self._exchange.close()
@@ -289,6 +298,7 @@ class Inference:
             self._error = await self._verdict(error)
         if isinstance(error, ContextLengthExceeded) and self._error is None and self._lease is not None:
             self._error = self._explained(error, self._lease)
+        self._judge(error and (self._error or error))
         self._give_back()
         self._context.running.discard(self)
         self.timing.finished = self._context.clock()

@@ -50,6 +50,7 @@ class ScriptedProvider:
     unload_error: Exception | None = None
     estimate_error: GatewayError | None = None
     reports: int = 0  # size of an instance that takes nothing here
+    ours: bool = False  # its engines are processes of ours
     deaf: bool = False  # its loads do not end when they are cancelled
     answering: asyncio.Future[Sequence[Running] | None] | None = None
     before_unload: Callable[[str], None] = lambda _instance_id: None
@@ -96,7 +97,7 @@ class ScriptedProvider:
             self._end(engine)
             raise
         engine.ready, engine.taken = True, info.size_bytes
-        return Loaded(self.upstream(instance_id), config, info.size_bytes or self.reports)
+        return Loaded(self.upstream(instance_id), config, info.size_bytes or self.reports, ours=self.ours)
 
     def upstream(self, instance_id: str) -> Upstream:
         return Upstream(model=instance_id, base_url="http://127.0.0.1:1", slots=self.slots)

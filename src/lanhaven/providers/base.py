@@ -43,6 +43,7 @@ class Loaded:
     size_bytes: int = 0  # memory in use now, 0 = unknown
     applied: Mapping[str, object] = field(default_factory=dict)
     ignored: tuple[Ignored, ...] = ()
+    ours: bool = False  # its engine is a process of ours: if that fails what it is asked, a new one takes its place
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import secrets
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class Children:
         engine = self._engines[instance_id] = _Engine(process, model_key)
         try:
             ready = await process.start()
-            engine.loaded = loaded(process, ready, await process.memory())
+            engine.loaded = replace(loaded(process, ready, await process.memory()), ours=True)
             return engine.loaded
         finally:
             if engine.loaded is None:

@@ -1,11 +1,19 @@
-"""The crash-loop breaker: a model that keeps failing is left alone for a while, then tried once (F-004)."""
+"""The crash-loop breaker: a model that keeps failing is left alone for a while, then tried once (F-004). And engines
+that live and fail what they are asked (F-015)."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 
-from lanhaven.errors import ClientError, GatewayError, InternalError, ProviderError, ProviderUnavailable
+from lanhaven.errors import (
+    ClientError,
+    GatewayError,
+    InternalError,
+    ProviderError,
+    ProviderUnavailable,
+    UpstreamError,
+)
 
 
 def counts(error: GatewayError) -> bool:
@@ -75,3 +83,34 @@ class Breakers:
     def states(self, now: float) -> dict[str, str]:
         """Model key -> "open for 12 s", "on probation", "2 failures"."""
         return {key: breaker.describe(now) for key, breaker in self._breakers.items()}
+
+
+def is_fault(error: GatewayError) -> bool:
+    """Whether an engine itself said that it failed: it answered with a status from 500 on, and not because the request
+    was wrong, too long, or its client impatient or gone."""
+    status = error.facts.get("status")
+    return isinstance(error, UpstreamError) and isinstance(status, int) and status >= 500
+
+
+class Faults:
+    """Which requests the engines of this machine failed, since each did one well. The same request sent again does not
+    count: a request that no engine could answer must not end one that others use."""
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+        self._failed: dict[str, set[bytes]] = {}
+
+    def judge(self, instance_id: str, error: GatewayError | None, request: bytes) -> int:
+        """How a request ended; `request`: what tells it from others. How many were failed, if it is too many; else 0."""
+        if error is None:
+            self._failed.pop(instance_id, None)
+        elif is_fault(error):
+            failed = self._failed.setdefault(instance_id, set())
+            failed.add(request)
+            if len(failed) >= self._allowed:
+                return len(self._failed.pop(instance_id))
+        return 0
+
+    def forget(self, instance_id: str) -> None:
+        """The instance ends."""
+        self._failed.pop(instance_id, None)

@@ -12,7 +12,7 @@ from lanhaven.events import GatewayEvent
 from lanhaven.providers.base import Loaded
 from lanhaven.residency import announce, refusals
 from lanhaven.residency.books import Books
-from lanhaven.residency.breaker import Breakers
+from lanhaven.residency.breaker import Breakers, Faults
 from lanhaven.residency.engine import LoadWatch, stop_loading, unload
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.settings import PoolSettings
@@ -43,6 +43,7 @@ class Life:
         self._books, self._breakers, self._settings = books, breakers, settings
         self._upshots, self._clock = upshots, clock
         self._tasks: set[asyncio.Task[None]] = set()
+        self._faults = Faults(settings.breaker_failures)
 
     def start(self, resident: Resident) -> None:
         """Its room is there: start the engine."""
@@ -115,9 +116,24 @@ class Life:
         self._upshots.emit(announce.failure("engine", resident, known))
         self._upshots.changed()
 
+    def judge(self, resident: Resident, error: GatewayError | None, request: bytes) -> None:
+        """How a request ended. An engine of ours that fails one after the other is ended; the next request, or one that
+        waits already, has it back (F-015)."""
+        if resident.phase is not Phase.READY or resident.loaded is None or not resident.loaded.ours:
+            return
+        failures = self._faults.judge(resident.instance_id, error, request)
+        if error is None or not failures:
+            return
+        known = refusals.failing(resident.instance_id, failures, error)
+        resident.error = known
+        self._breakers.failed(resident.info.key, known, self._clock())
+        self._upshots.emit(announce.failure("engine", resident, known))
+        self.end(resident, "failing", error=known, drain=self._settings.drain_timeout)
+
     def end(self, resident: Resident, reason: str, *, error: GatewayError | None = None, drain: float = 0.0) -> None:
         """No new requests from this moment; the rest takes its time. `error`: for those still running after `drain`."""
         resident.leave(reason)
+        self._faults.forget(resident.instance_id)
         self._upshots.emit(announce.unload_started(resident))
         last_word = error or refusals.unloaded(resident.instance_id)
         self._task(self._finish(resident, last_word, drain), f"end {resident.instance_id}")

@@ -321,6 +321,12 @@ class Pool:
         if resident is not None and upstream in (None, resident.upstream):
             self._life.crashed(resident, error)
 
+    def judge(self, lease: Lease, error: GatewayError | None, request: bytes = b"") -> None:
+        """How the request of a lease ended: well (None), or with this error. `request` tells it from others."""
+        resident = self._books.get(lease.instance_id)
+        if resident is not None and lease in resident.leases:
+            self._life.judge(resident, error, request)
+
     async def cause(self, lease: Lease | None, error: GatewayError, grace: float) -> GatewayError | None:
         """Why the instance ended, if that is what `error` came from. An upstream that says that it has the instance no
         more (facts: gone) is no proof; its provider is asked what runs (F-023)."""

@@ -15,6 +15,7 @@ from lanhaven.errors import (
     QueueFull,
     QueueTimeout,
     ServerShutdown,
+    UpstreamError,
 )
 from lanhaven.residency.policy import Refuse
 
@@ -76,6 +77,15 @@ def queue_timeout(model_key: str, waited: float, awaited: str, retry_after: floa
 
 def unloaded(instance_id: str) -> ModelUnloaded:
     return ModelUnloaded(f"Instance {instance_id} was unloaded by an operator", retry_after=1.0)
+
+
+def failing(instance_id: str, failures: int, last: GatewayError) -> UpstreamError:
+    return UpstreamError(
+        f"The engine of {instance_id} failed {failures} different requests in a row and is replaced. The last failure: "
+        f"{last.message}",
+        hint="read its log: it may be short of memory, or its device in trouble",
+        facts={"failures": failures},
+    )
 
 
 def gone(instance_id: str) -> ModelUnloaded:

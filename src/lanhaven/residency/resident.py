@@ -50,6 +50,9 @@ _EDGES = {
     Phase.GONE: set[Phase](),
 }
 
+# Reasons of an end after which an explicit instance stays listed, to be revived.
+_COMES_BACK = frozenset({"", "crashed", "abandoned", "failing"})
+
 
 class Resident:
     """State and its transitions; what is decided about it is decided elsewhere. All times are monotonic seconds.
@@ -138,7 +141,7 @@ class Resident:
     def revivable(self) -> bool:
         """An explicit instance stays listed, as failed, when its engine crashes; the next request brings it back."""
         was_there = self.loaded is not None or self.revived
-        return was_there and not self.automatic and not self.dismissed and self.reason in ("", "crashed", "abandoned")
+        return was_there and not self.automatic and not self.dismissed and self.reason in _COMES_BACK
 
     def spec(self) -> Spec:
         """What to load to have it again."""
