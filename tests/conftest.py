@@ -14,10 +14,14 @@ from lanhaven import packed
 from lanhaven.config.environ import environment
 from lanhaven.config.places import data_dir
 from lanhaven.errors import GatewayError
+from tests.scheduling import scheduler
 
 # A busy machine is slow, and that is no failure: Hypothesis' default limit of 200 ms an example would say so.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+pytest_xdist_make_scheduler = pytest.hookimpl(optionalhook=True)(scheduler)
 
 
 def _bring(name: str) -> Path:
