@@ -48,13 +48,17 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An instance that the provider says is running: for reconciling with what the pool believes."""
+    """An instance that the provider says is running: for reconciling with what the pool believes.
+
+    away: why it takes no requests now, where that is known: its host does not answer. It is not gone for that.
+    """
 
     instance_id: str
     model_key: str
     size_bytes: int = 0
     upstream: Upstream | None = None
     load_config: LoadConfig = LoadConfig()
+    away: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

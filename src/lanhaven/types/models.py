@@ -107,6 +107,7 @@ class ModelInfo:
     architecture: str | None = None
     capabilities: frozenset[str] = frozenset()  # "chat", "completion", "tools", "vision", "embedding", "rerank"
     holds_schemas: bool = False  # its engine lets the model write nothing but what fits the JSON schema of an answer
+    relayed: bool = False  # another server's model, here because that server lists it
     guessed: bool = False  # nobody knows its capabilities: they are those that models of its kind mostly have
     aliases: tuple[str, ...] = ()
     path: Path | None = None
