@@ -40,7 +40,7 @@ RULES = (
             ("src/lanhaven/providers/lmstudio/provider.py", "from lanhaven.gateway import Gateway"),
             (
                 "src/lanhaven/providers/lmstudio/provider.py",
-                "from lanhaven.providers import base\nimport lanhaven.providers.openai",
+                "from lanhaven.providers import base\nimport lanhaven.providers.openai.provider",
             ),
             ("src/lanhaven/providers/mock.py", "def f():\n    from lanhaven.residency.pool import Pool"),
             ("src/lanhaven/providers/mock.py", "from ..server import app"),

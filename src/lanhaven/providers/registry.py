@@ -28,7 +28,7 @@ OURS: Mapping[str, str] = MappingProxyType(
         "llama_cpp": "lanhaven.providers.llamacpp.provider:create",
         "mlx": "lanhaven.providers.mlx.provider:create",
         "command": "lanhaven.providers.command.provider:create",
-        "openai": "lanhaven.providers.openai:create",
+        "openai": "lanhaven.providers.openai.provider:create",
         "lmstudio": "lanhaven.providers.lmstudio.provider:create",
         "ollama": "lanhaven.providers.ollama.provider:create",
         "mock": "lanhaven.providers.mock:create",

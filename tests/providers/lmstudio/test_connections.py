@@ -258,5 +258,5 @@ async def test_health_of_one_that_is_down_or_silent(world: Case) -> None:
 async def test_addresses(base_url: str, ws_url: str, upstream: tuple[str, str]) -> None:
     host = read_hosts({"base_url": base_url}).named(None)
     assert host.ws_url == ws_url
-    made = upstream_at(host.base_url, host.headers, "x", embedding=False, slots=None)
+    made = upstream_at(host.base_url, host.headers, "x")
     assert (made.base_url, made.prefix) == upstream

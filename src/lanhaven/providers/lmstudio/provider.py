@@ -21,7 +21,7 @@ from dataclasses import replace
 from lanhaven.lmstudio.load_keys import ADMIN_NAMES, to_fields
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
 from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
-from lanhaven.providers.hosts.upstream import upstream_at
+from lanhaven.providers.hosts.upstream import routes_for, upstream_at
 from lanhaven.providers.lmstudio.config import Hosts, read_entry, read_hosts
 from lanhaven.providers.lmstudio.layers import layers_of
 from lanhaven.providers.lmstudio.link import TLS, Sleep
@@ -116,7 +116,7 @@ class LMStudioProvider:
         known = outcome.running.config
         return Loaded(
             upstream=upstream_at(
-                studio.host.base_url, studio.host.headers, identifier, embedding=embedding, slots=known.slots
+                studio.host.base_url, studio.host.headers, identifier, routes_for(embedding=embedding), known.slots
             ),
             load_config=replace(known, idle_ttl=config.idle_ttl),
             size_bytes=outcome.running.size_bytes,
@@ -151,7 +151,7 @@ class LMStudioProvider:
         host = studio.host
         name = self._names.named(Place(host.name, there.identifier, there.embedding))
         embedding, slots = there.embedding, there.config.slots
-        upstream = upstream_at(host.base_url, host.headers, there.identifier, embedding=embedding, slots=slots)
+        upstream = upstream_at(host.base_url, host.headers, there.identifier, routes_for(embedding=embedding), slots)
         return Running(name, self._names.key_of(host.name, there.model), there.size_bytes, upstream, there.config)
 
     def __repr__(self) -> str:

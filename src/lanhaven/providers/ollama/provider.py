@@ -22,7 +22,7 @@ from types import MappingProxyType
 from lanhaven.errors import InvalidRequest, LoadFailed
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
 from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
-from lanhaven.providers.hosts.upstream import upstream_at
+from lanhaven.providers.hosts.upstream import routes_for, upstream_at
 from lanhaven.providers.ollama.config import DEFAULT_NAME, Host, read_entry, read_hosts, read_spare
 from lanhaven.providers.ollama.host import Ollama
 from lanhaven.providers.ollama.models import LATEST, Tagged, tagged
@@ -140,7 +140,7 @@ class OllamaProvider:
     def _running(self, host: Ollama, instance_id: str, there: There) -> Running:
         place = _Place(host.host.name, there.name)
         embedding = _embeds(host, there.name)
-        upstream = upstream_at(host.host.base_url, host.host.headers, there.name, embedding=embedding)
+        upstream = upstream_at(host.host.base_url, host.host.headers, there.name, routes_for(embedding=embedding))
         config = LoadConfig(context_length=there.context_length)
         return Running(instance_id, self._keys.get(place, ""), there.size_bytes, upstream, config)
 
@@ -163,7 +163,9 @@ class OllamaProvider:
         self._places[instance_id] = _Place(host.host.name, name)
         observer.progress("ready", 1.0)
         return Loaded(
-            upstream=upstream_at(host.host.base_url, host.host.headers, name, embedding=embedding, slots=config.slots),
+            upstream=upstream_at(
+                host.host.base_url, host.host.headers, name, routes_for(embedding=embedding), config.slots
+            ),
             load_config=replace(config, context_length=there.context_length or config.context_length),
             size_bytes=there.size_bytes,
             applied=_applied(config, there),

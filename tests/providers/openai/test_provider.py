@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from lanhaven.engines.scripted import Fault, ScriptedModel, ScriptedServer
 from lanhaven.errors import GatewayError, InvalidRequest, ProviderUnavailable
 from lanhaven.providers.base import Loaded, ModelEntry, ProviderContext
-from lanhaven.providers.openai import OpenAIProvider, create
+from lanhaven.providers.openai.provider import OpenAIProvider, create
 from lanhaven.types.models import LoadConfig, ModelInfo, Upstream
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
@@ -99,6 +100,10 @@ async def test_what_is_no_address(base_url: str) -> None:
         ({}, "base_url"),
         ({"base_url": URL, "modle": "x"}, "modle"),
         ({"base_url": URL, "slots": "many"}, "slots"),
+        ({"base_url": URL, "host": "pc"}, "base_url and host"),
+        ({"host": "pc"}, "no openai host 'pc'"),
+        ({"hosts": []}, "names no host"),
+        ({"hosts": ["pc"]}, "Host pc needs a base_url"),
         ({"base_url": URL, "headers": {"x": "a\nb"}}, "'x'"),
         ({"base_url": URL, "headers": {"a b": "c"}}, "'a b'"),
         ({"base_url": URL, "headers": {"Content-Length": "0"}}, "Content-Length"),
@@ -121,10 +126,10 @@ async def test_settings_shared_by_all_models() -> None:
 
 
 async def test_keys_are_never_shown() -> None:
-    made = provider(base_url=URL, api_key=SECRET, headers={"x-team": SECRET})
-    result = await loaded(made)
-    health = await made.health()
-    assert SECRET not in f"{made!r} {result.upstream!r} {health!r} {result.applied} {result!r}"
+    async with aclosing(provider(base_url=URL, api_key=SECRET, headers={"x-team": SECRET})) as made:
+        result = await loaded(made)
+        health = await made.health()
+        assert SECRET not in f"{made!r} {result.upstream!r} {health!r} {result.applied} {result!r}"
 
 
 async def test_kinds_have_their_routes() -> None:
@@ -146,7 +151,7 @@ async def test_pictures_and_sound_are_for_servers_that_say_so() -> None:
 
 async def test_what_another_server_decides_is_said() -> None:
     asked = LoadConfig(context_length=4096, gpu_ratio=1.0, slots=3)
-    result = await loaded(provider(base_url=URL, context_length=8192), asked, context_length=8192)
+    result = await loaded(provider(base_url=URL), asked, context_length=8192)
     assert [each.key for each in result.ignored] == ["contextLength", "gpu.ratio"]
     assert result.applied == {"slots": 3}
     assert (result.upstream.slots, result.load_config.context_length) == (3, 8192)
@@ -179,24 +184,23 @@ async def test_a_wrong_key_is_ours_to_mend() -> None:
 
 
 async def test_health() -> None:
-    made = provider()
-    assert (await made.health()).ok
-    async with ScriptedServer() as server:
-        described(made, base_url=server.base_url)
-        assert (await made.health()).detail == "1 of 1 servers answer"
-        described(made, base_url="http://127.0.0.1:9")
-        health = await made.health()
-        assert (health.ok, health.detail) == (False, "1 of 2 servers answer")
-        assert "127.0.0.1" not in health.detail
-        server.script(Fault(status=500))
-        assert (await made.health()).detail == "0 of 2 servers answer"
-        server.script(Fault(status=302, headers={"location": "http://127.0.0.1:9"}))
-        assert (await made.health()).detail == "1 of 2 servers answer"
+    async with aclosing(provider()) as made:
+        assert (await made.health()).ok
+        async with ScriptedServer() as server:
+            described(made, base_url=server.base_url)
+            assert (await made.health()).detail == "1 of 1 servers answer"
+            described(made, base_url="http://127.0.0.1:9")
+            health = await made.health()
+            assert (health.ok, health.detail) == (False, "1 of 2 servers answer")
+            assert "127.0.0.1" not in health.detail
+            server.script(Fault(status=500))
+            assert (await made.health()).detail == "0 of 2 servers answer"
+            server.script(Fault(status=302, headers={"location": "http://127.0.0.1:9"}))
+            assert (await made.health()).detail == "1 of 2 servers answer"
 
 
 async def test_health_answers_in_time() -> None:
-    made = provider()
-    async with ScriptedServer() as server:
+    async with ScriptedServer() as server, aclosing(provider()) as made:
         server.script(Fault(delay=30))
         described(made, base_url=server.base_url)
         assert not (await made.health()).ok
@@ -205,7 +209,7 @@ async def test_health_answers_in_time() -> None:
 async def test_books() -> None:
     made = provider(base_url=URL)
     await loaded(made)
-    assert await made.instances() is None
+    assert [each.instance_id for each in await made.instances() or ()] == ["big"]
     assert made.estimate(described(made), LoadConfig()) == 0
     assert await made.models() == ()
     await made.unload("big")

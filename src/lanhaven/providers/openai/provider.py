@@ -1,0 +1,232 @@
+"""Any server that speaks OpenAI, at a fixed address: another LanHaven, vLLM, a cloud; or several that have one model.
+
+    models:
+      - id: big
+        provider: openai
+        config:
+          base_url: https://llm.example/v1      # with or without /v1
+          model: llama-3.3-70b                  # its name there; not said = the id
+          api_key: sk-...
+          slots: 8                              # requests at once; not said = it bounds itself
+          context_length: 32768
+          kind: llm                             # or vlm, embedding, reranker
+          headers: {x-team: lab}
+      - id: shared
+        provider: openai
+        config:
+          hosts:                                # in place of base_url
+            gpu1: http://gpu1.lan:8000
+            gpu2: {base_url: "http://gpu2.lan:8000", model: llama-awq, slots: 4}
+            cloud:                              # one of the hosts of config.yaml
+
+A load sends nothing: the server may be down now and up when a request comes. There is no memory of ours in it, so it
+costs nothing to keep it loaded. A model of several hosts has an instance for each, `gpu1/shared`, which is there from
+the start: the pool chooses among them as among all instances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import aiohttp
+
+from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
+from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
+from lanhaven.providers.hosts.naming import keys_of
+from lanhaven.providers.hosts.upstream import ROUTES, upstream_at
+from lanhaven.providers.openai.config import Entry, Host, Options, read_entry, read_options
+from lanhaven.providers.openai.listing import CAPABILITIES
+from lanhaven.providers.openai.remote import Remote
+from lanhaven.types.chat import PASSED
+from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
+
+
+def create(context: ProviderContext) -> OpenAIProvider:
+    """Options: see config.py."""
+    return OpenAIProvider(read_options(context.options))
+
+
+class OpenAIProvider:
+    """See the module. clock: monotonic seconds."""
+
+    name = "openai"
+    load_fields: frozenset[str] = frozenset({"slots", "idle_ttl"})
+    sampling_fields = frozenset({"temperature", "top_p", "max_tokens", "stop", "seed", "stream"})
+
+    def __init__(self, options: Options, clock: Callable[[], float] = time.monotonic) -> None:
+        self._options, self._clock = options, clock
+        self._hop = (("via", f"1.1 {options.hop}"),) if options.hop else ()
+        self._remotes: Mapping[tuple[str, tuple[tuple[str, str], ...]], Remote] = {}  # by address and headers
+        self._listing = [self._remote(host) for host in options.hosts.values() if host.sync]
+        self._entries: Mapping[str, Entry] = {}  # of models.yaml, by key
+        self._loaded: dict[str, tuple[str, str]] = {}  # instance -> key and host, of those that were loaded
+        self._out: set[str] = set()  # instances of several that were unloaded: they are not there until a load
+        self._http: aiohttp.ClientSession | None = None
+        self._looks: set[asyncio.Task[None]] = set()
+
+    # ---- models
+
+    def describe(self, entry: ModelEntry) -> ModelInfo:
+        """InvalidRequest names the setting that is wrong. Asks nothing: the servers may be down now."""
+        said = read_entry(entry.config, self._options, entry.load)
+        for host in said.hosts:
+            self._remote(host)
+        self._entries = {**self._entries, entry.id: said}  # may run in a thread: replaced, not changed
+        usual = CAPABILITIES[said.kind]
+        return ModelInfo(
+            key=entry.id,
+            provider=self.name,
+            kind=said.kind,
+            max_context=said.context_length,
+            capabilities=usual if said.capabilities is None else frozenset(said.capabilities),
+            guessed=said.capabilities is None and said.kind is ModelKind.LLM,  # is it one that sees? Who knows
+            description=entry.description,
+            aliases=entry.aliases,
+            load=said.load_config,
+            sampling=entry.sampling,
+            pinned=entry.pinned,
+            preload=entry.preload,
+            config=entry.config,
+        )
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """Of the hosts of config.yaml; of one that does not answer, what it said last. Raises if none answers."""
+        remotes, every = self._listing, self._options.list_every
+        raise_if_all_failed(await asyncio.gather(*(each.models(every) for each in remotes), return_exceptions=True))
+        theirs = [(each.host, model) for each in remotes for model in each.known]
+        keys = keys_of((host.name, host.prefix + model.name) for host, model in theirs)
+        infos: dict[str, ModelInfo] = {}
+        for host, model in theirs:
+            name = host.prefix + model.name
+            key = keys[host.name, name]
+            aliases = tuple({f"{host.name}/{model.name}", f"{host.name}/{name}"} - {key})
+            infos.setdefault(key, model.info(key, self.name, host.name, tuple(sorted(aliases))))
+        return tuple(infos.values())
+
+    # ---- instances
+
+    async def instances(self) -> Sequence[Running] | None:
+        """Those that were loaded, and of models that several hosts have one for each host. Waits for nobody: hosts are
+        looked at meanwhile, for the next time."""
+        found = [Running(name, "", away=self._away(*place)) for name, place in self._loaded.items()]
+        taken = set(self._loaded.values())
+        for key, entry in self._several():
+            for host in entry.hosts:
+                name = instance_of(host, key)
+                if (key, host.name) not in taken and name not in self._out:
+                    upstream, away = self._upstream(entry, host, key), self._away(key, host.name)
+                    found.append(Running(name, key, 0, upstream, entry.load_config, away))
+        return found
+
+    def _several(self) -> list[tuple[str, Entry]]:
+        return [(key, entry) for key, entry in self._entries.items() if len(entry.hosts) > 1]
+
+    def _away(self, key: str, name: str) -> str | None:
+        """Why a host of several takes no requests, as it was when it was looked at last."""
+        entry = self._entries.get(key)
+        hosts = entry.hosts if entry is not None and len(entry.hosts) > 1 else ()
+        for host in hosts:
+            if host.name == name:
+                remote = self._remote(host)
+                if not remote.asked_within(self._options.probe_every):
+                    self._look(remote)
+                return remote.away
+        return None
+
+    def _look(self, remote: Remote) -> None:
+        task = asyncio.create_task(remote.look(), name=f"look at {remote.host.name}")
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        return 0
+
+    async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
+        said = read_entry(info.config, self._options, info.load)
+        host = self._choose(said, info.key, instance_id)
+        upstream = self._upstream(said, host, info.key, config.slots)
+        known = LoadConfig(context_length=said.context_length, slots=upstream.slots, idle_ttl=config.idle_ttl)
+        self._out -= {instance_of(each, info.key) for each in said.hosts}
+        self._loaded[instance_id] = (info.key, host.name)
+        observer.progress("ready", 1.0)
+        asked = {name: value for name, value in config.said().items() if value != known.said().get(name)}
+        ignored = tuple(
+            Ignored(_admin_name(name), "another server runs this model; it decides how")
+            for name in sorted(asked.keys() - self.load_fields)
+        )
+        applied = {"slots": upstream.slots} if config.slots is not None else {}
+        return Loaded(upstream=upstream, load_config=known, applied=applied, ignored=ignored)
+
+    def _choose(self, said: Entry, key: str, instance_id: str) -> Host:
+        """The host that the instance is named after, else one that has no instance."""
+        taken = {host for of, host in self._loaded.values() if of == key}
+        named = [each for each in said.hosts if instance_of(each, key) == instance_id]
+        free = [each for each in said.hosts if each.name not in taken and self._remote(each).away is None]
+        return (*named, *free, *said.hosts)[0]
+
+    async def unload(self, instance_id: str) -> None:
+        """One that is there from the start stays out of use until the model is loaded on order."""
+        self._loaded.pop(instance_id, None)
+        if any(instance_of(host, key) == instance_id for key, entry in self._several() for host in entry.hosts):
+            self._out.add(instance_id)
+
+    # ---- as such
+
+    async def health(self) -> Health:
+        """Asks every server, all at once. Addresses are not in the text."""
+        pulses = await asyncio.gather(*(each.pulse() for each in self._remotes.values()))
+        if not pulses:
+            return Health(True, "server", "no model uses it")
+        named, others = [each for each in pulses if each.name], [each for each in pulses if not each.name]
+        up = sum(each.error is None for each in others)
+        told = health_of(named).detail if named else ""
+        counted = f"{up} of {len(others)} servers answer" if others else ""
+        whole = health_of(pulses)
+        well = up == len(others) and (not named or health_of(named).ok)
+        return replace(whole, ok=well, detail="; ".join(filter(None, (told, counted))))
+
+    def logs(self, instance_id: str) -> Sequence[str]:
+        return ()
+
+    async def aclose(self) -> None:
+        self._loaded.clear()
+        for task in self._looks:
+            task.cancel()
+        await asyncio.gather(*self._looks, return_exceptions=True)
+        if self._http is not None:
+            await self._http.close()
+
+    def _remote(self, host: Host) -> Remote:
+        """The server at this address, asked with these headers. May be called in a thread."""
+        place = (host.base_url, host.sent)
+        if place not in self._remotes:
+            self._remotes = {**self._remotes, place: Remote(host, (*host.sent, *self._hop), self._session, self._clock)}
+        return self._remotes[place]
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None or self._http.closed:
+            connector = aiohttp.TCPConnector(force_close=True)  # it is asked seldom
+            self._http = aiohttp.ClientSession(connector=connector, trust_env=False)
+        return self._http
+
+    def _upstream(self, entry: Entry, host: Host, key: str, slots: int | None = None) -> Upstream:
+        passed = {route for route in PASSED if route.capability in (entry.capabilities or ())}
+        headers, model = (*host.sent, *self._hop), host.model or key
+        return upstream_at(host.base_url, headers, model, ROUTES[entry.kind] | passed, slots or host.slots)
+
+    def __repr__(self) -> str:
+        return f"OpenAIProvider({list(self._remotes.values())} loaded={sorted(self._loaded)})"
+
+
+def instance_of(host: Host, key: str) -> str:
+    """The name of a host's instance, where several hosts have a model."""
+    return f"{host.name}/{key}"
+
+
+def _admin_name(name: str) -> str:
+    """gpu_ratio -> gpu.ratio, cpu_threads -> cpuThreads."""
+    head, *rest = name.split("_")
+    return f"gpu.{rest[0]}" if head == "gpu" else head + "".join(each.capitalize() for each in rest)
