@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanhaven.errors import InvalidRequest
-from lanhaven.formats.estimate import estimate, largest_context
+from lanhaven.formats.estimate import estimate
 from lanhaven.formats.gguf_model import GGUFModel, describe_gguf
-from tests.formats.gguf_files import facts, field, gguf, put, tensor
+from tests.formats.gguf_files import facts, gguf, put, tensor
 
 MIB = 1 << 20
 
@@ -104,28 +104,12 @@ def test_senseless_questions_are_refused(chat: GGUFModel, wrong: dict[str, objec
         estimate(chat, **{"context_length": 2048, "slots": 1, **wrong})  # type: ignore[arg-type]
 
 
-def test_the_largest_context_is_at_most_the_models_own(chat: GGUFModel) -> None:
-    assert largest_context(chat, 100 << 30, slots=1) == 8192
-    assert largest_context(chat, 100 * MIB, slots=1) is None
-
-
-def test_a_model_that_does_not_say_its_context_gets_the_smallest(tmp_path: Path) -> None:
-    path = put(tmp_path, gguf({**facts(block_count=1), "x": field(4, 1)}))
-    assert largest_context(describe_gguf(path), 1 << 40, slots=1) == 256
-
-
-@given(available=st.integers(150 * MIB, 1000 * MIB), slots=st.integers(1, 8), kv_type=st.sampled_from(["f16", "q8_0"]))
+@given(context_length=st.integers(1, 8192 - 256), slots=st.integers(1, 8), kv_type=st.sampled_from(["f16", "q8_0"]))
 @settings(max_examples=60, deadline=None)
-def test_the_largest_context_fits_and_the_next_does_not(
-    chat: GGUFModel, available: int, slots: int, kv_type: str
-) -> None:
-    found = largest_context(chat, available, slots=slots, kv_type=kv_type)
+def test_more_context_never_takes_less(chat: GGUFModel, context_length: int, slots: int, kv_type: str) -> None:
+    """The search for the longest one that fits relies on it."""
 
-    def needed(context_length: int) -> int:
-        return estimate(chat, context_length=context_length, slots=slots, kv_type=kv_type).total
+    def needed(tokens: int) -> int:
+        return estimate(chat, context_length=tokens, slots=slots, kv_type=kv_type).total
 
-    if found is None:
-        assert needed(256) > available
-    else:
-        assert needed(found) <= available
-        assert found == 8192 or needed(found + 256) > available
+    assert needed(context_length) <= needed(context_length + 1) <= needed(context_length + 256)

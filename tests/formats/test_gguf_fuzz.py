@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanhaven.errors import InvalidModelFile
-from lanhaven.formats.estimate import estimate, largest_context
+from lanhaven.formats.estimate import estimate
 from lanhaven.formats.gguf import read_header
 from lanhaven.formats.gguf_model import GGUFModel, describe_gguf
 from lanhaven.formats.gguf_source import Reason
@@ -65,7 +65,7 @@ def use(model: GGUFModel | None) -> None:
         needed = estimate(model, context_length=512, slots=2)
         if min(needed.weights, needed.kv, needed.compute, needed.prompt_cache, needed.base) < 0:
             raise AssertionError(needed)
-        largest_context(model, 1 << 30, slots=2)
+        estimate(model, context_length=model.max_context or 256, slots=2)
         hash(model.capabilities)
 
 

@@ -11,6 +11,7 @@ from lanhaven.errors import GatewayError
 from lanhaven.events import EventBus, GatewayEvent
 from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, Running
 from lanhaven.residency import Lease, Pool, PoolSettings
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, Upstream
 
 GIB = 2**30
@@ -50,6 +51,9 @@ class ScriptedProvider:
     unload_error: Exception | None = None
     estimate_error: GatewayError | None = None
     reports: int = 0  # size of an instance that takes nothing here
+    margin: int = 0  # what the arithmetic says too much
+    later: int = 0  # what an instance takes only by use
+    token_bytes: int = 0
     ours: bool = False  # its engines are processes of ours
     deaf: bool = False  # its loads do not end when they are cancelled
     answering: asyncio.Future[Sequence[Running] | None] | None = None
@@ -63,9 +67,18 @@ class ScriptedProvider:
         return ()
 
     def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        parts = self.itemise(info, config)
+        return parts.total if parts is not None else 0
+
+    def itemise(self, info: ModelInfo, config: LoadConfig) -> MemoryEstimate | None:
         if self.estimate_error is not None:
             raise self.estimate_error
-        return info.size_bytes
+        if not info.size_bytes:
+            return None
+        kv = (config.context_length or 0) * self.token_bytes
+        return MemoryEstimate(
+            weights=info.size_bytes, kv=kv, base=self.margin, prompt_cache=self.later, later=self.later
+        )
 
     def available(self) -> int:
         return self.memory - sum(each.taken for each in self.engines.values())
@@ -96,8 +109,8 @@ class ScriptedProvider:
         except GatewayError:
             self._end(engine)
             raise
-        engine.ready, engine.taken = True, info.size_bytes
-        return Loaded(self.upstream(instance_id), config, info.size_bytes or self.reports, ours=self.ours)
+        engine.ready, engine.taken = True, info.size_bytes + (config.context_length or 0) * self.token_bytes
+        return Loaded(self.upstream(instance_id), config, engine.taken or self.reports, ours=self.ours)
 
     def upstream(self, instance_id: str) -> Upstream:
         return Upstream(model=instance_id, base_url="http://127.0.0.1:1", slots=self.slots)

@@ -32,7 +32,12 @@ MODELS = [
 BY_KEY = {each.key: each for each in MODELS}
 KEYS = st.sampled_from("abceabceabcpz")
 NAMES = st.sampled_from([None, None, None, "a", "b", "x", "y"])
-CONFIGS = {"": LoadConfig(), "short": LoadConfig(context_length=1), "ttl": LoadConfig(idle_ttl=10)}
+CONFIGS = {
+    "": LoadConfig(),
+    "long": LoadConfig(context_length=9),
+    "short": LoadConfig(context_length=1),
+    "ttl": LoadConfig(idle_ttl=10),
+}
 WAITS = st.sampled_from([0.0, 1.0, 10.0, 100.0, 100.0, float("inf")])
 PICK = st.integers(0, 40)
 
@@ -75,9 +80,12 @@ class PoolMachine(RuleBasedStateMachine):
         automatic=st.sampled_from([1, 1, 2, 3]),
         ends=st.sampled_from([0.0, 0.5, 50.0]),
         patience=st.sampled_from([0.0, 5.0, 5.0, float("inf")]),
+        margin=st.sampled_from([0, GIB, 4 * GIB]),
     )
-    def begin(self, slots: int | None, depth: int, automatic: int, ends: float, patience: float) -> None:
-        self.provider = ScriptedProvider(slots=slots, load_seconds=None, end_seconds=ends, memory=10 * GIB, lists=True)
+    def begin(self, slots: int | None, depth: int, automatic: int, ends: float, patience: float, margin: int) -> None:
+        self.provider = ScriptedProvider(
+            slots=slots, load_seconds=None, end_seconds=ends, memory=10 * GIB, lists=True, margin=margin
+        )
         self.provider.before_unload = self._before_unload
         bus = EventBus()
         settings = PoolSettings(

@@ -58,6 +58,34 @@ async def test_the_same_load_is_reused_another_is_a_new_instance(world: World) -
     assert (other.reused, third.reused) == (False, False)
 
 
+@pytest.mark.req("C29")
+async def test_less_context_is_served_by_an_instance_that_holds_more(world: World) -> None:
+    await world.pool.load(A, config=LoadConfig(context_length=4096, slots=2))
+    less = await world.pool.load(A, config=LoadConfig(context_length=2048, slots=2, idle_ttl=9.0))
+    assert (less.reused, less.instance.instance_id, less.instance.load_config.context_length) == (True, "a", 4096)
+    assert less.instance.expires_at == less.instance.last_used + 9.0
+    others = [
+        await world.pool.load(A, config=LoadConfig(context_length=8192, slots=2)),
+        await world.pool.load(A, config=LoadConfig(context_length=2048, slots=1)),
+        await world.pool.load(A, config=LoadConfig(context_length=1024, slots=2), instance_id="mine"),
+        await world.pool.load(A, config=LoadConfig(slots=2)),
+    ]
+    assert [each.reused for each in others] == [False] * 4, "more, otherwise, by a name of its own, or who knows"
+    same = await world.pool.load(A, config=LoadConfig(context_length=1024, slots=2))
+    assert same.instance.instance_id == "mine", "the very same before a larger one"
+
+
+async def test_less_context_waits_for_a_larger_instance_on_its_way_but_not_for_one_that_leaves(world: World) -> None:
+    larger = asyncio.create_task(world.pool.load(A, config=LoadConfig(context_length=64)))
+    await asyncio.sleep(0.5)
+    assert (await world.pool.load(A, config=LoadConfig(context_length=32))).reused
+    assert world.provider.spawned == ["a"]
+    leaving = asyncio.create_task(world.pool.unload((await larger).instance.instance_id))
+    await asyncio.sleep(0.1)
+    assert not (await world.pool.load(A, config=LoadConfig(context_length=32))).reused
+    await leaving
+
+
 async def test_a_ttl_alone_is_no_other_instance(world: World) -> None:
     await world.pool.load(A)
     result = await world.pool.load(A, config=LoadConfig(idle_ttl=30.0))

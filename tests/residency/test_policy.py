@@ -54,6 +54,9 @@ def occupants(draw: st.DrawFn) -> list[Occupant]:
                 started=started,
                 loaded=state is READY or (state is DRAINING and draw(st.booleans())),
                 held=state is READY and draw(st.integers(0, 5)) == 0,
+                reload_seconds=float(draw(SMALL)),
+                use_rate=float(draw(SMALL)),
+                stays_until=draw(st.sampled_from([0.0, 0.0, NOW, NOW + 1])),
             )
         )
     return found
@@ -143,6 +146,22 @@ def test_nobody_is_evicted_without_need(here: list[Occupant], want: Want, limit:
 
 @OFTEN
 @given(occupants(), wants, limits)
+def test_who_came_back_makes_no_room_for_a_request_before_its_time(
+    here: list[Occupant], want: Want, limit: Limits
+) -> None:
+    decision = plan(here, want, limit, NOW)
+    for name in decision.evict if isinstance(decision, Load) else ():
+        victim = _of(here, name)
+        stayed = victim.stays_until <= NOW or victim.expired(NOW)
+        assert stayed or not want.automatic or want.waited >= limit.patience
+    if isinstance(decision, Wait) and decision.until is not None:
+        assert decision.until > NOW
+        assert want.automatic
+        assert want.waited < limit.patience
+
+
+@OFTEN
+@given(occupants(), wants, limits)
 def test_once_the_victims_are_gone_the_load_starts(here: list[Occupant], want: Want, limit: Limits) -> None:
     decision = plan(here, want, limit, NOW)
     if isinstance(decision, Load):
@@ -181,7 +200,8 @@ def test_refused_is_what_can_never_fit(here: list[Occupant], want: Want, limit: 
 @given(occupants(), wants, limits)
 def test_who_waits_waits_for_something_that_happens(here: list[Occupant], want: Want, limit: Limits) -> None:
     """A wait without anything in motion would be a wedge."""
-    if isinstance(plan(here, want, limit, NOW), Wait):
+    decision = plan(here, want, limit, NOW)
+    if isinstance(decision, Wait) and decision.until is None:
         assert any(each.busy or each.held or each.state is not READY for each in here)
 
 
@@ -241,6 +261,44 @@ def _one(name: str, **said: object) -> Occupant:
 
 def test_the_least_recently_used_goes_first() -> None:
     assert _plan([_one("old", last_used=1.0), _one("new", last_used=2.0)]) == Load(("old",))
+
+
+def test_what_is_cheaper_to_bring_back_goes_first() -> None:
+    small = _one("small", last_used=9.0, reload_seconds=1.0, use_rate=0.1)
+    large = _one("large", last_used=1.0, reload_seconds=30.0, use_rate=0.01)
+    assert _plan([small, large]) == Load(("small",))
+    assert _plan([replace(small, use_rate=0.0), replace(large, use_rate=0.0)]) == Load(("large",)), "LRU among unused"
+    assert _plan([small, replace(large, expires_at=NOW - 1)]) == Load(("large",)), "its TTL says that nobody needs it"
+
+
+def test_where_memory_is_missing_the_cost_is_that_of_each_byte() -> None:
+    """The large one costs twice as much, and gives four times as much."""
+    small = _one("small", size_bytes=1, reload_seconds=1.0, use_rate=1.0)
+    large = _one("large", size_bytes=4, reload_seconds=2.0, use_rate=1.0)
+    assert _plan([small, large], need=4, places=5) == Load(("large",))
+    assert _plan([small, large], need=1, places=5) == Load(("small",)), "what is freed beyond the need is worth nothing"
+
+
+def test_one_large_victim_is_better_than_many_dear_ones() -> None:
+    many = [_one(f"i{n}", size_bytes=2, reload_seconds=1.0, use_rate=0.9) for n in range(3)]
+    assert _plan([*many, _one("big", size_bytes=6, reload_seconds=2.0, use_rate=1.0)], need=5, places=9) == Load(
+        ("big",)
+    )
+
+
+def test_who_gives_nothing_of_what_is_missing_stays() -> None:
+    free = _one("elsewhere", last_used=1.0)
+    assert _plan([free, _one("here", size_bytes=4, reload_seconds=9.0, use_rate=9.0)], need=4, places=5) == Load(
+        ("here",)
+    )
+
+
+def test_who_came_back_stays_a_while_but_not_for_ever() -> None:
+    back = _one("back", stays_until=NOW + 5)
+    assert _plan([back], places=1) == Wait("just back", until=NOW + 5)
+    assert _plan([back], places=1, waited=10.0) == Load(("back",)), "patience has its end"
+    assert _plan([back, _one("other", last_used=50.0)]) == Load(("other",))
+    assert _plan([replace(back, size_bytes=5)], need=5, places=1, automatic=False) == Load(("back",)), "an order"
 
 
 def test_a_small_old_one_is_spared_if_a_big_one_must_go_anyway() -> None:

@@ -31,11 +31,10 @@ prefix: one copy per slot, and one more for every 8192 tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lanhaven.errors import InvalidRequest
 from lanhaven.formats.ggml import KV_BYTES
 from lanhaven.formats.gguf_model import GGUFModel
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import ModelKind
 
 BATCH = 512  # n_ubatch of llama.cpp
@@ -45,22 +44,6 @@ _VOCABULARY_ENTRY = 320
 _CHECKPOINT_STEP = 8192  # checkpoint_min_step of llama.cpp
 _MOST_CHECKPOINTS = 32  # n_ctx_checkpoints of llama.cpp
 _F32 = 4
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """Bytes. `prompt_cache` is 0 unless asked for, or the model has windowed or recurrent layers."""
-
-    weights: int
-    kv: int
-    compute: int
-    prompt_cache: int
-    base: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.weights + self.kv + self.compute + self.prompt_cache + self.base
 
 
 def estimate(
@@ -89,50 +72,16 @@ def estimate(
     copied = windowed + state
     checkpoints = min(1 + cells // _CHECKPOINT_STEP, _MOST_CHECKPOINTS)
     vocabulary = model.shape.vocabulary + model.shape.merges
+    prompt_cache = cache_ram_bytes + slots * checkpoints * copied
     return MemoryEstimate(
-        weights=model.size_bytes + (projector.size_bytes if projector else 0),
+        weights=model.size_bytes,
+        projector=projector.size_bytes if projector else 0,
         kv=slots * (whole + windowed + state),
         compute=_compute_bytes(model, cells, flash_attention is not False),
-        prompt_cache=cache_ram_bytes + slots * checkpoints * copied,
+        prompt_cache=prompt_cache,
         base=_BASE + _VOCABULARY_ENTRY * vocabulary,
+        later=prompt_cache,
     )
-
-
-def largest_context(
-    model: GGUFModel,
-    available_bytes: int,
-    *,
-    slots: int,
-    kv_type: str = "f16",
-    cache_ram_bytes: int = 0,
-    flash_attention: bool | None = None,
-    projector: GGUFModel | None = None,
-) -> int | None:
-    """The longest context per slot that fits: in steps of 256 tokens, at most the model's own; None if none does."""
-
-    def fits(context_length: int) -> bool:
-        needed = estimate(
-            model,
-            context_length=context_length,
-            slots=slots,
-            kv_type=kv_type,
-            cache_ram_bytes=cache_ram_bytes,
-            flash_attention=flash_attention,
-            projector=projector,
-        )
-        return needed.total <= available_bytes
-
-    longest = model.max_context or CELLS
-    if fits(longest):
-        return longest
-    fitting, too_long = 0, -(-longest // CELLS)  # in steps; more context never takes less
-    while too_long - fitting > 1:
-        middle = (fitting + too_long) // 2
-        if fits(middle * CELLS):
-            fitting = middle
-        else:
-            too_long = middle
-    return fitting * CELLS or None
 
 
 def _padded(tokens: int) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, Sampling, Upstream
 
 
@@ -128,6 +129,18 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """End everything that was started. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Itemises(Protocol):
+    """A provider whose estimate is arithmetic, and no more: what a real load took is believed more than that.
+
+    `estimate` is the total of what `itemise` says.
+    """
+
+    def itemise(self, info: ModelInfo, config: LoadConfig) -> MemoryEstimate | None:
+        """What the load would take, item by item; None = none of this machine's memory, or unknown."""
         ...
 
 

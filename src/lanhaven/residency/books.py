@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from lanhaven.residency import refusals
@@ -109,10 +110,10 @@ class Books:
         return min(self._groups.get(model_key, ()), key=_soonest, default=None)
 
     def alike(self, model_key: str, config: LoadConfig) -> Resident | None:
-        """The best instance that was asked for with the same load config; the TTL may differ: that changes in place."""
-        wanted = _comparable(config)
-        same = [each for each in self._groups.get(model_key, ()) if _comparable(each.config) == wanted]
-        return min(same, key=_soonest, default=None)
+        """The best instance that was asked for with the same load config, or one that differs in nothing but that it
+        holds more context. The TTL may differ: that changes in place."""
+        fitting = [each for each in self._groups.get(model_key, ()) if same_load(each, config) or _holds(each, config)]
+        return min(fitting, key=lambda each: _soonest(each, other=not same_load(each, config)), default=None)
 
     def occupants(self, besides: Resident | None = None) -> list[Occupant]:
         """All that hold memory or have it promised."""
@@ -128,6 +129,15 @@ def same_load(resident: Resident, config: LoadConfig) -> bool:
     return _comparable(resident.config) == _comparable(config)
 
 
+def _holds(resident: Resident, config: LoadConfig) -> bool:
+    """Whether it is there, or on its way, with at least the context that is asked for, all else being alike."""
+    there = resident.load_config.context_length
+    if config.context_length is None or there is None or there < config.context_length:
+        return False
+    takes = coming(resident) or (resident.phase is Phase.READY and not resident.held)
+    return takes and same_load(resident, replace(config, context_length=resident.config.context_length))
+
+
 def _comparable(config: LoadConfig) -> dict[str, object]:
     said: dict[str, object] = config.said()
     said.pop("idle_ttl", None)
@@ -139,10 +149,11 @@ def _most_free(resident: Resident) -> tuple[int, float, str]:
     return (len(resident.leases) - slots, resident.last_used, resident.instance_id)
 
 
-def _soonest(resident: Resident) -> tuple[int, int, float, str]:
-    """Ready ones before coming ones, these before held and leaving ones; failed ones last."""
+def _soonest(resident: Resident, *, other: bool = False) -> tuple[int, bool, int, float, str]:
+    """Ready ones before coming ones, these before held and leaving ones; failed ones last. `other`: it is the second
+    choice of those that are equally soon."""
     if resident.phase is Phase.READY:
         rank = 2 if resident.held else 0
     else:
         rank = 1 if coming(resident) else 3 if resident.phase is Phase.DRAINING else 4
-    return (rank, resident.waiting, resident.last_used, resident.instance_id)
+    return (rank, other, resident.waiting, resident.last_used, resident.instance_id)

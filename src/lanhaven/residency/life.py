@@ -14,6 +14,7 @@ from lanhaven.residency import announce, refusals
 from lanhaven.residency.books import Books
 from lanhaven.residency.breaker import Breakers, Faults
 from lanhaven.residency.engine import LoadWatch, stop_loading, unload
+from lanhaven.residency.ledger import Ledger
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.settings import PoolSettings
 from lanhaven.residency.waiting import Order, Waiter
@@ -37,11 +38,12 @@ class Life:
         books: Books,
         breakers: Breakers,
         settings: PoolSettings,
+        ledger: Ledger,
         upshots: Upshots,
         clock: Callable[[], float],
     ) -> None:
         self._books, self._breakers, self._settings = books, breakers, settings
-        self._upshots, self._clock = upshots, clock
+        self._ledger, self._upshots, self._clock = ledger, upshots, clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._faults = Faults(settings.breaker_failures)
 
@@ -85,12 +87,18 @@ class Life:
 
     def ready(self, resident: Resident, loaded: Loaded, seconds: float) -> None:
         resident.settle(loaded)
+        self._learn(resident, loaded, seconds)
         self._books.placed(resident)
         activated = any(each.activated for each in resident.orders)
         self._upshots.emit(announce.load_completed(resident, seconds, activated=activated))
         resident.fulfil_orders()
         self._upshots.serve(resident)
         self._upshots.changed()
+
+    def _learn(self, resident: Resident, loaded: Loaded, seconds: float) -> None:
+        alone = not self._books.crowded(resident)
+        self._ledger.learn(resident.info, resident.config, loaded.size_bytes, seconds, alone=alone)
+        resident.reload_seconds = self._ledger.seconds(resident.info)
 
     def failed(self, resident: Resident, error: GatewayError) -> None:
         """A load was refused or went wrong: every waiter fails once, with the same words."""
@@ -134,6 +142,8 @@ class Life:
         """No new requests from this moment; the rest takes its time. `error`: for those still running after `drain`."""
         resident.leave(reason)
         self._faults.forget(resident.instance_id)
+        if reason == "evicted":
+            resident.habit.evicted = self._clock()
         self._upshots.emit(announce.unload_started(resident))
         last_word = error or refusals.unloaded(resident.instance_id)
         self._task(self._finish(resident, last_word, drain), f"end {resident.instance_id}")

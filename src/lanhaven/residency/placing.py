@@ -9,6 +9,8 @@ from lanhaven.providers.base import Provider
 from lanhaven.residency import refusals
 from lanhaven.residency.books import Books, coming, same_load
 from lanhaven.residency.breaker import Breakers
+from lanhaven.residency.habits import Habits
+from lanhaven.residency.ledger import Ledger
 from lanhaven.residency.life import Life
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.settings import PoolSettings
@@ -26,13 +28,14 @@ class Placing:
         breakers: Breakers,
         settings: PoolSettings,
         life: Life,
+        ledger: Ledger,
         *,
         clock: Callable[[], float],
         freed: Callable[[Resident], None],
         changed: Callable[[], None],
     ) -> None:
         self._providers, self._books, self._breakers = providers, books, breakers
-        self._settings, self._life = settings, life
+        self._settings, self._life, self._ledger, self._habits = settings, life, ledger, Habits()
         self._clock, self._freed, self._changed = clock, freed, changed
 
     def place(self, waiter: Waiter | Order) -> None:
@@ -89,12 +92,15 @@ class Placing:
 
     def make(self, spec: Spec, instance_id: str) -> Resident:
         """An instance that is not in the books yet."""
-        provider = self._provider(spec.info)
+        provider, habit = self._provider(spec.info), self._habits[spec.info.key]
         return Resident(
             spec,
             provider,
             instance_id,
-            estimate=provider.estimate(spec.info, spec.config),
+            estimate=self._ledger.need(spec.info, spec.config).bytes,
+            habit=habit,
+            contested=habit.came_back(self._clock()) and any(each.in_use for each in self._books),
+            reload_seconds=self._ledger.seconds(spec.info),
             default_ttl=self._settings.idle_ttl,
             clock=self._clock,
             freed=self._freed,

@@ -26,6 +26,8 @@ class Occupant:
     loaded: it has been ready: its memory is taken, and missing in what is free. Until then, also while a cancelled load
     ends, it may take more.
     waiting: requests and orders that wait for this very instance.
+    reload_seconds: how long it would take to bring it back. use_rate: how often a second its model is wanted of late.
+    stays_until: it has come back after it had made room for others, and stays so long, unless somebody loses patience.
     """
 
     instance_id: str
@@ -42,6 +44,9 @@ class Occupant:
     started: bool = True
     loaded: bool = True
     held: bool = False  # takes no new requests, so that it becomes idle
+    reload_seconds: float = 0.0
+    use_rate: float = 0.0
+    stays_until: float = 0.0
 
     @property
     def busy(self) -> bool:
@@ -51,6 +56,11 @@ class Occupant:
     @property
     def free_slots(self) -> int:
         return (UNBOUNDED if self.slots is None else self.slots) - self.leases
+
+    @property
+    def cost(self) -> float:
+        """Of evicting it: the share of all time to come that would go into bringing it back."""
+        return self.reload_seconds * self.use_rate
 
     def expired(self, now: float) -> bool:
         """Idle for longer than its TTL. In the very instant of expiry a request still wins."""
@@ -100,13 +110,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Something must change first. reason: "load" (of this model), "unload", "memory" (a load must settle), "busy".
+    """Something must change first. reason: "load" (of this model), "unload", "memory" (a load must settle), "busy",
+    "just back" (an instance that has come back stays a while).
 
-    `hold`: instances that should take no new requests, so that they become idle.
+    `hold`: instances that should take no new requests, so that they become idle. `until`: ask again then at the latest.
     """
 
     reason: str
     hold: tuple[str, ...] = ()
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,11 @@ class _Room:
             size -= each.size_bytes
         return places <= 0 and size <= 0
 
+    def gain(self, victim: Occupant) -> float:
+        """What its end would give of what is missing: of the places and of the bytes a share each."""
+        place = float(victim.automatic) / self.places if self.places > 0 else 0.0
+        return place + (min(victim.size_bytes, self.bytes) / self.bytes if self.bytes > 0 else 0.0)
+
 
 def _missing(
     residents: Sequence[Occupant], want: Want, limits: Limits, *, strict: bool, settled: bool = False
@@ -189,9 +206,11 @@ def _may_take(occupant: Occupant, *, strict: bool, settled: bool) -> bool:
 def _make_room(residents: Sequence[Occupant], want: Want, limits: Limits, now: float) -> Decision:
     missing = _missing(residents, want, limits, strict=False)
     idle = [each for each in residents if evictable(each, now) and each.started and not each.busy]
-    idle.sort(key=_least_recent)
-    victims = _choose(missing, idle)
+    free = [each for each in idle if not _stays(each, want, limits, now)]
+    victims = _choose(missing, free, now)
     if victims is None:
+        if _choose(missing, idle, now) is not None:
+            return Wait("just back", until=min(each.stays_until for each in idle if each not in free))
         return _wait_or_refuse(residents, want, limits, now)
     if victims and _missing(residents, want, limits, strict=False, settled=True).fits(()):
         return Wait(
@@ -202,42 +221,70 @@ def _make_room(residents: Sequence[Occupant], want: Want, limits: Limits, now: f
     return Load(tuple(each.instance_id for each in victims))
 
 
-def _least_recent(occupant: Occupant) -> tuple[bool, float, str]:
-    return (occupant.automatic, occupant.last_used, occupant.instance_id)  # explicit ones are here only if expired
+def _stays(occupant: Occupant, want: Want, limits: Limits, now: float) -> bool:
+    """Two models that take each other's place at every turn would only ever load. An order never waits for this."""
+    return want.automatic and now < occupant.stays_until and want.waited < limits.patience and not occupant.expired(now)
 
 
-def _choose(missing: _Room, candidates: Sequence[Occupant]) -> tuple[Occupant, ...] | None:
-    """The first candidates that make room together, without those not needed after all; None if all are too few."""
+def _choose(missing: _Room, candidates: Sequence[Occupant], now: float) -> tuple[Occupant, ...] | None:
+    """Those who make room together at the least cost, none of them without need; None if all are too few.
+
+    Cheapest first, for what each gives, is near the best choice, but for a single large one that costs less than all
+    these together.
+    """
+    ranked = sorted(candidates, key=lambda each: _rank(missing, each, now))
     chosen: list[Occupant] = []
-    for each in candidates:
+    for each in ranked:
         if missing.fits(chosen):
             break
         chosen.append(each)
     if not missing.fits(chosen):
         return None
-    for each in reversed(tuple(chosen)):  # keep the least recently used among the victims: they came first
+    for each in reversed(tuple(chosen)):  # keep the cheapest among the victims: they came first
         others = [other for other in chosen if other is not each]
         if missing.fits(others):
             chosen = others
+    alone = next((each for each in ranked if missing.fits((each,))), None)
+    if alone is not None and len(chosen) > 1 and _cost(alone, now) < sum(_cost(each, now) for each in chosen):
+        return (alone,)
     return tuple(chosen)
+
+
+def _rank(missing: _Room, occupant: Occupant, now: float) -> tuple[bool, float, bool, float, str]:
+    """Idle ones first, then by cost for what it gives; of equal ones the least recently used."""
+    gain = missing.gain(occupant)
+    price = _cost(occupant, now) / gain if gain else float("inf")
+    return (occupant.busy, price, occupant.automatic, occupant.last_used, occupant.instance_id)
+
+
+def _cost(occupant: Occupant, now: float) -> float:
+    return 0.0 if occupant.expired(now) else occupant.cost
+
+
+def within_reach(residents: Iterable[Occupant], limits: Limits, now: float) -> tuple[int, int]:
+    """Bytes that are free, less those that are promised (it may be below 0), and bytes that would come free if all
+    became idle and were evicted."""
+    promised = returned = 0
+    for each in residents:
+        if each.state is DRAINING or evictable(each, now):
+            returned += each.size_bytes if each.started else 0
+        elif each.state is LOADING and not each.started:
+            promised += each.size_bytes
+    return limits.available_bytes - promised, returned
 
 
 def _wait_or_refuse(residents: Sequence[Occupant], want: Want, limits: Limits, now: float) -> Decision:
     """Room may come when busy ones become idle and loads settle; if even all of that is too little, say so at once."""
     ever = [each for each in residents if evictable(each, now)]
     kept = [each for each in residents if each not in ever and each.state in (LOADING, READY)]
-    leaving = [each for each in residents if each.state is DRAINING]
-    promised = sum(each.size_bytes for each in kept if each.state is LOADING and not each.started)
-    returned = sum(each.size_bytes for each in (*ever, *leaving) if each.started)
+    available, returned = within_reach(residents, limits, now)
     no_place = want.automatic and sum(each.automatic for each in kept) >= limits.max_automatic
-    attainable = limits.available_bytes - promised + returned
-    no_memory = want.needed_bytes > max(0, attainable) and not want.force
+    no_memory = want.needed_bytes > max(0, available + returned) and not want.force
     if no_place or no_memory:
         names = tuple(each.instance_id for each in kept if each.automatic or not no_place)
-        available = max(0, limits.available_bytes - promised)
-        return Refuse(want.needed_bytes, available, returned, names, places=no_place)
+        return Refuse(want.needed_bytes, max(0, available), returned, names, places=no_place)
     if want.waited < limits.patience:
         return Wait("busy")
-    ranked = sorted((each for each in ever if each.state is READY), key=lambda each: (each.busy, *_least_recent(each)))
-    hold = _choose(_missing(residents, want, limits, strict=False, settled=True), ranked) or ()
+    ready = [each for each in ever if each.state is READY]
+    hold = _choose(_missing(residents, want, limits, strict=False, settled=True), ready, now) or ()
     return Wait("busy", tuple(each.instance_id for each in hold))

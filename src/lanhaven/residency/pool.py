@@ -19,8 +19,10 @@ from lanhaven.providers.base import Loaded, Provider, Running
 from lanhaven.residency import announce, policy, refusals
 from lanhaven.residency.books import Books
 from lanhaven.residency.breaker import Breakers
+from lanhaven.residency.forecast import NOT_HERE, Forecast, verdict
 from lanhaven.residency.homes import Homes
 from lanhaven.residency.lease import Lease
+from lanhaven.residency.ledger import Ledger
 from lanhaven.residency.life import Life, Upshots
 from lanhaven.residency.placing import Placing
 from lanhaven.residency.reconcile import Drift, reconcile
@@ -44,7 +46,7 @@ class Pool:
     """Which instances exist, who uses them, what makes room for what. All errors raised are GatewayErrors.
 
     available_memory: bytes of this machine that engines may still take. clock: monotonic seconds. find_model: the
-    catalog's look-up, for instances found running.
+    catalog's look-up, for instances found running. ledger: what loads take; by itself it knows only what it learns.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class Pool:
         available_memory: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         find_model: Callable[[str], ModelInfo | None] = _knows_none,
+        ledger: Ledger | None = None,
     ) -> None:
         self._providers, self._bus, self._settings = providers, bus, settings
         self._clock, self._find_model, self._available_memory = clock, find_model, available_memory
         self._books, self._homes = Books(), Homes()
+        self.ledger = ledger or Ledger(providers)
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_window, settings.breaker_pause)
         upshots = Upshots(
             emit=bus.emit,
@@ -67,19 +71,20 @@ class Pool:
             place=self._place,
             changed=lambda: self._room.give(),
         )
-        self._life = life = Life(self._books, self._breakers, settings, upshots, clock)
+        self._life = life = Life(self._books, self._breakers, settings, self.ledger, upshots, clock)
         self._placing = Placing(
             providers,
             self._books,
             self._breakers,
             settings,
             life,
+            self.ledger,
             clock=clock,
             freed=self._freed,
             changed=upshots.changed,
         )
         deeds = Deeds(start=life.start, end=life.end, refuse=life.failed, serve=self._placing.serve)
-        self._room = Room(self._books, settings, deeds, available_memory=available_memory, clock=clock)
+        self._room = Room(self._books, settings, self.ledger, deeds, available_memory=available_memory, clock=clock)
         self._closing = False
 
     # Reading.
@@ -104,15 +109,16 @@ class Pool:
         """Memory of this machine that loaded instances hold; those still loading are not counted."""
         return sum(each.size_bytes for each in self._books.occupants() if each.loaded)
 
-    def forecast(self, info: ModelInfo, config: LoadConfig) -> tuple[int, bool]:
-        """Bytes of this machine's memory that a load on order would take (0 = none, or unknown), and whether it could
-        have them, what may be evicted for it counted. Nothing is promised."""
-        provider = self._providers.get(info.provider)
-        needed = provider.estimate(info, config) if provider is not None and info.unavailable is None else 0
-        want = policy.Want(model_key=info.key, automatic=False, needed_bytes=needed, fresh=True)
+    def forecast(self, info: ModelInfo, config: LoadConfig) -> Forecast:
+        """What would become of an order to load it now. Nothing is promised."""
+        if info.unavailable is not None or info.provider not in self._providers:
+            return NOT_HERE
+        need, residents, now = self.ledger.need(info, config), self._books.occupants(), self._clock()
+        want = policy.Want(model_key=info.key, automatic=False, needed_bytes=need.bytes, fresh=True)
         limits = policy.Limits(max_automatic=self.max_automatic, available_bytes=self._available_memory())
-        decision = policy.plan(self._books.occupants(), want, limits, self._clock())
-        return needed, info.unavailable is None and not isinstance(decision, policy.Refuse)
+        free, evictable = policy.within_reach(residents, limits, now)
+        most = self.ledger.largest_context(info, config, free + evictable)
+        return Forecast(need, max(0, free), evictable, verdict(policy.plan(residents, want, limits, now)), most)
 
     def breakers(self) -> dict[str, str]:
         """Model key -> "open for 12 s", for the models that failed lately."""
@@ -348,6 +354,8 @@ class Pool:
         self._room.give()
 
     def _amend(self, drift: Drift) -> None:
+        for resident, size_bytes in drift.sizes:
+            self.ledger.saw(resident.info, resident.config, size_bytes)
         for resident in drift.gone:
             self._life.end(resident, "gone", error=refusals.gone(resident.instance_id))
         for running in drift.unknown:

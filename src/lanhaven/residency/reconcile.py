@@ -18,6 +18,7 @@ class Drift:
 
     gone: tuple[Resident, ...] = ()
     unknown: tuple[Running, ...] = ()
+    sizes: tuple[tuple[Resident, int], ...] = ()  # bytes that instances hold now
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ async def _ask(name: str, provider: Provider, books: Books, amend: Callable[[Dri
 
 def compare(ready: Sequence[Resident], books: Books, running: Sequence[Running], *, settled: bool) -> Drift:
     """Gone: ready before the question and still, yet not running. Unknown: running, not booked, nothing in motion."""
-    there = {each.instance_id for each in running}
+    there = {each.instance_id: each for each in running}
     gone = tuple(each for each in ready if each.phase is Phase.READY and each.instance_id not in there)
     unknown = tuple(each for each in running if books.get(each.instance_id) is None) if settled else ()
-    return Drift(gone, unknown)
+    sizes = tuple((each, there[each.instance_id].size_bytes) for each in ready if each.instance_id in there)
+    return Drift(gone, unknown, sizes)
 
 
 def _look(name: str, books: Books) -> _Before:

@@ -29,8 +29,8 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def no_room(model_key: str, refusal: Refuse) -> CapacityError:
-    """Memory, or places all held by pinned instances."""
+def no_room(model_key: str, refusal: Refuse, context: int | None = None) -> CapacityError:
+    """Memory, or places all held by pinned instances. context: the longest that would fit, where one does."""
     if refusal.places:
         return Overloaded(
             f"Model {model_key} cannot be loaded for a request: pinned instances hold every place "
@@ -40,17 +40,19 @@ def no_room(model_key: str, refusal: Refuse) -> CapacityError:
         )
     available, evictable = refusal.available_bytes, refusal.evictable_bytes
     kept = f"; kept in memory: {', '.join(refusal.kept)}" if refusal.kept else ""
-    advice = f"unload {refusal.kept[0]}, or " if refusal.kept else ""
+    ways = [f"unload {refusal.kept[0]}"] if refusal.kept else []
+    ways += [f"load it with a shorter context: lanhaven load {model_key} --context {context}"] if context else []
+    ways += ["take a smaller model or quantization"]
     return InsufficientMemory(
         f"Model {model_key} needs {_size(refusal.needed_bytes)}; {_size(available)} are free and {_size(evictable)} "
         f"can be freed, which is {_size(refusal.needed_bytes - available - evictable)} too little{kept}",
-        hint=f"{advice}load it with a shorter context or a smaller quantization: "
-        f"lanhaven load {model_key} --context 4096 (--force skips this check)",
+        hint=f"{', or '.join(ways)} (--force skips this check)",
         retry=False,
         facts={
             "needed_bytes": refusal.needed_bytes,
             "available_bytes": available,
             "evictable_bytes": evictable,
+            "largest_context": context,
             "kept": list(refusal.kept),
         },
     )

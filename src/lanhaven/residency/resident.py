@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from lanhaven.errors import GatewayError, InternalError
 from lanhaven.providers.base import Loaded, Provider
+from lanhaven.residency.habits import Habit, stay
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.policy import Occupant
 from lanhaven.residency.waiting import Order, Spec, Waiter
@@ -57,8 +58,10 @@ _COMES_BACK = frozenset({"", "crashed", "abandoned", "failing"})
 class Resident:
     """State and its transitions; what is decided about it is decided elsewhere. All times are monotonic seconds.
 
-    estimate: bytes of this machine that it will take, 0 = none or unknown. default_ttl: what holds while it is
-    automatic and its load config silent. freed: told when a lease comes back.
+    estimate: bytes of this machine that it will take, 0 = none or unknown. habit: how its model is used.
+    contested: it had to make room just now, and is wanted again while others are in use. reload_seconds: how long its
+    load takes, as far as is known. default_ttl: what holds while it is automatic and its
+    load config silent. freed: told when a lease comes back.
     """
 
     def __init__(
@@ -68,6 +71,9 @@ class Resident:
         instance_id: str,
         *,
         estimate: int,
+        habit: Habit,
+        contested: bool,
+        reload_seconds: float,
         default_ttl: float,
         clock: Callable[[], float],
         freed: Callable[[Resident], None],
@@ -78,8 +84,10 @@ class Resident:
         self.sampling = spec.sampling
         self.automatic, self.pinned, self.force = spec.automatic, spec.pinned, spec.force
         self.estimate, self.default_ttl = estimate, default_ttl
+        self.habit, self.reload_seconds = habit, reload_seconds
         self.phase = Phase.QUEUED
         self.since = self.last_used = clock()
+        self.contested = contested
         self.leases: dict[Lease, None] = {}  # a set that keeps its order
         self.waiters: deque[Waiter] = deque()  # for this instance: a slot, or its load
         self.parked: deque[Waiter] = deque()  # came while it leaves, or is held: placed anew when it is gone
@@ -170,6 +178,7 @@ class Resident:
         if self.upstream is None:
             raise InternalError(f"Instance {self.instance_id} is {self.phase} and has no upstream")
         self.last_used = now = self._clock()
+        self.habit.used(now)
         lease = Lease(self, self.upstream, now, waited)
         self.leases[lease] = None
         return lease
@@ -198,6 +207,11 @@ class Resident:
     def wanted(self) -> bool:
         """Somebody waits for this very instance."""
         return bool(self.waiters or self.orders)
+
+    @property
+    def in_use(self) -> bool:
+        """Somebody uses it or waits for it."""
+        return bool(self.leases or self.wanted)
 
     def enqueue(self, waiter: Waiter) -> None:
         """In order of arrival: one that was placed anew keeps its turn."""
@@ -296,6 +310,11 @@ class Resident:
         idle = self.phase is Phase.READY and not self.leases and not self.wanted
         return self.last_used + ttl if idle and ttl > 0 and not self.pinned else None
 
+    @property
+    def stays_until(self) -> float:
+        """Until when it makes no room for requests, so that models wanted by turns do not only load."""
+        return self.loaded_at + stay(self.reload_seconds) if self.contested and self.loaded_at is not None else 0.0
+
     def occupant(self) -> Occupant:
         """For the policy. An instance without an estimate takes no memory of this machine, whatever it reports."""
         return Occupant(
@@ -313,6 +332,9 @@ class Resident:
             started=self.phase is not Phase.RESERVED,
             loaded=self.loaded is not None,
             held=self.held,
+            reload_seconds=self.reload_seconds,
+            use_rate=self.habit.rate(self._clock()),
+            stays_until=self.stays_until,
         )
 
     def instance(self) -> Instance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
@@ -10,6 +11,7 @@ from typing import assert_never
 from lanhaven.errors import GatewayError, InternalError
 from lanhaven.residency import policy, refusals
 from lanhaven.residency.books import Books
+from lanhaven.residency.ledger import Ledger
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.settings import PoolSettings
 
@@ -31,12 +33,13 @@ class Room:
         self,
         books: Books,
         settings: PoolSettings,
+        ledger: Ledger,
         deeds: Deeds,
         *,
         available_memory: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
-        self._books, self._settings, self._deeds = books, settings, deeds
+        self._books, self._settings, self._ledger, self._deeds = books, settings, ledger, deeds
         self._available_memory, self._clock = available_memory, clock
         self._giving = self._again = False
         self._timer: asyncio.TimerHandle | None = None
@@ -56,10 +59,9 @@ class Room:
 
     def _ask_all(self) -> tuple[str, ...]:
         """Returns the instances to hold in favour of the first that must wait."""
-        self._rest(None)
         available = self._available_memory() if self._books.roomless else 0  # reads files: once a round
         waits: list[policy.Wait] = []
-        queue_waits = False
+        queue_waits, again = False, math.inf
         for resident in sorted(self._books.roomless, key=_turn):
             if resident not in self._books.roomless:
                 continue
@@ -71,9 +73,9 @@ class Room:
             self._do(resident, decision)
             if isinstance(decision, policy.Wait):
                 queue_waits = queue_waits or resident.phase is Phase.QUEUED
-                if not waits:
-                    self._rest(resident.since + self._settings.patience - now)
+                again = min(again, *_later(now, decision.until, resident.since + self._settings.patience))
                 waits.append(decision)
+        self._rest(again)
         return next((each.hold for each in waits if each.hold), ())
 
     def decide(self, resident: Resident, now: float, available: int) -> policy.Decision:
@@ -105,18 +107,20 @@ class Room:
             case policy.Wait(reason=reason):
                 resident.stage = f"waiting for room ({reason})"
             case policy.Refuse() as refusal:
-                self._deeds.refuse(resident, refusals.no_room(resident.info.key, refusal))
+                room = refusal.available_bytes + refusal.evictable_bytes
+                fitting = self._ledger.largest_context(resident.info, resident.config, room)
+                self._deeds.refuse(resident, refusals.no_room(resident.info.key, refusal, fitting))
             case policy.Serve():
                 raise InternalError("A new instance was asked for, not one that serves")
             case never:
                 assert_never(never)
 
-    def _rest(self, seconds: float | None) -> None:
-        """Ask again when the first one's patience ends."""
+    def _rest(self, seconds: float) -> None:
+        """Ask again when somebody's patience ends, or one that came back has stayed long enough."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if seconds is not None and seconds > 0:
+        if seconds < math.inf:
             self._timer = asyncio.get_running_loop().call_later(max(0.001, seconds), self.give)
 
     def _hold(self, held: tuple[str, ...]) -> None:
@@ -124,6 +128,11 @@ class Room:
             if resident.held != (resident.instance_id in held):
                 resident.hold(not resident.held)
                 self._deeds.serve(resident)
+
+
+def _later(now: float, *times: float | None) -> list[float]:
+    """Seconds until those that are still to come."""
+    return [each - now for each in times if each is not None and each > now] or [math.inf]
 
 
 def _turn(resident: Resident) -> tuple[bool, bool, float]:

@@ -74,11 +74,11 @@ async def estimate_model_usage(domain: str, peer: Peer, parameter: Any) -> dict[
     gateway = peer.context.gateway
     info = find_models(gateway, text(asked, "modelKey"), domain)[0]
     config, _ = from_stack(asked.get("loadConfigStack"), embedding=domain == EMBEDDING)
-    needed, fits = gateway.pool.forecast(info, config.over(info.load))
-    total = max(needed, info.size_bytes)
+    forecast = gateway.pool.forecast(info, config.over(info.load))
+    total = max(forecast.need.bytes, info.size_bytes)
     return {
         "memory": {
-            "confidence": "low",
+            "confidence": "high" if forecast.need.learnt else "low",
             "modelVramBytes": 0,
             "contextVramBytes": 0,
             "totalVramBytes": 0,
@@ -86,7 +86,7 @@ async def estimate_model_usage(domain: str, peer: Peer, parameter: Any) -> dict[
             "contextBytes": total - min(info.size_bytes, total),
             "totalBytes": total,
         },
-        "passesGuardrails": fits,
+        "passesGuardrails": forecast.fits,
     }
 
 

@@ -1,0 +1,48 @@
+"""What would become of an order to load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lanhaven.residency import policy
+from lanhaven.residency.ledger import Need
+
+
+class Verdict(StrEnum):
+    """Whether there is memory for it."""
+
+    FITS = "fits"
+    AFTER_EVICTION = "fits_after_eviction"  # others leave first, at once or when they are idle
+    NO = "does_not_fit"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Bytes of this machine. `evictable_bytes`: what would come free if all that may be evicted left.
+    `largest_context`: tokens that would fit into both together; None = none would, or nobody knows."""
+
+    need: Need
+    available_bytes: int
+    evictable_bytes: int
+    verdict: Verdict
+    largest_context: int | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether an order would get its memory, what may be evicted for it counted."""
+        return self.verdict is not Verdict.NO
+
+
+NOT_HERE = Forecast(Need(0), 0, 0, Verdict.NO, None)  # a model that cannot run here at all
+
+
+def verdict(decision: policy.Decision) -> Verdict:
+    """In one word."""
+    match decision:
+        case policy.Refuse():
+            return Verdict.NO
+        case policy.Load(evict=()):
+            return Verdict.FITS
+        case _:
+            return Verdict.AFTER_EVICTION
