@@ -118,11 +118,12 @@ def test_weights_that_can_run_code_are_told(tmp_path: Path) -> None:
     assert "can run code" in reasons(looked(tmp_path))["pickle"]
 
 
-def test_a_vision_part_that_mlx_leaves_aside_is_told(tmp_path: Path) -> None:
+@pytest.mark.req("S4-x4")
+def test_an_mlx_folder_that_sees(tmp_path: Path) -> None:
     mlx(tmp_path / "vl", {"vision_config": {}, "quantization": {"bits": 4}})
     (found,) = looked(tmp_path).found
-    assert not found.sees
-    assert "vision" in found.remarks[0]
+    assert (found.sees, found.kind) == (True, ModelKind.VLM)
+    assert "mlx-vision" in found.remarks[0]
 
 
 def test_a_model_without_a_chat_template_is_told(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from lanhaven.types.models import Upstream
 from tests.mlx import models
 from tests.mlx.engine import load, provider
+from tests.mlx.seeing import seeing_mlx
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ".tools/mlx"
@@ -58,6 +59,12 @@ def smol(smollm2: Path) -> Path:
 def tiny(smol: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that says nonsense quickly, in the words of SmolLM2; its template knows tools."""
     return models.tiny_mlx(smol, tmp_path_factory.mktemp("mlx") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def seeing(smol: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that says which colours it sees."""
+    return seeing_mlx(smol, tmp_path_factory.mktemp("mlx") / "seeing")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,12 @@
-"""mlx models behind the whole server, asked by the clients that people have."""
+"""mlx models behind the whole server, asked by the clients that people have; two of them found by `import`."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +17,8 @@ from ollama import Client as OllamaClient
 from openai import BadRequestError, InternalServerError, OpenAI
 from openai.types.chat import ChatCompletionToolParam
 
-from tests.house_process import HouseProcess, running, until
+from tests.house_process import HouseProcess, environment, running, until
+from tests.media.pictures import BLUE, RED, asking, data_uri, picture
 from tests.mlx.models import PLAIN_TEMPLATE
 
 pytestmark = pytest.mark.timeout(150)
@@ -27,7 +32,7 @@ models:
     load: {{contextLength: 512, slots: 2}}
     config: {{model_path: {tiny}, chat_template: {template}, sampling: {{temperature: 0}}}}
   - {{id: broken, provider: mlx, config: {{model_path: {broken}}}}}
-  - {{id: seeing, provider: mlx, config: {{model_path: {tiny}, vision: true}}}}
+  - {{id: eyeless, provider: mlx, config: {{model_path: {tiny}, vision: true}}}}
 """
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
@@ -44,15 +49,23 @@ WEATHER: ChatCompletionToolParam = {
 
 
 @pytest.fixture(scope="module")
-def house(mlx_python: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseProcess]:
+def house(
+    mlx_python: Path, tiny: Path, seeing: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HouseProcess]:
     home = tmp_path_factory.mktemp("house")
     (home / "config").mkdir()
     (home / "config" / "config.yaml").write_text(f"providers: {{mlx: {{python: {json.dumps(str(mlx_python))}}}}}\n")
     (home / "broken").mkdir()
     (home / "broken" / "config.json").write_text('{"model_type": "llama"}')
-    words = {"tiny": tiny, "broken": home / "broken"}
-    places = {name: json.dumps(str(path)) for name, path in words.items()}
-    with running(home, MODELS.format(template=json.dumps(PLAIN_TEMPLATE), **places)) as found:
+    folders = {"tiny": tiny, "broken": home / "broken"}
+    places = {name: json.dumps(str(path)) for name, path in folders.items()}
+    models = home / "models.yaml"
+    models.write_text(MODELS.format(template=json.dumps(PLAIN_TEMPLATE), **places))
+    for name, folder in (("found", tiny), ("eyes", seeing)):
+        shutil.copytree(folder, home / "zoo" / name, copy_function=os.link)
+    words = ["import", "--folder", str(home / "zoo"), "--merge", "--enable", "--output", str(models)]
+    subprocess.run([sys.executable, "-m", "lanhaven", *words], env=environment(home), cwd=home, timeout=60, check=True)
+    with running(home, models.read_text()) as found:
         yield found
 
 
@@ -89,7 +102,9 @@ def test_the_list_says_what_cannot_run_and_why(house: HouseProcess) -> None:
     assert "tools" in available["tiny"]["capabilities"]
     assert "tools" not in available["plain"]["capabilities"]
     assert "no model*.safetensors" in available["broken"]["unavailableReason"]
-    assert "llama_cpp, mmproj_path" in available["seeing"]["unavailableReason"]
+    assert "sees nothing" in available["eyeless"]["unavailableReason"]
+    assert "vision" in available["eyes"]["capabilities"]
+    assert "vision" not in available["found"]["capabilities"]
 
 
 def test_chats_whole_and_streamed_and_four_at_once(openai: OpenAI) -> None:
@@ -140,6 +155,22 @@ def test_a_client_that_leaves_ends_the_computation(house: HouseProcess) -> None:
             stream.read(3)
         events.until("error")
     assert house.answer("Go", model="tiny", max_tokens=2)
+
+
+@pytest.mark.req("S4-05", "S4-x4")
+def test_what_import_found_answers(openai: OpenAI) -> None:
+    said = ask(openai, "One", model="found").choices[0].message.content
+    assert said == ask(openai, "One").choices[0].message.content
+
+
+@pytest.mark.req("S4-11", "S4-26")
+@pytest.mark.parametrize(("name", "color"), [("red", RED), ("blue", BLUE)])
+def test_a_model_that_import_found_sees(openai: OpenAI, name: str, color: tuple[int, int, int]) -> None:
+    messages: Any = asking(data_uri(picture("JPEG", color, (300, 200)), "image/jpeg"), text="Which colour?")
+    settings: Any = {"model": "eyes", "messages": messages, "max_tokens": 2, "temperature": 0}
+    assert openai.chat.completions.create(**settings).choices[0].message.content == f" {name} {name}"
+    with openai.chat.completions.create(**settings, stream=True) as stream:
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices) == f" {name} {name}"
 
 
 def test_errors_in_openais_words(openai: OpenAI) -> None:

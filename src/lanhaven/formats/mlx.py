@@ -37,14 +37,15 @@ TOOL_MARKS = (
     "[TOOL_CALLS]",
     "<atem:function_calls>",
 )
+REWRITTEN = frozenset({"F8_E8M0"})  # mlx_vlm/utils.py, SAFETENSORS_DTYPE_FALLBACKS
 _DTYPES: Mapping[str, str] = MappingProxyType({"bfloat16": "BF16", "float16": "F16", "float32": "F32"})
 
 
 @dataclass(frozen=True, slots=True)
 class MLXModel:
     """kv_values: numbers that a token leaves in the KV cache, over all layers, windowed and recurrent ones counted as
-    if they were not. sees: there is a vision part, which mlx-lm leaves aside. converted: MLX wrote it, by its own
-    marks. tokenizes: its tokenizer is there."""
+    if they were not. sees: there is a vision part. rewritten: it has weights that mlx-vlm changes in the file to
+    read them. converted: MLX wrote it, by its own marks. tokenizes: its tokenizer is there."""
 
     path: Path
     architecture: str
@@ -55,6 +56,7 @@ class MLXModel:
     kv_values: int
     vocabulary: int
     sees: bool
+    rewritten: bool
     encodes: bool
     chats: bool
     calls_tools: bool
@@ -76,6 +78,7 @@ def describe_mlx(folder: Path) -> MLXModel:
     if not isinstance(architecture, str) or not architecture:
         raise bad(Reason.MALFORMED, "The model's config.json does not say what it is (model_type).")
     parts = _parts(folder)
+    tensors = [tensor for part in parts for tensor in read_safetensors(part).values()]
     template = _template(folder)
     return MLXModel(
         path=folder,
@@ -83,10 +86,11 @@ def describe_mlx(folder: Path) -> MLXModel:
         layers=_number(text, "num_hidden_layers", "n_layers", "n_layer"),
         max_context=_number(text, "max_position_embeddings", "n_positions", "max_seq_len"),
         quantization=_quantization(config, text),
-        size_bytes=sum(tensor.size for part in parts for tensor in read_safetensors(part).values()),
+        size_bytes=sum(tensor.size for tensor in tensors),
         kv_values=_kv_values(text),
         vocabulary=_number(text, "vocab_size") or 0,
-        sees="vision_config" in config,
+        sees=isinstance(config.get("vision_config"), dict),
+        rewritten=any(tensor.dtype in REWRITTEN for tensor in tensors),
         encodes=architecture in ENCODERS,
         chats=template is not None,
         calls_tools=template is not None and "tools" in template and any(mark in template for mark in TOOL_MARKS),

@@ -16,7 +16,7 @@ from lanhaven.importer.naming import for_gguf, for_mlx
 from lanhaven.types.models import ModelKind
 
 MLX_MAKERS = ("mlx-community/",)
-UNSEEN = "it has a vision part, which mlx-lm leaves aside"
+NEEDS_EYES = "it sees pictures where mlx-vlm is installed: pip install 'lanhaven[mlx-vision]'"
 UNTOLD_CHAT = "it has no chat template: it completes texts, and chats only with chat_template in its config"
 
 
@@ -134,13 +134,14 @@ def _mlx(look: Look, listing: Listing, place: Place) -> Iterator[Found]:
             path=folder,
             identity=(status.st_dev, status.st_ino),
             format="mlx",
-            kind=ModelKind.LLM,
+            kind=ModelKind.VLM if model.sees else ModelKind.LLM,
             size_bytes=model.size_bytes,
             architecture=model.architecture,
             quantization=model.quantization,
             max_context=model.max_context,
             chats=model.chats,
             tools=model.calls_tools,
-            remarks=(UNSEEN,) if model.sees else (),
+            sees=model.sees,
+            remarks=(NEEDS_EYES,) if model.sees else (),
         )
     return None

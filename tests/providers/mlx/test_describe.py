@@ -14,7 +14,7 @@ import pytest
 
 from lanhaven.errors import InvalidRequest, LoadFailed, ProviderUnavailable, UnsupportedFeature
 from lanhaven.providers.base import ModelEntry, ProviderContext
-from lanhaven.providers.mlx.provider import MLX, find_version, stage_of
+from lanhaven.providers.mlx.provider import MLX, Installed, find_installed, stage_of
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Sampling
 from tests.providers.llamacpp.llama import Observer
 
@@ -56,10 +56,10 @@ Make = Callable[..., MLX]
 
 @pytest.fixture
 def make(run_dir: Path) -> Make:
-    """Providers that believe that mlx-lm is there."""
+    """Providers that believe that mlx-lm is there; `eyes`: mlx-vlm as well."""
 
-    def new(missing: str | None = None, **options: Any) -> MLX:
-        found = (None, missing) if missing else ("0.32.2", None)
+    def new(missing: str | None = None, *, eyes: bool = False, **options: Any) -> MLX:
+        found = Installed(None, missing) if missing else Installed("0.32.2", eyes="0.7.10" if eyes else None)
         return MLX(ProviderContext("mlx", run_dir, options), find=lambda python: found)
 
     return new
@@ -107,7 +107,7 @@ def test_a_template_may_lie_in_a_file_of_its_own(make: Make, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"vision": True}, r"reads text only.*provider llama_cpp"),
+        ({"vision": True}, r"the model sees nothing"),
         ({"kv_bits": 7}, "one of 2, 3, 4, 5, 6, 8"),
         ({"kv_group_size": 10}, "one of 32, 64, 128"),
         ({"cache_type": "round"}, "one of standard, rotating, quantized"),
@@ -196,7 +196,7 @@ async def test_an_unfit_folder_is_listed_with_the_reason_and_fails_before_anythi
 @pytest.mark.anyio
 @pytest.mark.req("C18")
 async def test_without_mlx_models_are_listed_with_the_remedy_and_cannot_be_loaded(make: Make, tmp_path: Path) -> None:
-    missing = find_version(None)[1] or "The engine mlx-lm is not installed: pip install 'lanhaven[mlx]'"
+    missing = find_installed(None).missing or "The engine mlx-lm is not installed: pip install 'lanhaven[mlx]'"
     provider = make(missing)
     info = described(provider, write(tmp_path / "m"))
     assert (info.unavailable, info.layers) == (missing, 2)
@@ -215,7 +215,7 @@ async def test_without_mlx_models_are_listed_with_the_remedy_and_cannot_be_loade
     ],
 )
 def test_another_interpreter_is_asked_what_it_has(run_dir: Path, python: str, words: str) -> None:
-    if find_version(None)[0] is not None and python == sys.executable:
+    if find_installed(None).version is not None and python == sys.executable:
         pytest.skip("this interpreter has mlx-lm")
     provider = MLX(ProviderContext("mlx", run_dir, {"python": python}))
     assert words in (described(provider, run_dir).unavailable or "")

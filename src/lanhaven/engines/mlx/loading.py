@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from mlx_lm.utils import load_model as read_model
 from mlx_lm.utils import load_tokenizer
 
 from lanhaven.engines.mlx.batched import Batched
-from lanhaven.engines.mlx.caches import new_cache
+from lanhaven.engines.mlx.caches import Quantized, new_cache
 from lanhaven.engines.mlx.memory import PromptMemory
-from lanhaven.engines.mlx.single import Draft, Quantized, Single
+from lanhaven.engines.mlx.prompts import TokenizerPrompts
+from lanhaven.engines.mlx.single import Single
+from lanhaven.engines.mlx.texts import Draft, TextSteps
 from lanhaven.engines.serving.choice import Choice
 from lanhaven.engines.serving.jobs import Computing
 from lanhaven.engines.serving.log import Log
@@ -34,8 +36,8 @@ _DEFAULTS = ("temperature", "top_p", "top_k", "min_p")
 class LoadedModel:
     """A model that can be asked. `slots`: requests it computes at once. `cache`: mlx-lm's name of its KV cache."""
 
-    model: Any
     tokenizer: Any
+    prompts: TokenizerPrompts
     ends: frozenset[int]
     computing: Computing
     slots: int
@@ -43,36 +45,69 @@ class LoadedModel:
     rotates: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a folder holds. `processor`: what reads pictures, None where only the language part is wanted."""
+
+    model: Any
+    tokenizer: Any
+    processor: Any = None
+
+
 def load_model(settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> LoadedModel:
     """In the thread that will compute. Everything that can be wrong with the files is some exception of mlx-lm's."""
-    model, tokenizer = _load(Path(settings["model"]), settings.get("chat_template"), log)
-    draft = _draft(settings, tokenizer, log)
-    quantized = _quantized(settings)
-    most = settings.get("max_kv_size")
-    cache = new_cache(model, most)
-    batches = draft is None and quantized is None and all("merge" in dir(each) for each in cache)
-    ends = frozenset(int(token) for token in tokenizer.eos_token_ids)
-    memory = PromptMemory(int(settings.get("cache_ram_mib") or 0) << 20)
+    found = _load(settings, log)
+    ends = frozenset(int(token) for token in found.tokenizer.eos_token_ids)
     step = int(settings.get("n_batch") or (GPU_STEP if mx.default_device() == mx.Device(mx.gpu) else CPU_STEP))
+    memory = PromptMemory(int(settings.get("cache_ram_mib") or 0) << 20)
+    shared: dict[str, Any] = {"prompt_step": step, "memory": memory, "max_kv_size": settings.get("max_kv_size")}
+    if found.processor is not None:
+        return _seeing(found, settings, mailbox, ends, shared)
+    draft, quantized = _draft(settings, found.tokenizer, log), _quantized(settings)
+    cache = new_cache(found.model, settings.get("max_kv_size"))
+    slots = 1
     computing: Computing
-    if batches:
+    if draft is None and quantized is None and all("merge" in dir(each) for each in cache):
         slots = int(settings.get("slots") or 1)
-        computing = Batched(mailbox, model, ends, slots=slots, prompt_step=step, memory=memory, max_kv_size=most)
+        computing = Batched(mailbox, found.model, ends, slots=slots, **shared)
     else:
-        slots = 1
-        computing = Single(
-            mailbox, model, ends, prompt_step=step, memory=memory, max_kv_size=most, draft=draft, quantized=quantized
-        )
+        computing = Single(mailbox, ends, TextSteps(mailbox, found.model, draft=draft, quantized=quantized, **shared))
+    return _loaded(found.tokenizer, TokenizerPrompts(found.tokenizer), ends, computing, slots, cache)
+
+
+def _seeing(
+    found: _Read, settings: Mapping[str, Any], mailbox: Mailbox, ends: frozenset[int], shared: Mapping[str, Any]
+) -> LoadedModel:
+    from mlx_vlm.models import cache as kinds
+
+    from lanhaven.engines.mlx.pictures import SeeingPrompts
+    from lanhaven.engines.mlx.seeing import SeeingSteps
+
+    model, tokenizer = found.model, found.tokenizer
+    steps = SeeingSteps(mailbox, model, quantized=_quantized(settings), **shared)
+    cache = new_cache(model.language_model, settings.get("max_kv_size"), kinds)
+    prompts = SeeingPrompts(tokenizer, found.processor, model.config)
+    return _loaded(tokenizer, prompts, ends, Single(mailbox, ends, steps), 1, cache)
+
+
+def _loaded(
+    tokenizer: Any,
+    prompts: TokenizerPrompts,
+    ends: frozenset[int],
+    computing: Computing,
+    slots: int,
+    cache: Sequence[Any],
+) -> LoadedModel:
     kind = type(cache[0]).__name__ if cache else "none"
-    return LoadedModel(model, tokenizer, ends, computing, slots, kind, kind == "RotatingKVCache")
+    return LoadedModel(tokenizer, prompts, ends, computing, slots, kind, kind == "RotatingKVCache")
 
 
-def _load(path: Path, template: str | None, log: Log) -> tuple[Any, Any]:
-    model, tokenizer = _read(path, "model", log)
-    if template is not None:
-        tokenizer.chat_template = template
-        tokenizer.has_chat_template = True
-    weights = [array for _, array in tree_flatten(model.parameters())]
+def _load(settings: Mapping[str, Any], log: Log) -> _Read:
+    found = _read(Path(settings["model"]), "model", log, sees=settings.get("sees") is True)
+    if (template := settings.get("chat_template")) is not None:
+        found.tokenizer.chat_template = template
+        found.tokenizer.has_chat_template = True
+    weights = [array for _, array in tree_flatten(found.model.parameters())]
     total = sum(array.nbytes for array in weights) or 1
     done, told, block = 0, 0.0, []
     for array in weights:
@@ -85,30 +120,38 @@ def _load(path: Path, template: str | None, log: Log) -> tuple[Any, Any]:
         if done / total >= told + STEP or done == total:
             told = done / total
             log.stage(f"loading weights {told:.2f}")
-    return model, tokenizer
+    return found
 
 
-def _read(path: Path, what: str, log: Log) -> tuple[Any, Any]:
+def _read(path: Path, what: str, log: Log, *, sees: bool = False) -> _Read:
     """mlx-lm's own `load` takes a path that is not there for a name at a hub."""
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path.name}")
     log.stage(f"loading {what}")
-    model, config = read_model(path, lazy=True)
+    processor = None
+    if sees:
+        from lanhaven.engines.mlx.seeing import read_seeing
+
+        model, processor = read_seeing(path)
+        ends = vars(model.config).get("eos_token_id")
+    else:
+        model, config = read_model(path, lazy=True)
+        ends = config.get("eos_token_id")
     log.stage("loading tokenizer")
-    return model, load_tokenizer(path, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id"))
+    return _Read(model, load_tokenizer(path, {"trust_remote_code": False}, eos_token_ids=ends), processor)
 
 
 def _draft(settings: Mapping[str, Any], tokenizer: Any, log: Log) -> Draft | None:
     if not settings.get("draft_model"):
         return None
-    model, other = _read(Path(settings["draft_model"]), "draft model", log)
-    if other.vocab_size != tokenizer.vocab_size:
+    found = _read(Path(settings["draft_model"]), "draft model", log)
+    if (other := found.tokenizer.vocab_size) != tokenizer.vocab_size:
         raise ValueError(
-            f"the draft model has another vocabulary ({other.vocab_size} words) than the model ({tokenizer.vocab_size})"
+            f"the draft model has another vocabulary ({other} words) than the model ({tokenizer.vocab_size})"
         )
-    if not can_trim_prompt_cache(new_cache(model, None)):
+    if not can_trim_prompt_cache(new_cache(found.model, None)):
         raise ValueError("the draft model's cache cannot be taken back, which guessing ahead needs")
-    return Draft(model, int(settings.get("num_draft_tokens") or 6))
+    return Draft(found.model, int(settings.get("num_draft_tokens") or 6))
 
 
 def _quantized(settings: Mapping[str, Any]) -> Quantized | None:

@@ -14,7 +14,7 @@ from lanhaven.engines.serving.child import Ready, fail, run, versions
 from lanhaven.engines.serving.log import Log
 from lanhaven.engines.serving.mailbox import Mailbox
 
-PACKAGES = ("mlx-lm", "mlx")
+PACKAGES = ("mlx-lm", "mlx-vlm", "mlx")
 NO_EMBEDDINGS = "this model does not support embeddings: mlx-lm runs no embedding models, llama_cpp does"
 
 
@@ -43,7 +43,6 @@ def _device(mx: Any) -> dict[str, Any]:
 def _load(facts: Mapping[str, object], settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Ready:
     from lanhaven.engines.mlx.grammar import TokenGrammars
     from lanhaven.engines.mlx.loading import defaults_of, load_model
-    from lanhaven.engines.mlx.prompts import TokenizerPrompts
     from lanhaven.engines.mlx.sampling import draw
     from lanhaven.engines.mlx.speech import MarkedWords
     from lanhaven.engines.serving.replying import Model
@@ -54,7 +53,7 @@ def _load(facts: Mapping[str, object], settings: Mapping[str, Any], mailbox: Mai
     model = Model(
         str(settings["alias"]),
         int(settings["context"]),
-        TokenizerPrompts(tokenizer),
+        loaded.prompts,
         MarkedWords.of(tokenizer),
         loaded.computing,
         draw,

@@ -27,10 +27,6 @@ from lanhaven.types.models import LoadConfig, Sampling
 STANDARD, ROTATING, QUANTIZED = "standard", "rotating", "quantized"
 KV_BITS = (2, 3, 4, 5, 6, 8)  # what mlx can quantize to
 KV_GROUPS = (32, 64, 128)
-NO_VISION = (
-    "config.vision is not possible with mlx: this engine (mlx-lm) reads text only."
-    " Load a GGUF of the model with its projector (provider llama_cpp, mmproj_path)."
-)
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "adapter_path": "fuse the adapter into the model first (mlx_lm.fuse)",
@@ -55,11 +51,15 @@ _SAMPLING: Mapping[str, tuple[type, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One model's settings. `load` and `sampling` hold those that are another spelling of profiles."""
+    """One model's settings. `load` and `sampling` hold those that are another spelling of profiles.
+
+    vision: False = the language part alone, True = unavailable without its eyes, None = as far as it goes.
+    """
 
     model_path: Path
     draft_model_path: Path | None = None
     num_draft_tokens: int = 6
+    vision: bool | None = None
     chat_template: str | None = None
     chat_template_path: Path | None = None
     cache_type: str = STANDARD
@@ -87,8 +87,6 @@ def read_options(config: Mapping[str, Any]) -> Options:
         raise InvalidRequest("config.model_path is missing: the folder of the model.", param="model_path")
     if "chat_template" in values and "chat_template_path" in values:
         raise InvalidRequest("config has both chat_template and chat_template_path.", param="chat_template")
-    if values.pop("vision", False):
-        raise InvalidRequest(NO_VISION, param="vision")
     load = LoadConfig(context_length=values.pop("n_ctx", None) or None, slots=values.pop("slots", None))
     return Options(**values | _cache(values), load=load)
 

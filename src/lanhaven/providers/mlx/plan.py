@@ -24,7 +24,15 @@ EXTRAS = frozenset(
     {"return_progress", "verbose", "chat_template_kwargs", "grammar", "json_schema"}
     | {"xtc_probability", "xtc_threshold"}
 )
+NO_EYES = (
+    "config.vision: pictures need mlx-vlm, which is not installed: pip install 'lanhaven[mlx-vision]'."
+    " Or load a GGUF of the model with its projector (provider llama_cpp, mmproj_path)."
+)
+NO_DRAFT = "config.draft_model_path is for texts: with vision: false the model's language part is loaded alone."
+REWRITTEN = "mlx-vlm would write into the model's weights of type F8_E8M0 to read them. Convert them (mlx_vlm.convert)."
 NO_EMBEDDINGS = "mlx-lm runs no embedding models. Load a GGUF of the model with the provider llama_cpp."
+ONE_BY_ONE = "with this cache or draft model mlx-lm computes one request after the other"
+ONE_BY_ONE_SEEING = "mlx-vlm computes one request of a model that sees after the other"
 KV_BITS_OF: Mapping[str, int] = MappingProxyType({"q8_0": 8, "q5_0": 5, "q5_1": 5, "q4_0": 4, "q4_1": 4})
 PLAIN_KV = frozenset({"f16", "bf16", "f32"})  # mlx keeps keys and values in the type of the weights
 
@@ -41,14 +49,18 @@ class Files:
     model: MLXModel
     draft: MLXModel | None
     template: str | None  # that replaces the model's own
+    sees: bool = False  # it is loaded with its eyes
 
     @property
     def parts(self) -> tuple[Path, ...]:
         return self.model.parts + (self.draft.parts if self.draft is not None else ())
 
 
-def read_files(options: Options) -> Files:
-    """InvalidModelFile for everything that mlx-lm would refuse with less clear words, InvalidRequest for settings."""
+def read_files(options: Options, *, eyes: bool) -> Files:
+    """InvalidModelFile for everything that mlx-lm would refuse with less clear words, InvalidRequest for settings.
+
+    `eyes`: mlx-vlm is there.
+    """
     model = describe_mlx(options.model_path)
     if model.encodes:
         raise bad(Reason.MALFORMED, NO_EMBEDDINGS)
@@ -58,7 +70,22 @@ def read_files(options: Options) -> Files:
             f"The draft model has another vocabulary ({draft.vocabulary}) than the model ({model.vocabulary}).",
             param="draft_model_path",
         )
-    return Files(model, draft, options.chat_template or _template(options.chat_template_path))
+    sees = _sees(options, model, eyes=eyes)
+    return Files(model, draft, options.chat_template or _template(options.chat_template_path), sees)
+
+
+def _sees(options: Options, model: MLXModel, *, eyes: bool) -> bool:
+    if options.vision is False:
+        return False
+    if options.vision and not model.sees:
+        raise InvalidRequest("config.vision: the model sees nothing (no vision_config).", param="vision")
+    if options.vision and not eyes:
+        raise InvalidRequest(NO_EYES, param="vision")
+    if model.sees and eyes and options.draft_model_path is not None:
+        raise InvalidRequest(NO_DRAFT, param="draft_model_path")
+    if model.sees and eyes and model.rewritten:
+        raise bad(Reason.MALFORMED, REWRITTEN)
+    return model.sees and eyes
 
 
 def _template(path: Path | None) -> str | None:
@@ -75,15 +102,16 @@ def _template(path: Path | None) -> str | None:
 
 
 def describe(key: str, provider: str, files: Files, options: Options) -> ModelInfo:
-    """The model as the catalog shows it. Its eyes, if it has any, are not used: mlx-lm loads the language part."""
+    """The model as the catalog shows it."""
     model = files.model
     capabilities = {"completion"}
     capabilities |= {"chat"} if model.chats or files.template is not None else set()
     capabilities |= {"tools"} if model.calls_tools and files.template is None else set()
+    capabilities |= {"vision"} if files.sees else set()
     return ModelInfo(
         key=key,
         provider=provider,
-        kind=ModelKind.LLM,
+        kind=ModelKind.VLM if files.sees else ModelKind.LLM,
         format="mlx",
         size_bytes=sum(part.stat().st_size for part in files.parts),
         max_context=model.max_context,
@@ -117,15 +145,16 @@ def cache_of(options: Options, config: LoadConfig) -> Cache:
     return Cache(kind, options.max_kv_size, bits, options.kv_group_size, options.quantized_kv_start)
 
 
-def batches(options: Options, cache: Cache) -> bool:
-    """mlx-lm computes several requests at once only with a plain cache and without a draft model."""
-    return cache.bits is None and options.draft_model_path is None
+def batches(files: Files, options: Options, cache: Cache) -> bool:
+    """mlx-lm computes several requests at once only with a plain cache and without a draft model; mlx-vlm only such as
+    are sampled alike."""
+    return cache.bits is None and options.draft_model_path is None and not files.sees
 
 
 def effective(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> LoadConfig:
     """`config` with what it leaves open filled in."""
     longest = files.model.max_context or max(defaults.context_length, config.context_length or 0)
-    slots = (config.slots or defaults.default_slots) if batches(options, cache_of(options, config)) else 1
+    slots = (config.slots or defaults.default_slots) if batches(files, options, cache_of(options, config)) else 1
     context = min(longest, config.context_length or defaults.context_length)
     return replace(config, context_length=context, slots=slots)
 
@@ -149,6 +178,7 @@ def child_settings(
     cache = cache_of(options, config)
     return {
         "model": str(files.model.path.absolute()),
+        "sees": files.sees,
         "alias": key,
         "context": config.context_length,
         "slots": config.slots,
@@ -185,19 +215,18 @@ def outcome(asked: LoadConfig, used: LoadConfig, files: Files, options: Options,
         applied |= {"maxKvSize": cache.size}
     if files.draft is not None:
         applied |= {"draftTokens": options.num_draft_tokens}
-    ignored = [*_size_ignored(asked, config, cache, slots, ready), *_never(asked, ready)]
+    ignored = [*_size_ignored(asked, config, cache, ready, sees=files.sees), *_never(asked, ready)]
     return Outcome(config, applied, tuple(ignored))
 
 
 def _size_ignored(
-    asked: LoadConfig, config: LoadConfig, cache: Cache, slots: int, ready: Mapping[str, Any]
+    asked: LoadConfig, config: LoadConfig, cache: Cache, ready: Mapping[str, Any], *, sees: bool
 ) -> list[Ignored]:
     ignored = []
     if asked.context_length is not None and asked.context_length > (config.context_length or 0):
         ignored.append(Ignored("contextLength", f"the model takes {config.context_length} tokens at most"))
-    if asked.slots is not None and asked.slots > slots:
-        why = "with this cache or draft model mlx-lm computes one request after the other"
-        ignored.append(Ignored("slots", why))
+    if asked.slots is not None and asked.slots > (config.slots or 1):
+        ignored.append(Ignored("slots", ONE_BY_ONE_SEEING if sees else ONE_BY_ONE))
     if cache.kind == ROTATING and not ready["rotates"]:
         ignored.append(Ignored("maxKvSize", f"the model brings a cache of its own ({ready['cache']})"))
     if asked.kv_type is not None and asked.kv_type not in PLAIN_KV and cache.bits is None:

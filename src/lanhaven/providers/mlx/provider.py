@@ -6,24 +6,26 @@ docs/mlx.md says what the child is and can do.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lanhaven.config import engine_environment
 from lanhaven.engines.interpreter import installed_in, module_command, module_environment
 from lanhaven.engines.process import EngineProcess, Plan, Timers
+from lanhaven.engines.serving.child import versions
 from lanhaven.errors import InvalidModelFile, InvalidRequest, UnsupportedFeature
 from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, ProviderContext
 from lanhaven.providers.children import UNIX_SOCKETS, ChildProvider, Load, Place, Progress, as_load_failure
 from lanhaven.providers.defaults import TIMERS
-from lanhaven.providers.mlx.options import read_defaults, read_options
+from lanhaven.providers.mlx.options import Options, read_defaults, read_options
 from lanhaven.providers.mlx.plan import (
     EXTRAS,
     ROUTES,
+    Files,
     child_settings,
     describe,
     effective,
@@ -34,8 +36,10 @@ from lanhaven.providers.mlx.plan import (
 from lanhaven.types.models import LoadConfig, ModelInfo, Sampling
 
 WORKER = "lanhaven.engines.mlx.worker"
-PACKAGE = "mlx-lm"
+PACKAGE, EYES = "mlx-lm", "mlx-vlm"
 REMEDY = "pip install 'lanhaven[mlx]', or name a Python that has it: providers.mlx.python"
+# transformers copies code that comes with a model there before it runs it. Some processors of mlx-vlm ask for that.
+NOWHERE = f"{os.devnull}/code"
 _STAGE = re.compile(r" I srv    (?P<stage>loading [a-z ]+?)(?: (?P<share>[01]\.\d\d))?$")
 
 
@@ -43,19 +47,28 @@ def create(context: ProviderContext) -> MLX:
     return MLX(context)
 
 
-def find_version(python: Path | None) -> tuple[str | None, str | None]:
-    """(version of mlx-lm, None), or (None, why there is none), without importing it."""
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """`version` of mlx-lm, or why it is `missing`; `eyes`: the version of mlx-vlm, None = models do not see."""
+
+    version: str | None
+    missing: str | None = None
+    eyes: str | None = None
+
+
+def find_installed(python: Path | None) -> Installed:
+    """Without importing anything."""
     if python is None:
+        found = versions(PACKAGE, EYES)
+        missing = f"The engine {PACKAGE} is not installed: {REMEDY}"
+    else:
         try:
-            return version(PACKAGE), None
-        except PackageNotFoundError:
-            return None, f"The engine {PACKAGE} is not installed: {REMEDY}"
-    try:
-        found = installed_in(python, (PACKAGE,), engine_environment({}))[PACKAGE]
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        return None, f"providers.mlx.python cannot be used: {why}."
-    return found, None if found else f"The engine {PACKAGE} is not installed for providers.mlx.python: pip install it."
+            found = installed_in(python, (PACKAGE, EYES), engine_environment({}))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            return Installed(None, f"providers.mlx.python cannot be used: {why}.")
+        missing = f"The engine {PACKAGE} is not installed for providers.mlx.python: pip install it."
+    return Installed(found[PACKAGE], None if found[PACKAGE] else missing, found[EYES])
 
 
 class MLX(ChildProvider):
@@ -70,12 +83,13 @@ class MLX(ChildProvider):
         *,
         timers: Timers = TIMERS,
         unix_sockets: bool = UNIX_SOCKETS,
-        find: Callable[[Path | None], tuple[str | None, str | None]] = find_version,
+        find: Callable[[Path | None], Installed] = find_installed,
     ) -> None:
         """InvalidRequest: a setting of the provider is wrong. ProviderUnavailable: its folder's path is too long."""
         self._defaults = read_defaults(context.options)
         super().__init__(context, self._defaults, timers, unix_sockets=unix_sockets)
-        self._version, self._missing = find(self._defaults.python)
+        self._installed = find(self._defaults.python)
+        self._missing = self._installed.missing
         self._device: str | None = None  # known after the first load
 
     # ---- models
@@ -83,7 +97,7 @@ class MLX(ChildProvider):
     def describe(self, entry: ModelEntry) -> ModelInfo:
         try:
             options = read_options(entry.config)
-            info = describe(entry.id, self.name, read_files(options), options)
+            info = describe(entry.id, self.name, self._read(options), options)
         except (InvalidRequest, InvalidModelFile) as error:
             return ModelInfo(entry.id, self.name, unavailable=self._missing or error.message)
         return replace(info, unavailable=self._missing)
@@ -91,11 +105,14 @@ class MLX(ChildProvider):
     def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
         try:
             options = read_options(info.config)
-            files = read_files(options)
+            files = self._read(options)
         except (InvalidRequest, InvalidModelFile):
             return 0  # the load will say what is wrong
         used = effective(files, options, config.over(options.load), self._defaults)
         return memory_needed(files, options, used, self._defaults)
+
+    def _read(self, options: Options) -> Files:
+        return read_files(options, eyes=self._installed.eyes is not None)
 
     # ---- instances
 
@@ -104,7 +121,7 @@ class MLX(ChildProvider):
             raise UnsupportedFeature(f"{info.key} needs the engine {PACKAGE}. {self._missing}", hint=REMEDY)
         try:
             options = read_options(info.config)
-            files = await asyncio.to_thread(read_files, options)
+            files = await asyncio.to_thread(self._read, options)
         except (InvalidRequest, InvalidModelFile) as error:
             raise as_load_failure(error, info.key) from error
         asked = config.over(options.load)
@@ -114,7 +131,7 @@ class MLX(ChildProvider):
             settings = child_settings(info.key, files, options, used, self._defaults)
             settings |= {"api_key": place.key, "listen": place.listen}
             python = self._defaults.python
-            environment = module_environment(engine_environment({}), python=python)
+            environment = module_environment(engine_environment({"HF_MODULES_CACHE": NOWHERE}), python=python)
             command = module_command(WORKER, python=python)
             return Plan(info.key, command, settings, environment, self._folder, place.key, place.address)
 
@@ -134,8 +151,9 @@ class MLX(ChildProvider):
     async def health(self) -> Health:
         if self._missing is not None:
             return Health(ok=False, kind="engine", detail=self._missing)
-        detail = ", ".join(filter(None, (f"{PACKAGE} {self._version}", self._device)))
-        return Health(ok=True, kind="engine", detail=detail, version=self._version)
+        engine, eyes = self._installed.version, self._installed.eyes
+        detail = ", ".join(filter(None, (f"{PACKAGE} {engine}", eyes and f"{EYES} {eyes}", self._device)))
+        return Health(ok=True, kind="engine", detail=detail, version=engine)
 
 
 def stage_of(line: str) -> tuple[str, float | None] | None:
