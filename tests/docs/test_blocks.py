@@ -39,6 +39,7 @@ NOT_RUN: dict[str, list[str]] = {
         "it needs mlx and a folder with the model; tests/providers/mlx and tests/mlx have both",
     ],
     "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
+    "docs/new-provider.md": ["tests/docs/test_new_provider.py does this"] * 6,
     "docs/providers.md": ["vLLM needs a GPU"],
     "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],
     "docs/security.md": ["a piece of the configuration of nginx"],

@@ -37,6 +37,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.providers.children": "providers.base",
         "lanhaven.providers.defaults": "providers.base",
         "lanhaven.providers.settings": "providers.base",
+        "lanhaven.providers.ignoring": "providers.base",
         # what those have in common that drive other machines
         "lanhaven.providers.hosts": "providers.base",
         "lanhaven.residency": "residency",
@@ -47,6 +48,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.importer": "importer",
         "lanhaven.gateway": "gateway",
         "lanhaven.inference": "gateway",
+        "lanhaven.reloading": "gateway",
         "lanhaven.context": "gateway",
         "lanhaven.fitting": "gateway",
         "lanhaven.metrics": "metrics",

@@ -41,6 +41,7 @@ from lanhaven.providers.base import (
     ProviderContext,
     Running,
 )
+from lanhaven.providers.ignoring import admin_name
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Sampling
 
 SOCKET_PATH_BYTES = 103  # macOS allows 104 with the final zero, Linux 108
@@ -150,9 +151,9 @@ class MockProvider:
             upstream=server.upstream(),
             load_config=effective,
             size_bytes=settings.size_bytes,
-            applied={_admin_name(name): value for name, value in effective.said().items()},
+            applied={admin_name(name): value for name, value in effective.said().items()},
             ignored=tuple(
-                Ignored(_admin_name(name), "this mock model was told to ignore it")
+                Ignored(admin_name(name), "this mock model was told to ignore it")
                 for name in settings.ignores
                 if name in config.said()
             ),
@@ -283,9 +284,3 @@ def config_of(values: Mapping[str, Any]) -> MockConfig:
         return msgspec.convert(dict(values), MockConfig)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"A setting of the mock provider is wrong: {error}.") from None
-
-
-def _admin_name(name: str) -> str:
-    """gpu_ratio -> gpu.ratio, cpu_threads -> cpuThreads."""
-    head, *rest = name.split("_")
-    return f"gpu.{rest[0]}" if head == "gpu" else head + "".join(each.capitalize() for each in rest)

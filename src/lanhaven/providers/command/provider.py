@@ -30,7 +30,7 @@ from lanhaven.engines.interpreter import module_command, module_environment
 from lanhaven.engines.probe import Address
 from lanhaven.engines.process import EngineProcess, Plan, Timers
 from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed, ProviderUnavailable
-from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext
+from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, ProviderContext
 from lanhaven.providers.children import ChildProvider, Place, Progress, as_load_failure
 from lanhaven.providers.command.config import BESIDES, GROUP, ROUTES, Program, read_defaults, read_program
 from lanhaven.providers.command.words import (
@@ -43,6 +43,7 @@ from lanhaven.providers.command.words import (
     struck,
 )
 from lanhaven.providers.defaults import TIMERS
+from lanhaven.providers.ignoring import ignored
 from lanhaven.types.models import LoadConfig, ModelInfo, Upstream
 
 WORKER = "lanhaven.engines.command_worker"
@@ -225,10 +226,8 @@ class CommandProvider(ChildProvider):
             routes=frozenset(ROUTES[each] for each in program.routes),
         )
         known = LoadConfig(context_length=program.context_length, slots=upstream.slots, idle_ttl=start.config.idle_ttl)
-        said = start.config.said()
-        ignored = tuple(Ignored(_admin_name(name), DECIDED) for name in sorted(said.keys() - self.load_fields))
-        applied = {"slots": upstream.slots} if "slots" in said else {}
-        return Loaded(upstream, known, size_bytes, applied, ignored)
+        applied = {"slots": upstream.slots} if start.config.slots is not None else {}
+        return Loaded(upstream, known, size_bytes, applied, ignored(start.config, self.load_fields, DECIDED))
 
     def logs(self, instance_id: str) -> Sequence[str]:
         """Without the secrets that stand in models.yaml."""
@@ -256,9 +255,3 @@ def _missing(program: Program, folder: Path) -> str | None:
     if shutil.which(name, path=path) is None:
         return f"config.command: there is no program {Path(name).name!r} that can be run."
     return None
-
-
-def _admin_name(name: str) -> str:
-    """gpu_ratio -> gpu.ratio, cpu_threads -> cpuThreads."""
-    head, *rest = name.split("_")
-    return f"gpu.{rest[0]}" if head == "gpu" else head + "".join(each.capitalize() for each in rest)

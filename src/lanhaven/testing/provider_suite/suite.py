@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lanhaven.errors import EngineCrashed, EngineHung, GatewayError
-from lanhaven.lmstudio.load_keys import ADMIN_NAMES
+from lanhaven.providers.ignoring import admin_name
 from lanhaven.testing.provider_suite.case import CHAT, ONE, ROUTES, TWO, Case
 from lanhaven.testing.provider_suite.rig import Lack, Rig
 from lanhaven.types.models import LoadConfig, Upstream
@@ -73,8 +73,8 @@ class ProviderSuite:
     async def test_each_field_of_a_load_config_is_applied_or_said_to_be_ignored(self, case: Case) -> None:
         loaded, asked = await case.ready(), case.rig.asked.said()
         ignored = {each.key for each in loaded.ignored}
-        assert {ADMIN_NAMES[name] for name in asked} <= loaded.applied.keys() | ignored
-        assert {ADMIN_NAMES[name] for name in asked.keys() - case.provider.load_fields} <= ignored
+        assert set(map(admin_name, asked)) <= loaded.applied.keys() | ignored
+        assert set(map(admin_name, asked.keys() - case.provider.load_fields)) <= ignored
         assert all(each.reason for each in loaded.ignored)
 
     async def test_the_memory_that_a_load_takes(self, case: Case) -> None:
