@@ -37,6 +37,7 @@ from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, Model
 from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
 from lanhaven.providers.hosts.naming import keys_of
 from lanhaven.providers.hosts.upstream import ROUTES, upstream_at
+from lanhaven.providers.ignoring import admin_name
 from lanhaven.providers.openai.config import Entry, Host, Options, read_entry, read_options
 from lanhaven.providers.openai.listing import CAPABILITIES
 from lanhaven.providers.openai.remote import Remote
@@ -154,7 +155,7 @@ class OpenAIProvider:
         observer.progress("ready", 1.0)
         asked = {name: value for name, value in config.said().items() if value != known.said().get(name)}
         ignored = tuple(
-            Ignored(_admin_name(name), "another server runs this model; it decides how")
+            Ignored(admin_name(name), "another server runs this model; it decides how")
             for name in sorted(asked.keys() - self.load_fields)
         )
         applied = {"slots": upstream.slots} if config.slots is not None else {}
@@ -224,9 +225,3 @@ class OpenAIProvider:
 def instance_of(host: Host, key: str) -> str:
     """The name of a host's instance, where several hosts have a model."""
     return f"{host.name}/{key}"
-
-
-def _admin_name(name: str) -> str:
-    """gpu_ratio -> gpu.ratio, cpu_threads -> cpuThreads."""
-    head, *rest = name.split("_")
-    return f"gpu.{rest[0]}" if head == "gpu" else head + "".join(each.capitalize() for each in rest)
