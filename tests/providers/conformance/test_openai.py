@@ -8,7 +8,7 @@ import pytest
 
 from lanhaven.engines.scripted import Fault, ScriptedModel, ScriptedServer
 from lanhaven.providers.base import ModelEntry
-from lanhaven.providers.openai import create
+from lanhaven.providers.openai.provider import create
 from lanhaven.testing.provider_suite import Lack, ProviderSuite, Rig
 from tests.providers.conformance.second import BROKEN, FAR, MODEL, NOT_TOLD, Second
 

@@ -87,12 +87,12 @@ class ProviderSuite:
             assert loaded.size_bytes > 0
 
     async def test_it_lists_what_runs(self, case: Case) -> None:
+        """Of instances that it loaded for us the name is enough."""
         loaded, found = await case.ready(), await case.running()
         if found is None:
             assert Lack.LOADING in case.rig.lacks, "who loads something can tell what runs"
         else:
-            assert found[ONE].model_key
-            assert _place(found[ONE].upstream) == _place(loaded.upstream)
+            assert _place(found[ONE].upstream) in (None, _place(loaded.upstream))
 
     # Requests
 
