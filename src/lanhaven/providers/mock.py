@@ -42,6 +42,7 @@ from lanhaven.providers.base import (
     Running,
 )
 from lanhaven.providers.ignoring import admin_name
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Sampling
 
 SOCKET_PATH_BYTES = 103  # macOS allows 104 with the final zero, Linux 108
@@ -138,6 +139,10 @@ class MockProvider:
 
     def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
         return config_of(info.config).size_bytes
+
+    def itemise(self, info: ModelInfo, config: LoadConfig) -> MemoryEstimate | None:
+        needed = self.estimate(info, config)
+        return MemoryEstimate(weights=needed) if needed else None
 
     async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
         self.loads[info.key] += 1

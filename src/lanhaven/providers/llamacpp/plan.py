@@ -15,6 +15,7 @@ from lanhaven.formats.gguf_model import GGUFModel, describe_gguf
 from lanhaven.formats.gguf_source import Reason, bad
 from lanhaven.providers.base import Ignored
 from lanhaven.providers.llamacpp.options import Defaults, Options
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 
 TEMPLATE_LIMIT = 1 << 20  # bytes
@@ -133,8 +134,8 @@ def effective(files: Files, config: LoadConfig, defaults: Defaults, threads: int
     return replace(full, context_length=min(longest, full.context_length or longest))
 
 
-def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> int:
-    """Bytes. `config` is the effective one."""
+def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> MemoryEstimate:
+    """`config` is the effective one."""
     cache_mib = defaults.prompt_cache_mib if options.cache_ram_mib is None else options.cache_ram_mib
     return estimate(
         files.model,
@@ -144,7 +145,7 @@ def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: 
         cache_ram_bytes=0 if files.kind in (ModelKind.EMBEDDING, ModelKind.RERANKER) else cache_mib << 20,
         flash_attention=config.flash_attention,
         projector=files.projector,
-    ).total
+    )
 
 
 def child_settings(

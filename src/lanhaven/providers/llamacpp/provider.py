@@ -39,6 +39,7 @@ from lanhaven.providers.llamacpp.plan import (
     outcome,
     read_files,
 )
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, Sampling
 
 WORKER = "lanhaven.engines.llamacpp_worker"
@@ -96,11 +97,15 @@ class LlamaCpp(ChildProvider):
             return ModelInfo(entry.id, self.name, unavailable=error.message)
 
     def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        parts = self.itemise(info, config)
+        return parts.total if parts is not None else 0
+
+    def itemise(self, info: ModelInfo, config: LoadConfig) -> MemoryEstimate | None:
         try:
             options = read_options(info.config)
             files = read_files(options, self._headers)
         except (InvalidRequest, InvalidModelFile):
-            return 0  # the load will say what is wrong
+            return None  # the load will say what is wrong
         used = effective(files, config.over(options.load), self._defaults, self._threads)
         return memory_needed(files, options, used, self._defaults)
 

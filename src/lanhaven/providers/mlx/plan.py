@@ -13,6 +13,7 @@ from lanhaven.formats.gguf_source import Reason, bad
 from lanhaven.formats.mlx import MLXModel, describe_mlx
 from lanhaven.providers.base import Ignored
 from lanhaven.providers.mlx.options import QUANTIZED, ROTATING, STANDARD, Defaults, Options
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 
 TEMPLATE_LIMIT = 1 << 20  # bytes
@@ -159,8 +160,8 @@ def effective(files: Files, options: Options, config: LoadConfig, defaults: Defa
     return replace(config, context_length=context, slots=slots)
 
 
-def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> int:
-    """Bytes; `config` is the effective one. The KV cache grows with use: this counts it full."""
+def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> MemoryEstimate:
+    """`config` is the effective one. The KV cache grows with use: this counts it full."""
     cache = cache_of(options, config)
     tokens = min(config.context_length or 0, cache.size or (1 << 62)) * (config.slots or 1)
     value = 2.0 if cache.bits is None else cache.bits / 8 + 4 / cache.group_size
@@ -168,7 +169,10 @@ def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: 
     weights = sum(model.size_bytes for model in models)
     kept = sum(int(tokens * model.kv_values * value) for model in models)
     prompts = (defaults.prompt_cache_mib if options.cache_ram_mib is None else options.cache_ram_mib) << 20
-    return weights + kept + prompts + _BASE + max(_COMPUTE_LEAST, int(weights * _COMPUTE_SHARE))
+    compute = max(_COMPUTE_LEAST, int(weights * _COMPUTE_SHARE))
+    return MemoryEstimate(
+        weights=weights, kv=kept, compute=compute, prompt_cache=prompts, base=_BASE, later=kept + compute + prompts
+    )
 
 
 def child_settings(

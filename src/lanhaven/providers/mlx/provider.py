@@ -33,6 +33,7 @@ from lanhaven.providers.mlx.plan import (
     outcome,
     read_files,
 )
+from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, Sampling
 
 WORKER = "lanhaven.engines.mlx.worker"
@@ -103,11 +104,15 @@ class MLX(ChildProvider):
         return replace(info, unavailable=self._missing)
 
     def estimate(self, info: ModelInfo, config: LoadConfig) -> int:
+        parts = self.itemise(info, config)
+        return parts.total if parts is not None else 0
+
+    def itemise(self, info: ModelInfo, config: LoadConfig) -> MemoryEstimate | None:
         try:
             options = read_options(info.config)
             files = self._read(options)
         except (InvalidRequest, InvalidModelFile):
-            return 0  # the load will say what is wrong
+            return None  # the load will say what is wrong
         used = effective(files, options, config.over(options.load), self._defaults)
         return memory_needed(files, options, used, self._defaults)
 
