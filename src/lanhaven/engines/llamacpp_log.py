@@ -29,6 +29,8 @@ _PREFIX = re.compile(r"^(?:srv|slot|cmn|spec|que|res)\s+")
 _ABORT = re.compile(
     r"GGML_ASSERT|GGML_ABORT|terminate called|what\(\):|CUDA error|out of memory|^\w*(?:Error|Exception): "
 )
+# What a llama-server says of its command line, and the system of its libraries.
+_REFUSED = re.compile(r"^error: |error while loading shared libraries|^dyld\b")
 # Errors that only say that there was one.
 _EMPTY = re.compile(
     r"failed to load (?:multimodal )?model(?:,? '[^']*')?$|failed to load model from|Failed to load CLIP model"
@@ -74,7 +76,8 @@ def reason(lines: Sequence[str]) -> str | None:
     errors = [match["text"] for line in lines if (match := _ERROR.match(line)) is not None]
     told = [text for text in errors if not _EMPTY.search(text)]
     aborts = [line for line in lines if _ABORT.search(line)]
-    chosen = next(iter([*told, *aborts[-1:], *errors]), None)
+    refused = [line for line in lines if _REFUSED.search(line)]
+    chosen = next(iter([*told, *aborts[-1:], *refused[:1], *errors]), None)
     return _worded(chosen) if chosen is not None else None
 
 

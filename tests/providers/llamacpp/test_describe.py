@@ -105,11 +105,11 @@ def test_estimates_grow_with_what_is_asked_for(make: Make, smollm2: Path, tmp_pa
 
 @pytest.mark.anyio
 async def test_without_the_engine_models_are_listed_with_the_remedy(make: Make, smollm2: Path) -> None:
-    provider = make(find_version=lambda: None)
+    provider = make(find=lambda python: {"xllamacpp": None, "llama-cpp-python": None})
     info = described(provider, model_path=str(smollm2))
     assert "pip install 'lanhaven[llamacpp]'" in (info.unavailable or "")
     with pytest.raises(UnsupportedFeature) as caught:
-        await provider.load(info, "tiny", SMALL, Observer())
+        await provider.load(model(provider, smollm2), "tiny", SMALL, Observer())
     assert caught.value.hint == "pip install 'lanhaven[llamacpp]'"
     health = await provider.health()
     assert not health.ok

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.engines.llama_server import OURS
 from lanhaven.errors import InvalidRequest
 from lanhaven.formats.ggml import KV_BYTES
 from lanhaven.providers.defaults import ENGINE_READERS, EngineDefaults
-from lanhaven.providers.settings import Reader, flag, integer, one_of, path, read_all, text
+from lanhaven.providers.settings import Reader, flag, integer, one_of, path, read_all, shaped, text
 from lanhaven.types.models import LoadConfig
+
+AUTO, XLLAMACPP, LLAMA_CPP_PYTHON, BINARY = ENGINES = ("auto", "xllamacpp", "llama_cpp_python", "binary")
 
 # Settings of other programs' files, and what stands for them here.
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
@@ -40,12 +43,22 @@ class Options:
     cache_ram_mib: int | None = None
     check_tensors: bool = False
     use_mmap: bool | None = None
+    engine: str | None = None
+    binary: str | None = None
+    args: tuple[str, ...] = ()
     load: LoadConfig = LoadConfig()
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults(EngineDefaults):
+    """engine, binary, args: how llama.cpp is run (see forms). `python`: an interpreter that has the engine's package,
+    None = this one."""
+
     threads: int | None = None
+    engine: str = AUTO
+    binary: str | None = None
+    args: tuple[str, ...] = ()
+    python: Path | None = None
 
 
 def read_options(config: Mapping[str, Any]) -> Options:
@@ -81,6 +94,16 @@ def _gpu(layers: int | None) -> dict[str, Any]:
     return {"gpu_layers": layers} if layers >= 0 else {"gpu_ratio": 1.0}
 
 
+@shaped(type="array", items={"type": ["string", "number"]})
+def _arguments(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(type(each) in (str, int, float) for each in value):
+        raise InvalidRequest(f"config.{key} must be a list of arguments.", param=key)
+    words = tuple(str(each) for each in value)
+    if ours := next((each for each in words if each.partition("=")[0] in OURS), None):
+        raise InvalidRequest(f"config.{key} holds {ours}, which is set for each instance.", param=key)
+    return words
+
+
 _READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "model_path": path,
@@ -98,7 +121,19 @@ _READERS: Mapping[str, Reader] = MappingProxyType(
         "check_tensors": flag,
         "use_mmap": flag,
         "vision": flag,
+        "engine": one_of(ENGINES),
+        "binary": text,
+        "args": _arguments,
     }
 )
 
-_PROVIDER_READERS: Mapping[str, Reader] = MappingProxyType({**ENGINE_READERS, "threads": integer(1)})
+_PROVIDER_READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        **ENGINE_READERS,
+        "threads": integer(1),
+        "engine": one_of(ENGINES),
+        "binary": text,
+        "args": _arguments,
+        "python": path,
+    }
+)

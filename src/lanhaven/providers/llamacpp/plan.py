@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lanhaven.engines.llamacpp_log import facts
 from lanhaven.formats.estimate import estimate
 from lanhaven.formats.gguf_cache import HeaderCache
 from lanhaven.formats.gguf_model import GGUFModel, describe_gguf
@@ -120,7 +119,9 @@ def describe(key: str, provider: str, files: Files, load: LoadConfig) -> ModelIn
     )
 
 
-def effective(files: Files, config: LoadConfig, defaults: Defaults, threads: int) -> LoadConfig:
+def effective(
+    files: Files, config: LoadConfig, defaults: Defaults, threads: int, most_slots: int | None = None
+) -> LoadConfig:
     """`config` with what it leaves open filled in. llama.cpp would hold memory for more context than the model has
     and then not use it: so much is not asked for."""
     longest = files.model.max_context or max(defaults.context_length, config.context_length or 0)
@@ -131,7 +132,8 @@ def effective(files: Files, config: LoadConfig, defaults: Defaults, threads: int
         kv_type="f16",
     )
     full = config.over(filled)
-    return replace(full, context_length=min(longest, full.context_length or longest))
+    slots = min(full.slots or 1, most_slots or full.slots or 1)
+    return replace(full, context_length=min(longest, full.context_length or longest), slots=slots)
 
 
 def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> MemoryEstimate:
@@ -160,6 +162,7 @@ def child_settings(
         "alias": key,
         "projector": str(files.projector.path) if files.projector else None,
         "chat_template": files.template,
+        "chat_template_path": str(options.chat_template_path) if options.chat_template_path else None,
         "n_ctx": context * slots,  # llama.cpp counts the context over all slots
         "n_parallel": slots,
         "n_gpu_layers": _gpu_layers(files.model.layers, config),
@@ -199,9 +202,8 @@ class Outcome:
     ignored: tuple[Ignored, ...]
 
 
-def outcome(asked: LoadConfig, used: LoadConfig, log: Sequence[str], has_gpu: bool) -> Outcome:
-    """`asked`: what was said; `used`: the effective one; the log tells what the engine made of it."""
-    told = facts(log)
+def outcome(asked: LoadConfig, used: LoadConfig, told: Mapping[str, Any], has_gpu: bool) -> Outcome:
+    """`asked`: what was said; `used`: the effective one; `told`: what the engine says that it made of it."""
     context = int(told.get("context_length", used.context_length or 0))
     config = replace(
         used,
@@ -224,6 +226,8 @@ def outcome(asked: LoadConfig, used: LoadConfig, log: Sequence[str], has_gpu: bo
     ignored = [*_gpu_ignored(asked, has_gpu)]
     if asked.context_length is not None and context < asked.context_length:
         ignored.append(Ignored("contextLength", f"the model takes {context} tokens at most"))
+    if asked.slots is not None and config.slots is not None and config.slots < asked.slots:
+        ignored.append(Ignored("slots", "this engine computes one request after the other"))
     if has_gpu and (layers := told.get("gpu_layers", asked.gpu_layers)) is not None:
         applied["gpu.layers"] = layers
     if has_gpu and asked.gpu_ratio is not None and asked.gpu_layers is None:
