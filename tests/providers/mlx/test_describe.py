@@ -40,8 +40,8 @@ def write(folder: Path, config: Mapping[str, Any] = CONFIG, template: str | None
     return folder
 
 
-def weights(path: Path, count: int = 1000, cut: int = 0) -> None:
-    header = json.dumps({"w": {"dtype": "BF16", "shape": [count], "data_offsets": [0, 2 * count]}}).encode()
+def weights(path: Path, count: int = 1000, cut: int = 0, dtype: str = "BF16") -> None:
+    header = json.dumps({"w": {"dtype": dtype, "shape": [count], "data_offsets": [0, 2 * count]}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2 * count - cut))
 
 
@@ -96,6 +96,21 @@ def test_what_a_model_can(
 ) -> None:
     info = described(make(), write(tmp_path / "m", CONFIG | config, template))
     assert (info.quantization, info.capabilities, info.max_context) == (quantization, capabilities, 1024)
+
+
+@pytest.mark.req("S4-11", "S4-x4")
+def test_a_model_sees_where_it_has_eyes_and_mlx_vlm_is_there(make: Make, tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", CONFIG | {"vision_config": {}})
+    there, missing = make(eyes=True), make()
+    assert (described(there, folder).kind, described(missing, folder).kind) == (ModelKind.VLM, ModelKind.LLM)
+    assert "vision" in described(there, folder).capabilities
+    assert "vision" not in described(there, folder, vision=False).capabilities | described(missing, folder).capabilities
+    assert "mlx-vision" in (described(missing, folder, vision=True).unavailable or "")
+    assert "for texts" in (described(there, folder, draft_model_path=str(folder)).unavailable or "")
+    assert described(missing, folder, draft_model_path=str(folder)).unavailable is None
+    weights(folder / "model.safetensors", dtype="F8_E8M0")
+    assert "would write into" in (described(there, folder).unavailable or "")
+    assert described(there, folder, vision=False).unavailable is None
 
 
 def test_a_template_may_lie_in_a_file_of_its_own(make: Make, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ STEP = 0.02  # share of the weights between two reports
 LEAST = 16 << 20  # bytes of weights that are read at once
 # Tokens of a prompt in one step, which nothing can interrupt: on a CPU 2048 may take minutes.
 GPU_STEP, CPU_STEP = 2048, 128
+NEEDS_EYES = "It is a model that sees; mlx-vlm may know it: pip install 'lanhaven[mlx-vision]'"
 _DEFAULTS = ("temperature", "top_p", "top_k", "min_p")
 
 
@@ -103,7 +104,10 @@ def _loaded(
 
 
 def _load(settings: Mapping[str, Any], log: Log) -> _Read:
-    found = _read(Path(settings["model"]), "model", log, sees=settings.get("sees") is True)
+    try:
+        found = _read(Path(settings["model"]), "model", log, sees=settings.get("sees") is True)
+    except ValueError as error:
+        raise ValueError(f"{error} {NEEDS_EYES}" if settings.get("blind") else str(error)) from error
     if (template := settings.get("chat_template")) is not None:
         found.tokenizer.chat_template = template
         found.tokenizer.has_chat_template = True

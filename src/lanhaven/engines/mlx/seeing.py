@@ -22,7 +22,7 @@ from lanhaven.engines.mlx.memory import PromptMemory
 from lanhaven.engines.serving.jobs import Job, Progress
 from lanhaven.engines.serving.mailbox import Mailbox
 
-BLIND = "vision: false in its config loads its language part alone"
+BLIND = "vision: false in its config loads its language part alone, where mlx-lm knows it"
 
 
 def read_seeing(path: Path) -> tuple[Any, Any]:

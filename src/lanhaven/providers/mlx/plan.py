@@ -51,6 +51,7 @@ class Files:
     draft: MLXModel | None
     template: str | None  # that replaces the model's own
     sees: bool = False  # it is loaded with its eyes
+    blind: bool = False  # it has eyes, and mlx-vlm is not there
 
     @property
     def parts(self) -> tuple[Path, ...]:
@@ -71,8 +72,8 @@ def read_files(options: Options, *, eyes: bool) -> Files:
             f"The draft model has another vocabulary ({draft.vocabulary}) than the model ({model.vocabulary}).",
             param="draft_model_path",
         )
-    sees = _sees(options, model, eyes=eyes)
-    return Files(model, draft, options.chat_template or _template(options.chat_template_path), sees)
+    template = options.chat_template or _template(options.chat_template_path)
+    return Files(model, draft, template, _sees(options, model, eyes=eyes), blind=model.sees and not eyes)
 
 
 def _sees(options: Options, model: MLXModel, *, eyes: bool) -> bool:
@@ -183,6 +184,7 @@ def child_settings(
     return {
         "model": str(files.model.path.absolute()),
         "sees": files.sees,
+        "blind": files.blind,
         "alias": key,
         "context": config.context_length,
         "slots": config.slots,
