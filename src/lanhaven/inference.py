@@ -22,6 +22,7 @@ from lanhaven.errors import (
     InternalError,
     InvalidRequest,
     ProviderUnavailable,
+    QueueFull,
     UnsupportedFeature,
     UpstreamError,
 )
@@ -35,6 +36,10 @@ from lanhaven.types.models import ModelInfo, Overflow
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
 from lanhaven.upstream.preparing import prepare
+
+# With these an upstream says that it has done nothing: the model is not there (any more), too many requests, not ready.
+# Not 502 and 504: behind such an upstream somebody may be at work, and to ask again would do the work twice.
+NOT_TAKEN = frozenset({404, 429, 503})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +105,17 @@ class Inference:
         """
         target = self.resolve()
         await self._see(target.info)
-        try:
-            return await self._attempt(target)
-        except ProviderUnavailable as error:
-            if await self._context.pool.cause(self._lease, error, self._context.limits.crash_grace) is None:
-                raise error from None
+        any_will_do = target.instance_id in (None, target.info.key)
+        while True:
+            try:
+                return await self._attempt(target)
+            except (ProviderUnavailable, QueueFull) as error:
+                failure = error
+            if not any_will_do or self._lease is None or not pool.outages.pass_on(self._lease, failure):
+                break
+            self._give_back()
+        if await pool.cause(self._lease, failure, self._context.limits.crash_grace) is None:
+            raise failure
         self._give_back()
         return await self._attempt(replace(target, instance_id=None))
 
@@ -202,6 +213,7 @@ class Inference:
         context, request = self._context, self.request
         limits, only = context.limits, request.only
         wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
+        self._exchange = None  # of an attempt before: who aborts this request now ends the waiting
         with self._abortable():
             lease = self._lease = await context.pool.lease(
                 target.info,
@@ -221,8 +233,8 @@ class Inference:
             exchange = await self._send(lease)
             while await self._shortened(exchange, fitting):
                 exchange = await self._send(lease)
-        if exchange.status == 404:
-            raise await exchange.error()  # now, because the instance may be gone there: then another one answers
+        if exchange.status in NOT_TAKEN:
+            raise await exchange.error()  # now, because another instance may answer
         self.timing.first_byte = context.clock()
         return exchange
 

@@ -99,6 +99,11 @@ class Books:
         taking = [each for each in group if each.takes]
         return min(taking, key=lambda each: (each.instance_id != home, _most_free(each)), default=None)
 
+    def is_home(self, model_key: str, instance_id: str | None) -> bool:
+        """Whether conversations can be at home there: it is an instance of the model, and its upstream is there."""
+        resident = self._residents.get(instance_id or "")
+        return resident is not None and resident.info.key == model_key and not resident.resting
+
     def target(self, model_key: str, instance_id: str | None) -> Resident | None:
         """Where a request waits that nobody takes at once; None = a new instance. ModelNotFound for an unknown name."""
         if instance_id is not None:
@@ -150,10 +155,10 @@ def _most_free(resident: Resident) -> tuple[int, float, str]:
 
 
 def _soonest(resident: Resident, *, other: bool = False) -> tuple[int, bool, int, float, str]:
-    """Ready ones before coming ones, these before held and leaving ones; failed ones last. `other`: it is the second
-    choice of those that are equally soon."""
+    """Ready ones before coming ones, these before held and leaving ones; then failed ones, and those that rest.
+    `other`: it is the second choice of those that are equally soon."""
     if resident.phase is Phase.READY:
-        rank = 2 if resident.held else 0
+        rank = 5 if resident.resting else 2 if resident.held else 0
     else:
         rank = 1 if coming(resident) else 3 if resident.phase is Phase.DRAINING else 4
     return (rank, other, resident.waiting, resident.last_used, resident.instance_id)

@@ -40,6 +40,11 @@ class Breaker:
         if len(self.failures) >= self.failures_allowed or self.on_probation(now):
             self.open_until = now + self.pause
 
+    def rest(self, now: float, seconds: float, error: GatewayError) -> None:
+        """Open at once, for so long at least."""
+        self.last = error.message
+        self.open_until = max(self.open_until or now, now + seconds)
+
     def on_probation(self, now: float) -> bool:
         return self.open_until is not None and now <= self.open_until + self.window
 

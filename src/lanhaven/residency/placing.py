@@ -50,6 +50,8 @@ class Placing:
         target = self._books.target(info.key, waiter.instance_id)
         if waiter.only and not _is_there(target, waiter.instance_id):
             raise refusals.unloaded(waiter.instance_id or info.key)
+        if target is not None and target.resting:
+            raise refusals.resting(info.key, self._books.of(info.key), self._clock())
         if target is None or target.phase is Phase.FAILED:
             self._breakers.check(info.key, self._clock())
         if target is None:
@@ -140,6 +142,13 @@ class Placing:
             self._changed()
         elif resident.phase is Phase.LOADING:
             self._life.end(resident, "abandoned")
+
+
+def awaited(resident: Resident) -> str:
+    """What those at this instance wait for."""
+    if resident.phase is Phase.READY:
+        return "a model that was asked for earlier" if resident.held else "a slot"
+    return {Phase.LOADING: "the load", Phase.DRAINING: "the unload"}.get(resident.phase, "room")
 
 
 def _is_there(target: Resident | None, instance_id: str | None) -> bool:

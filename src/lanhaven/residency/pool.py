@@ -24,7 +24,8 @@ from lanhaven.residency.homes import Homes
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.ledger import Ledger
 from lanhaven.residency.life import Life, Upshots
-from lanhaven.residency.placing import Placing
+from lanhaven.residency.outages import Outages
+from lanhaven.residency.placing import Placing, awaited
 from lanhaven.residency.reconcile import Drift, reconcile
 from lanhaven.residency.resident import Phase, Resident
 from lanhaven.residency.result import LoadResult
@@ -83,7 +84,9 @@ class Pool:
             freed=self._freed,
             changed=upshots.changed,
         )
-        deeds = Deeds(start=life.start, end=life.end, refuse=life.failed, serve=self._placing.serve)
+        serve = self._placing.serve
+        self.outages = Outages(self._books, settings, clock, emit=bus.emit, place=self._place, serve=serve)
+        deeds = Deeds(start=life.start, end=life.end, refuse=life.failed, serve=serve)
         self._room = Room(self._books, settings, self.ledger, deeds, available_memory=available_memory, clock=clock)
         self._closing = False
 
@@ -160,7 +163,7 @@ class Pool:
             lease = resident.grant(0.0)
         else:
             lease = await self._in_turn(info, request_id, instance_id, wait, only=only)
-        if affinity is not None and self._books.keys.get(home or "") != info.key:
+        if affinity is not None and not self._books.is_home(info.key, home):
             self._homes.settle(info.key, affinity, lease.instance_id)
         return lease
 
@@ -204,8 +207,8 @@ class Pool:
         loading = resident is not None and resident.phase is Phase.LOADING
         if not waiter.open or resident is None or (loading and isinstance(waiter, Order)):
             return  # an order's time is for room; a load has deadlines of its own
-        now, awaited = self._clock(), _awaited(resident)
-        waiter.fail(refusals.queue_timeout(waiter.info.key, now - waiter.since, awaited, resident.retry_after()))
+        now, what = self._clock(), awaited(resident)
+        waiter.fail(refusals.queue_timeout(waiter.info.key, now - waiter.since, what, resident.retry_after()))
         resident.forget(waiter)
         if not loading:
             self._placing.stop_unwanted(resident)
@@ -334,6 +337,7 @@ class Pool:
             self._life.judge(resident, error, request)
 
     async def cause(self, lease: Lease | None, error: GatewayError, grace: float) -> GatewayError | None:
+            self.outages.judge(resident, error)
         """Why the instance ended, if that is what `error` came from. An upstream that says that it has the instance no
         more (facts: gone) is no proof; its provider is asked what runs (F-023)."""
         if lease is None:
@@ -362,11 +366,13 @@ class Pool:
             self._adopt(running)
 
     def _adopt(self, running: Running) -> None:
+        self.outages.heed(drift.told)
         """An instance that somebody else loaded: it serves, is not counted and not evicted."""
         info = self._find_model(running.model_key)
         if info is None or info.provider not in self._providers or running.upstream is None or self._closing:
             return
-        resident = self._placing.make(Spec(info=info, config=running.load_config), running.instance_id)
+        spec = Spec(info=info, config=running.load_config, sampling=info.sampling)
+        resident = self._placing.make(spec, running.instance_id)
         resident.adopted = True
         self._books.add(resident)
         self._life.ready(resident, Loaded(running.upstream, running.load_config, running.size_bytes), 0.0)
@@ -390,9 +396,3 @@ def _hurry(residents: list[Resident]) -> None:
     """Those that drained already before the shutdown get no more time than the others."""
     for resident in residents:
         resident.empty.set()
-
-
-def _awaited(resident: Resident) -> str:
-    if resident.phase is Phase.READY:
-        return "a model that was asked for earlier" if resident.held else "a slot"
-    return {Phase.LOADING: "the load", Phase.DRAINING: "the unload"}.get(resident.phase, "room")

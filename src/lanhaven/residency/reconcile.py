@@ -18,6 +18,7 @@ class Drift:
 
     gone: tuple[Resident, ...] = ()
     unknown: tuple[Running, ...] = ()
+    told: tuple[tuple[Resident, str | None], ...] = ()  # why instances take no requests now, or that they do
     sizes: tuple[tuple[Resident, int], ...] = ()  # bytes that instances hold now
 
 
@@ -48,7 +49,8 @@ def compare(ready: Sequence[Resident], books: Books, running: Sequence[Running],
     gone = tuple(each for each in ready if each.phase is Phase.READY and each.instance_id not in there)
     unknown = tuple(each for each in running if books.get(each.instance_id) is None) if settled else ()
     sizes = tuple((each, there[each.instance_id].size_bytes) for each in ready if each.instance_id in there)
-    return Drift(gone, unknown, sizes)
+    told = tuple((each, there[each.instance_id].away) for each in ready if each.instance_id in there)
+    return Drift(gone, unknown, told, sizes)
 
 
 def _look(name: str, books: Books) -> _Before:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lanhaven.errors import (
     CapacityError,
@@ -12,12 +14,16 @@ from lanhaven.errors import (
     ModelNotFound,
     ModelUnloaded,
     Overloaded,
+    ProviderUnavailable,
     QueueFull,
     QueueTimeout,
     ServerShutdown,
     UpstreamError,
 )
 from lanhaven.residency.policy import Refuse
+
+if TYPE_CHECKING:
+    from lanhaven.residency.resident import Resident
 
 
 def fresh(error: GatewayError) -> GatewayError:
@@ -96,6 +102,18 @@ def gone(instance_id: str) -> ModelUnloaded:
 
 def shutdown() -> ServerShutdown:
     return ServerShutdown("The server is shutting down", retry_after=5.0)
+
+
+def resting(model_key: str, group: Sequence[Resident], now: float) -> ProviderUnavailable:
+    """All that could serve are left alone for a while."""
+    breakers = {each.instance_id: each.breaker for each in group if each.breaker is not None}
+    why = "; ".join(f"{name}: {breaker.last.rstrip('.')}" for name, breaker in breakers.items())
+    soonest = min((breaker.seconds_left(now) for breaker in breakers.values()), default=0.0)
+    return ProviderUnavailable(
+        f"Model {model_key} has no server that takes requests now. {why}.",
+        hint="see that one of them runs and is not overloaded; they are tried again by themselves",
+        retry_after=min(60.0, max(1.0, soonest)),
+    )
 
 
 def no_instance(instance_id: str) -> ModelNotFound:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from lanhaven.errors import GatewayError, InternalError
 from lanhaven.providers.base import Loaded, Provider
+from lanhaven.residency.breaker import Breaker
 from lanhaven.residency.habits import Habit, stay
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.policy import Occupant
@@ -96,6 +97,7 @@ class Resident:
         self.upstream: Upstream | None = None
         self.slots: int | None = None
         self.loaded: Loaded | None = None
+        self.breaker: Breaker | None = None  # of its upstream, where others can serve in its stead
         self.loaded_at: float | None = None
         self.progress: float | None = None
         self.stage: str | None = None
@@ -166,7 +168,12 @@ class Resident:
 
     @property
     def has_slot(self) -> bool:
-        return self.phase is Phase.READY and (self.slots is None or len(self.leases) < self.slots)
+        return self.phase is Phase.READY and (self.slots is None or len(self.leases) < self.slots) and not self.resting
+
+    @property
+    def resting(self) -> bool:
+        """Its upstream is left alone for a while: it does not answer, or takes no requests."""
+        return self.breaker is not None and self.breaker.seconds_left(self._clock()) > 0
 
     @property
     def takes(self) -> bool:
@@ -338,13 +345,14 @@ class Resident:
         )
 
     def instance(self) -> Instance:
-        """For lists and replies."""
+        """For lists and replies. One that rests is shown as failed, with the reason."""
+        resting = self.breaker if self.phase is Phase.READY and self.resting else None
         return Instance(
             instance_id=self.instance_id,
             model_key=self.info.key,
             provider=self.info.provider,
             kind=self.info.kind,
-            state=_STATES[self.phase],
+            state=InstanceState.FAILED if resting else _STATES[self.phase],
             load_config=self.load_config,
             sampling=self.sampling,
             automatic=self.automatic,
@@ -358,7 +366,7 @@ class Resident:
             expires_at=self.expires_at,
             progress=self.progress,
             stage=self.stage,
-            error=self.error.message if self.error else None,
+            error=resting.last if resting else self.error.message if self.error else None,
         )
 
     def __repr__(self) -> str:
