@@ -207,7 +207,7 @@ async def test_no_name_means_the_active_model_then_the_default_then_an_error(nam
     assert not cat.deactivate_if("other")
     assert cat.deactivate_if("primary")
     assert resolved(cat, name) == ("b", None)
-    cat.replace(entries("a", "b"))
+    await cat.replace(entries("a", "b"))
     with pytest.raises(NoActiveModel) as caught:
         cat.resolve(name, NOTHING)
     assert (caught.value.hint, caught.value.retry) == ("lanhaven load a", False)
@@ -283,7 +283,7 @@ async def test_replacing_during_a_refresh_is_not_undone_by_it() -> None:
     cat = Catalog(entries("a", "b"), {"shelf": shelf})
     refreshing = asyncio.create_task(cat.refresh())
     await asyncio.sleep(0)
-    cat.replace([ModelEntry("b", "shelf", description="new")])
+    await cat.replace([ModelEntry("b", "shelf", description="new")])
     shelf.gate.set()
     await refreshing
     assert keys(cat) == ["b", "known"]
@@ -297,7 +297,7 @@ async def test_replacing_describes_only_what_changed_or_could_not_run() -> None:
     shelf = Shelf("shelf", broken={"bad": FileNotFoundError(2, "No such file")})
     cat = Catalog(entries("same", "other", "bad"), {"shelf": shelf}, default_model="same")
     shelf.described.clear()
-    cat.replace([*entries("same"), ModelEntry("other", "shelf", pinned=True), *entries("bad", "new")])
+    await cat.replace([*entries("same"), ModelEntry("other", "shelf", pinned=True), *entries("bad", "new")])
     assert shelf.described == ["other", "bad", "new"]
     assert keys(cat) == ["same", "other", "bad", "new"]
     assert cat.default_model is None
@@ -306,7 +306,7 @@ async def test_replacing_describes_only_what_changed_or_could_not_run() -> None:
 async def test_the_active_model_ends_when_it_leaves_the_catalog() -> None:
     cat = catalog("a", "b")
     cat.activate("a", "a")
-    cat.replace(entries("b"))
+    await cat.replace(entries("b"))
     assert cat.active is None
     with pytest.raises(NoActiveModel):
         cat.resolve(None, {"a": "a"})

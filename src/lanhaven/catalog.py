@@ -21,6 +21,7 @@ from lanhaven.errors import (
     NoActiveModel,
     ProviderUnavailable,
 )
+from lanhaven.models_file.difference import Difference, difference
 from lanhaven.providers.base import ModelEntry, Provider
 from lanhaven.types.models import ModelInfo
 
@@ -161,16 +162,28 @@ class Catalog:
                 f"{name!r} is a name of the model {owner}, no instance of {key} can be called so.", param="instanceId"
             )
 
-    def replace(self, entries: Sequence[ModelEntry], *, default_model: str | None = None) -> None:
-        """Take over a new models.yaml. Entries that changed, or could not run, are described anew."""
-        self._entries, self._default = tuple(entries), default_model
-        old = self._described
-        self._described = {}
-        for entry in self._enabled():
-            before, info = old.get(entry.id, (None, None))
-            usable = info is not None and before == entry and info.unavailable is None
-            self._described[entry.id] = (entry, info if info and usable else self._describe(entry))
+    async def replace(self, entries: Sequence[ModelEntry], *, default_model: str | None = None) -> Difference:
+        """Take over a new models.yaml, all of it in one moment. Entries that changed, or could not run, are described
+        anew. To be called by one task at a time."""
+        old = dict(self._described)
+        described = await asyncio.to_thread(self._describe_all, [each for each in entries if each.enabled], old)
+        for key, newer in self._described.items():  # looked at again meanwhile
+            if newer is not old.get(key) and key in described and described[key][0] == newer[0]:
+                described[key] = newer
+        before, default = self._index.models, self.default_model
+        self._entries, self._default, self._described = tuple(entries), default_model, described
         self._rebuild()
+        return difference(before, self._index.models, (default, self.default_model))
+
+    def _describe_all(
+        self, entries: Sequence[ModelEntry], known: Mapping[str, tuple[ModelEntry, ModelInfo]]
+    ) -> dict[str, tuple[ModelEntry, ModelInfo]]:
+        described = {}
+        for entry in entries:
+            before, info = known.get(entry.id, (None, None))
+            usable = info is not None and before == entry and info.unavailable is None
+            described[entry.id] = (entry, info if info and usable else self._describe(entry))
+        return described
 
     async def refresh(self) -> None:
         """Look at all models again, and ask the providers which they know. Who fails keeps the last answer."""
@@ -216,6 +229,9 @@ class Catalog:
                 info = ModelInfo(entry.id, entry.provider, unavailable=error.message)
             except OSError as error:
                 info = ModelInfo(entry.id, entry.provider, unavailable=f"Its file cannot be read: {error.strerror}.")
+            except Exception as error:  # noqa: BLE001 - a plug-in with a defect
+                _log.error("provider %s failed to describe %s", entry.provider, entry.id, exc_info=error)
+                info = ModelInfo(entry.id, entry.provider, unavailable="Its provider failed in an unforeseen way.")
         return replace(
             info,
             key=entry.id,

@@ -1,7 +1,8 @@
 """What happened: the events, and the bus that carries them to whoever listens.
 
-Events are emitted in two places only, `residency/pool.py` and `gateway.py`. Metrics, the debug stream, the store and
-the dashboard subscribe; removing one changes nothing else. Events carry metadata, never prompts, answers or keys.
+Events are emitted in few places only: `residency/`, `gateway.py`, `inference.py` and `reloading.py`. Metrics, the debug
+stream, the store and the dashboard subscribe; removing one changes nothing else. Events carry metadata, never prompts,
+answers or keys.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class ModelLoadComplete(GatewayEvent):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ModelUnloadStart(GatewayEvent):
-    """reason: "request", "evicted", "idle", "crashed", "failing", "gone", "shutdown" or "abandoned" (nobody waits for it)."""
+    """reason: "request", "evicted", "idle", "crashed", "failing", "gone", "shutdown", "abandoned" (nobody waits for it)
+    or "removed" (models.yaml lists its model no more)."""
 
     name = "model_unload_start"
     model_key: str
@@ -99,6 +101,16 @@ class ModelActivate(GatewayEvent):
     model_key: str
     instance_id: str | None
     sampling: Sampling
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class CatalogChanged(GatewayEvent):
+    """Another models.yaml was taken over: keys of the models that came, went, or are not what they were."""
+
+    name = "catalog_changed"
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

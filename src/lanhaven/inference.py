@@ -285,7 +285,7 @@ class Inference:
 
     def _explained(self, error: ContextLengthExceeded, lease: Lease) -> GatewayError:
         catalog, request = self._context.catalog, self.request
-        info = catalog.get(lease.model_key) or self.resolve().info
+        info = catalog.get(lease.model_key) or ModelInfo(lease.model_key, "")  # it may be listed no more
         served = Served(info, lease.instance_id, lease.load_config.context_length, catalog.models())
         return explained(error, request.route, request.body, served)
 

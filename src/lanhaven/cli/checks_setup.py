@@ -35,9 +35,9 @@ def all_checks(url: str | None, key: str | None) -> Iterator[Check]:
     yield disk(settings.data_dir)
     yield from models(settings)
     yield from keys(settings)
-    server = reachable(url, key)
-    yield server
-    if server.level != "ok":
+    server = running(url, key)
+    yield from server
+    if server[0].level != "ok":
         yield port(settings)
     yield from firewall(settings)
     yield from others(settings)
@@ -95,17 +95,22 @@ def keys(settings: Settings) -> Iterator[Check]:
     yield Check("access", "ok", f"{listening}, {'no key needed on this machine' if not count else f'{count} keys'}")
 
 
-def reachable(url: str | None, key: str | None) -> Check:
-    """Whether the server runs and lets us in."""
+def running(url: str | None, key: str | None) -> list[Check]:
+    """Whether the server runs and lets us in; then what it finds wrong with its models."""
     try:
         with connect(url, key) as server:
             health = server.get("/health")
-            server.get("/debug/status")
+            status = server.get("/debug/status")
             target = server.target
     except CliError as error:
         level: Level = "warn" if error.status is Exit.UNREACHABLE else "fail"
-        return Check("server", level, error.message, error.tries[0])
-    return _healthy(target, health)
+        return [Check("server", level, error.message, error.tries[0])]
+    return [_healthy(target, health), *map(_problem, status.get("problems", ()))]
+
+
+def _problem(text: str) -> Check:
+    """The server goes on with what it had; a file that it could not take over must be seen all the same."""
+    return Check("models", "warn", text, "lanhaven config check" if text.startswith("models.yaml") else "lanhaven ls")
 
 
 def _healthy(target: Target, health: dict[str, object]) -> Check:

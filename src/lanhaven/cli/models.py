@@ -154,7 +154,7 @@ def _state(entry: Row) -> str:
         return f"loading {entry['progress']:.0%}"
     if entry["state"] == "failed" and entry["error"]:
         return f"failed: {entry['error']}"
-    return str(entry["state"])
+    return f"{entry['state']}, reload needed" if entry.get("reloadNeeded") else str(entry["state"])
 
 
 def _until(entry: Row) -> str:

@@ -29,6 +29,7 @@ def status(url: Url = None, key: Key = None, json: Json = False) -> None:
             ("now", _operation(now["currentOperation"])),
             ("requests", now["totalRequests"]),
             ("errors", now["totalErrors"]),
+            *(("problem", each) for each in now.get("problems", ())),
             *((name, _backend(backend)) for name, backend in health.get("backends", {}).items()),
         ]
     )

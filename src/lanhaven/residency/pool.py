@@ -20,6 +20,7 @@ from lanhaven.residency import announce, policy, refusals
 from lanhaven.residency.books import Books
 from lanhaven.residency.breaker import Breakers
 from lanhaven.residency.forecast import NOT_HERE, Forecast, verdict
+from lanhaven.residency.following import Following
 from lanhaven.residency.homes import Homes
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.ledger import Ledger
@@ -88,13 +89,14 @@ class Pool:
         self.outages = Outages(self._books, settings, clock, emit=bus.emit, place=self._place, serve=serve)
         deeds = Deeds(start=life.start, end=life.end, refuse=life.failed, serve=serve)
         self._room = Room(self._books, settings, self.ledger, deeds, available_memory=available_memory, clock=clock)
+        self.following = Following(self._books, self._room, life, clock)
         self._closing = False
 
     # Reading.
 
     @property
     def max_automatic(self) -> int:
-        return self._settings.max_automatic
+        return self._room.max_automatic
 
     def ids(self) -> Mapping[str, str]:
         """Instance id -> model key: a live, read-only view."""
@@ -352,8 +354,8 @@ class Pool:
         """One step: end what its idle TTL has ended, then compare the books with what the providers say."""
         if self._closing:
             return
-        for instance_id in policy.expired(self._books.occupants(), self._clock()):
-            self._life.end(self._named(instance_id), "idle")
+        for resident, reason in self.following.over():
+            self._life.end(resident, reason)
         await reconcile(self._providers, self._books, self._amend)
         self._room.give()
 

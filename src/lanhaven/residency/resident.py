@@ -84,6 +84,9 @@ class Resident:
         self.load_config = spec.config
         self.sampling = spec.sampling
         self.automatic, self.pinned, self.force = spec.automatic, spec.pinned, spec.force
+        self.profile = spec.info  # the model as models.yaml has it now; `info` is as it was loaded
+        self.retired = False  # models.yaml has it no more: it ends when nobody uses it
+        self.outdated = False  # it would be loaded otherwise now
         self.estimate, self.default_ttl = estimate, default_ttl
         self.habit, self.reload_seconds = habit, reload_seconds
         self.phase = Phase.QUEUED
@@ -315,6 +318,8 @@ class Resident:
         if ttl is None:
             ttl = self.default_ttl if self.automatic else 0.0
         idle = self.phase is Phase.READY and not self.leases and not self.wanted
+        if self.retired:
+            return self.last_used if idle else None
         return self.last_used + ttl if idle and ttl > 0 and not self.pinned else None
 
     @property
@@ -329,7 +334,7 @@ class Resident:
             model_key=self.info.key,
             state=_STATES[self.phase],
             automatic=self.automatic,
-            pinned=self.pinned,
+            pinned=self.pinned and not self.retired,
             size_bytes=self.size_bytes if self.estimate else 0,
             leases=len(self.leases),
             waiting=len(self.waiters) + len(self.orders),
@@ -367,6 +372,7 @@ class Resident:
             progress=self.progress,
             stage=self.stage,
             error=resting.last if resting else self.error.message if self.error else None,
+            outdated=self.outdated,
         )
 
     def __repr__(self) -> str:

@@ -41,6 +41,7 @@ class Room:
     ) -> None:
         self._books, self._settings, self._ledger, self._deeds = books, settings, ledger, deeds
         self._available_memory, self._clock = available_memory, clock
+        self.max_automatic = settings.max_automatic
         self._giving = self._again = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -89,7 +90,7 @@ class Room:
             waited=now - resident.since,
         )
         limits = policy.Limits(
-            max_automatic=self._settings.max_automatic,
+            max_automatic=self.max_automatic,
             available_bytes=available,
             patience=self._settings.patience,
         )

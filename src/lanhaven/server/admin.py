@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,8 +16,9 @@ from lanhaven.server.admin_types import (
     load_config_json,
     sampling_json,
 )
+from lanhaven.server.estimate import estimate_json
 from lanhaven.server.services import Services
-from lanhaven.types.models import Instance, LoadConfig, ModelInfo
+from lanhaven.types.models import Instance, ModelInfo
 
 
 def admin_router(services: Services) -> APIRouter:
@@ -68,7 +68,8 @@ class Admin:
     async def estimate(self, body: LoadBody) -> dict[str, Any]:
         """How much memory loading would take, and whether it would fit; nothing is loaded."""
         info = self._gateway.model(body.model_key)
-        return estimate_json(info, self._services, body.load_config.config(body.ttl_seconds).over(info.load))
+        config = body.load_config.config(body.ttl_seconds).over(info.load)
+        return estimate_json(info, config, self._services.pool.forecast(info, config))
 
     async def unload(self, body: UnloadBody) -> JSONResponse:
         """Unload one instance, or all of a model: requests under way may finish (up to the drain timeout)."""
@@ -108,10 +109,18 @@ class Admin:
         )
 
     async def refresh(self) -> dict[str, Any]:
-        """Read models.yaml again and ask the providers what they have."""
-        catalog = self._services.catalog
-        await self._services.reload_models()
-        return {"status": "refreshed", "models": len(catalog.models()), "problems": list(catalog.problems)}
+        """Read models.yaml again, look at the models again, and ask the providers what they have."""
+        services = self._services
+        found = await services.reloading.reload()
+        await services.catalog.refresh()
+        return {
+            "status": "refreshed",
+            "models": len(services.catalog.models()),
+            "added": list(found.added),
+            "removed": list(found.removed),
+            "changed": list(found.changed),
+            "problems": services.problems,
+        }
 
     async def logs(self, key: str, instance: str | None = None) -> dict[str, Any]:
         """The last lines that the engine of an instance wrote."""
@@ -165,6 +174,7 @@ def instance_json(instance: Instance, services: Services) -> dict[str, Any]:
         "loadConfig": load_config_json(instance.load_config),
         "defaultInference": sampling_json(instance.sampling),
         "error": instance.error,
+        "reloadNeeded": instance.outdated,
     }
 
 
@@ -186,27 +196,6 @@ def model_json(info: ModelInfo, default: str | None) -> dict[str, Any]:
         "unavailableReason": info.unavailable,
         "description": info.description,
         "default": info.key == default,
-    }
-
-
-def estimate_json(info: ModelInfo, services: Services, config: LoadConfig) -> dict[str, Any]:
-    """Needed against available bytes, and the largest power-of-two context that would fit where this one does not."""
-    provider = services.providers[info.provider]
-    available, needed = services.available_memory(), provider.estimate(info, config)
-    fitting = None
-    if needed > available:
-        most = config.context_length or info.max_context or 0
-        smaller = (1 << power for power in range(most.bit_length(), 8, -1) if 1 << power < most)
-        fits = (size for size in smaller if provider.estimate(info, replace(config, context_length=size)) <= available)
-        fitting = next(fits, None)
-    return {
-        "modelKey": info.key,
-        "neededBytes": needed,
-        "availableBytes": available,
-        "fits": needed <= available,
-        "contextLength": config.context_length,
-        "slots": config.slots,
-        "suggestedContextLength": fitting,
     }
 
 

@@ -18,13 +18,16 @@ from lanhaven.events import EventBus
 from lanhaven.gateway import Gateway
 from lanhaven.inference import GatewayLimits
 from lanhaven.metrics import Metrics
-from lanhaven.models_file import ModelsFile, enlist, models_path, read
+from lanhaven.models_file import ModelsFile, enlist, models_path
+from lanhaven.models_file.watched import Watched
 from lanhaven.packed import PackedModel, fetch
 from lanhaven.providers.base import Provider, ProviderContext
 from lanhaven.providers.registry import create, provider_names
+from lanhaven.reloading import Reloading
 from lanhaven.residency.pool import Pool
 from lanhaven.residency.settings import PoolSettings
 from lanhaven.server.images import make_images
+from lanhaven.server.lessons import Lessons
 from lanhaven.server.memory import held_bytes, within_budget
 from lanhaven.server.operations import Operations
 from lanhaven.server.services import Services
@@ -43,8 +46,8 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     operations = Operations()
     bus.listen(operations.listen)
     providers = make_providers(settings)
-    path = models_path(settings)
-    models = read(path)
+    file = Watched(models_path(settings))
+    models = file.read()
     catalog = Catalog(models.entries, providers, default_model=models.default_model)
     free = within_budget(settings.memory_budget, lambda: held_bytes(pool.instances()))
     pool = Pool(
@@ -57,17 +60,14 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     )
     client = UpstreamClient(timers(settings))
     limits = GatewayLimits(queue_wait=settings.queue_wait, queue_wait_stream=settings.queue_wait_stream)
-    images = make_images(settings)
+    images, store = make_images(settings), Store(settings.data_dir / FILE_NAME)
     gateway = Gateway(catalog, pool, client, bus, limits, clock, images)
 
-    async def reload_models() -> None:
-        fresh = await asyncio.to_thread(read, path)  # 0.7 s for a thousand models
-        catalog.replace(fresh.entries, default_model=fresh.default_model)
-        await catalog.refresh()
+    reloading = Reloading(file, catalog, pool, bus, settings.loaded_limit)
 
-    async def register(model: PackedModel, file: Path) -> None:
-        await asyncio.to_thread(enlist, path, model.entry(file), default=model.chats)
-        await reload_models()
+    async def register(model: PackedModel, weights: Path) -> None:
+        await asyncio.to_thread(enlist, file.path, model.entry(weights), default=model.chats)
+        await reloading.reload()
 
     return Services(
         settings=settings,
@@ -80,12 +80,13 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         gateway=gateway,
         metrics=metrics,
         operations=operations,
-        store=Store(settings.data_dir / FILE_NAME),
+        store=store,
+        lessons=Lessons(pool.ledger, store),
         downloads=Downloads(lambda name, progress: fetch(name, settings.data_dir, progress), register),
         clock=clock,
         started=clock(),
         available_memory=free,
-        reload_models=reload_models,
+        reloading=reloading,
         draining=draining,
     )
 

@@ -56,6 +56,7 @@ def debug_router(services: Services) -> APIRouter:
             "totalErrors": metrics.errors,
             "draining": services.draining(),
             "leftAlone": services.pool.breakers(),
+            "problems": services.problems,
         } | ({"status": STATUS[operation["type"]]} if operation else {})
 
     @router.get("/metrics")

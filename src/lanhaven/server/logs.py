@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import Processor
 
 from lanhaven.events import (
+    CatalogChanged,
     Failure,
     GatewayEvent,
     InferenceComplete,
@@ -137,6 +138,15 @@ def log_events(event: GatewayEvent) -> None:
             structlog.get_logger().info(
                 "model_unloaded", model=event.model_key, instance=event.instance_id, reason=event.reason
             )
+        case CatalogChanged():
+            structlog.get_logger().info(
+                "models_changed",
+                added=list(event.added),
+                removed=list(event.removed),
+                changed=list(event.changed),
+            )
+        case Failure(operation="reload"):
+            structlog.get_logger().error("reload_failed", error=event.error)
         case Failure() if not event.cancelled and event.status >= 500:
             structlog.get_logger().warning(
                 "failed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lanhaven.catalog import Catalog
@@ -16,7 +16,9 @@ from lanhaven.gateway import Gateway
 from lanhaven.media.images import Images
 from lanhaven.metrics import Metrics
 from lanhaven.providers.base import Health, Provider
+from lanhaven.reloading import Reloading
 from lanhaven.residency.pool import Pool
+from lanhaven.server.lessons import Lessons
 from lanhaven.server.operations import Operations
 from lanhaven.store import Store
 from lanhaven.upstream.pool import UpstreamClient
@@ -37,11 +39,12 @@ class Services:
     metrics: Metrics
     operations: Operations
     store: Store
+    lessons: Lessons
     downloads: Downloads
     clock: Callable[[], float]
     started: float
     available_memory: Callable[[], int]
-    reload_models: Callable[[], Awaitable[None]]  # a broken models.yaml is a GatewayError, and changes nothing
+    reloading: Reloading
     draining: Callable[[], bool]
     subscribers: set[Subscription] = field(default_factory=set)
     background: Background = field(default_factory=Background)
@@ -50,6 +53,11 @@ class Services:
     def uptime(self) -> float:
         """Seconds since the server was built."""
         return self.clock() - self.started
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with models.yaml and with the catalog, a sentence each."""
+        return [*filter(None, (self.reloading.problem,)), *self.catalog.problems]
 
     @property
     def dialect_context(self) -> DialectContext:
@@ -69,6 +77,7 @@ class Services:
         await asyncio.gather(self.pool.aclose(drain), self.downloads.aclose())
         await asyncio.gather(*(provider.aclose() for provider in self.providers.values()))
         await asyncio.gather(self.client.aclose(), self.images.aclose())
+        await self.lessons.keep()
         await self.store.aclose()
 
     def close_streams(self) -> None:

@@ -8,7 +8,8 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -23,6 +24,7 @@ from lanhaven.gateway import SHUTDOWN
 from lanhaven.keys.exposure import check_bind
 from lanhaven.keys.store import KeyStore
 from lanhaven.models_file import models_path
+from lanhaven.models_file.difference import Difference
 from lanhaven.providers.base import Health
 from lanhaven.runfile import RunInfo, remove, write
 from lanhaven.server import listener
@@ -31,11 +33,13 @@ from lanhaven.server.build import build, sockets_folder
 from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.logs import configure, log_events, log_requests
+from lanhaven.server.prewarm import prewarm
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address, IfTaken
 
 SWEEP_SECONDS = 1.5
+LOOK_SECONDS = 0.5  # between two looks at models.yaml; a change counts at the second one that finds it alike
 STEPS_PER_ASK = 2  # lists of models are long, and change seldom; who did not answer is asked every time (F-020)
 UNFIT_TOLD = 10  # models that cannot run, in the banner
 
@@ -75,11 +79,13 @@ async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], beg
     try:
         keys = KeyStore.from_settings(settings)
         check_bind(settings, keys)
+        await services.lessons.restore()
         await services.catalog.refresh()
         shutdown.on_abort(lambda: services.gateway.abort_all(SHUTDOWN))
         shutdown.on_drain(services.close_streams)
-        reloads: set[asyncio.Task[None]] = set()
-        shutdown.on_reload(lambda: _keep(asyncio.create_task(_reload(services)), reloads))
+        tasks: set[asyncio.Task[None]] = set()
+        shutdown.on_reload(lambda: _keep(asyncio.create_task(_reload(services)), tasks))
+        services.reloading.listen(lambda found: _keep(asyncio.create_task(_load_new(services, found)), tasks))
         await _listen(services, shutdown, keys, on_ready, began)
         keys.flush()
     finally:
@@ -96,7 +102,7 @@ async def _listen(
     settings = services.settings
     token = secrets.token_urlsafe(32)
     secured = compose(services, keys, token)
-    sweeping = asyncio.create_task(keep_current(services))
+    steady = [asyncio.create_task(keep_current(services)), asyncio.create_task(watch_models(services))]
     starting: list[asyncio.Task[None]] = []
 
     def bound(where: tuple[Address, ...]) -> None:
@@ -114,9 +120,9 @@ async def _listen(
         )
     finally:
         remove(settings.state_dir, os.getpid())
-        for task in (sweeping, *starting):
+        for task in (*steady, *starting):
             task.cancel()
-        await asyncio.gather(sweeping, *starting, return_exceptions=True)
+        await asyncio.gather(*steady, *starting, return_exceptions=True)
 
 
 async def keep_current(services: Services, interval: float = SWEEP_SECONDS) -> None:
@@ -126,6 +132,14 @@ async def keep_current(services: Services, interval: float = SWEEP_SECONDS) -> N
         if step % STEPS_PER_ASK == 0 or not services.catalog.complete:
             await services.catalog.ask()  # first: an instance is taken over only if its model is known
         await services.pool.sweep()
+        await services.lessons.keep()
+
+
+async def watch_models(services: Services, interval: float = LOOK_SECONDS) -> None:
+    """Take models.yaml over whenever somebody has changed it, until cancelled (F-172)."""
+    while True:
+        await asyncio.sleep(interval)
+        await services.reloading.look()
 
 
 async def _announce(
@@ -150,6 +164,8 @@ async def _announce(
             also=tuple(dict.fromkeys(each.url for each in where if each.port != main.port)),
         )
     )
+    if settings.prewarm:
+        await prewarm(services, tuple(services.pool.ids()))
 
 
 def unfit(services: Services) -> list[str]:
@@ -160,11 +176,13 @@ def unfit(services: Services) -> list[str]:
     return [*told, f"{more} more cannot run: lanhaven ls"] if more else told
 
 
-async def preload(services: Services) -> list[str]:
-    """Load the default model and those marked `preload` (S4-25); what fails is told, and costs nothing else."""
+async def preload(services: Services, among: Collection[str] | None = None) -> list[str]:
+    """Load the default model and those marked `preload` (S4-25), or those of them that are `among` these; what fails is
+    told, and costs nothing else."""
     default = services.catalog.default_model
     wanted = [each for each in services.catalog.models() if each.unavailable is None]
     wanted = [each for each in wanted if each.preload or each.pinned or each.key == default]
+    wanted = [each for each in wanted if among is None or each.key in among]
     problems = []
     for info in wanted:
         try:
@@ -175,9 +193,14 @@ async def preload(services: Services) -> list[str]:
             problems.append(f"{info.key} could not be loaded: {error.message}")
             structlog.get_logger().warning("preload_failed", model=info.key, code=error.code, error=error.message)
             continue
-        if info.key == default:
+        if info.key == default and (among is None or _is_active(services, default)):
             services.gateway.activate(info.key, result.instance.instance_id)
     return problems
+
+
+def _is_active(services: Services, key: str) -> bool:
+    active = services.catalog.active
+    return active is not None and active.model_key == key
 
 
 def addresses(settings: Settings) -> list[Address]:
@@ -214,11 +237,15 @@ def lan_url(address: Address) -> str | None:
 
 
 async def _reload(services: Services) -> None:
-    """SIGHUP: read models.yaml again; a broken one changes nothing."""
-    try:
-        await services.reload_models()
-    except GatewayError as error:
-        structlog.get_logger().error("reload_failed", error=error.message)
+    """SIGHUP: read models.yaml again, and ask the providers what they have. A wrong file is told as an event."""
+    with suppress(GatewayError):
+        await services.reloading.reload()
+    await services.catalog.refresh()
+
+
+async def _load_new(services: Services, found: Difference) -> None:
+    """What models.yaml wants in memory now and did not before. What fails is logged."""
+    await preload(services, among=found.to_load())
 
 
 def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:

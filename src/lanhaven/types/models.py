@@ -173,3 +173,4 @@ class Instance:
     progress: float | None = None  # 0..1 while loading, where the provider knows
     stage: str | None = None
     error: str | None = None
+    outdated: bool = False  # models.yaml says now that it is to be loaded otherwise

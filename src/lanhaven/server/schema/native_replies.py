@@ -49,6 +49,7 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "loadConfig": CONFIG,
                 "defaultInference": DEFAULTS,
                 "error": nullable(TEXT),
+                "reloadNeeded": told(FLAG, "models.yaml says now that the model is to be loaded otherwise."),
             },
             "path",
             "identifier",
@@ -96,14 +97,20 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "sizeBytes": WHOLE,
             }
         ),
+        "MemoryParts": whole_record(dict.fromkeys(PARTS, WHOLE)),
         "LoadEstimate": whole_record(
             {
                 "modelKey": TEXT,
                 "neededBytes": WHOLE,
+                "learnt": told(FLAG, "The last real load taught it; else it is computed."),
+                "parts": nullable(ref("MemoryParts")),
                 "availableBytes": WHOLE,
+                "evictableBytes": told(WHOLE, "What would come free if all that may be evicted left."),
                 "fits": FLAG,
+                "verdict": word("fits", "fits_after_eviction", "does_not_fit"),
                 "contextLength": nullable(WHOLE),
                 "slots": nullable(WHOLE),
+                "largestContextLength": nullable(WHOLE),
                 "suggestedContextLength": nullable(WHOLE),
             }
         ),
@@ -126,7 +133,16 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "message": TEXT,
             }
         ),
-        "CatalogRefreshed": whole_record({"status": word("refreshed"), "models": WHOLE, "problems": listing(ANY)}),
+        "CatalogRefreshed": whole_record(
+            {
+                "status": word("refreshed"),
+                "models": WHOLE,
+                "added": told(listing(TEXT), "Keys of models that models.yaml did not list before."),
+                "removed": listing(TEXT),
+                "changed": listing(TEXT),
+                "problems": listing(TEXT),
+            }
+        ),
         "EngineLog": whole_record({"instanceId": TEXT, "lines": listing(TEXT)}),
     }
 )
@@ -163,6 +179,7 @@ LOOKING: Mapping[str, Schema] = MappingProxyType(
                 "totalErrors": WHOLE,
                 "draining": FLAG,
                 "leftAlone": told({}, "Models that are not loaded for a while, because loading them failed."),
+                "problems": told(listing(TEXT), "What is wrong with models.yaml and with the list of models."),
             }
         ),
         "DebugMetrics": whole_record(

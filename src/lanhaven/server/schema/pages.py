@@ -11,12 +11,15 @@ from lanhaven.server.schema.parts import ANY, TEXT, Schema, json_of
 SCHEMAS: Mapping[str, Schema] = MappingProxyType({})
 
 HTML, PLAIN, STYLE, SCRIPT, JSON = "text/html", "text/plain", "text/css", "text/javascript", "application/json"
+SCHEMA = "application/schema+json"
 PAGES = (
     ("/", "banner", "That the server runs", PLAIN),
     ("/docs", "docs", "This document as a page", HTML),
     ("/redoc", "redoc", "This document in Redoc", HTML),
     ("/redoc/redoc.standalone.js", "redoc_script", "A file of that page", SCRIPT),
     ("/openapi.json", "openapi", "This document", JSON),
+    ("/schema/models.json", "models_schema", "The JSON schema of models.yaml", SCHEMA),
+    ("/schema/config.json", "config_schema", "The JSON schema of config.yaml", SCHEMA),
     ("/ai/lmstudio/demo", "demo", "A page to try a model on", HTML),
     ("/ai/lmstudio/demo.css", "demo_style", "A file of that page", STYLE),
     ("/ai/lmstudio/demo.js", "demo_script", "A file of that page", SCRIPT),
@@ -29,7 +32,7 @@ def paths() -> dict[str, Any]:
 
 
 def _page(name: str, summary: str, kind: str) -> Schema:
-    content = {kind: {"schema": ANY if kind == JSON else TEXT}}
+    content = {kind: {"schema": ANY if kind in (JSON, SCHEMA) else TEXT}}
     error = {"description": "An error.", "content": json_of("NativeError")}
     replies = {"200": {"description": "The page.", "content": content}, "default": error}
     return {"tags": ["pages"], "summary": summary, "operationId": name, "responses": replies}

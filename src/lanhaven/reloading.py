@@ -1,0 +1,87 @@
+"""models.yaml while the server runs: taken over when it changes, all of it or nothing, and nothing that runs is cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from lanhaven.catalog import Catalog
+from lanhaven.errors import GatewayError
+from lanhaven.events import CatalogChanged, EventBus, Failure, ModelActivate
+from lanhaven.models_file import ModelsFile
+from lanhaven.models_file.difference import Difference
+from lanhaven.models_file.watched import Watched
+from lanhaven.residency.pool import Pool
+from lanhaven.types.models import Sampling
+
+T = TypeVar("T")
+Listener = Callable[[Difference], None]
+
+
+class Reloading:
+    """Takes the file over on order (`reload`), and whenever a look finds that it has changed (`look`).
+
+    A file that is wrong changes nothing: `problem` says why until it is right again, and an event tells it once.
+    limit: how many automatic instances there may be, from what the file says.
+    """
+
+    def __init__(
+        self, file: Watched, catalog: Catalog, pool: Pool, bus: EventBus, limit: Callable[[int | None], int]
+    ) -> None:
+        self._file, self._catalog, self._pool, self._bus, self._limit = file, catalog, pool, bus, limit
+        self._turn = asyncio.Lock()
+        self._listeners: list[Listener] = []
+        self.problem: str | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """Call back, in the event loop, whenever the file was taken over."""
+        self._listeners.append(listener)
+
+    async def reload(self) -> Difference:
+        """Take the file over as it is now. GatewayError where it is wrong."""
+        async with self._turn:
+            return self._follow(*await self._taken_over(await self._ask(self._file.read)))
+
+    async def look(self) -> None:
+        """Take the file over if it has changed and settled. Raises nothing: what is wrong is told as an event."""
+        async with self._turn:
+            with suppress(GatewayError):
+                file = await self._ask(self._file.changed)
+                if file is not None:
+                    self._follow(*await self._taken_over(file))
+
+    async def _ask(self, ask: Callable[[], T]) -> T:
+        """In a thread: a thousand models take 0.7 s."""
+        try:
+            return await asyncio.to_thread(ask)
+        except GatewayError as error:
+            self.problem = f"{error.message}; what it said before still holds"
+            self._bus.emit(Failure(operation="reload", error=error.message, code=error.code, status=error.status))
+            raise
+
+    async def _taken_over(self, file: ModelsFile) -> tuple[ModelsFile, Difference]:
+        return file, await self._catalog.replace(file.entries, default_model=file.default_model)
+
+    def _follow(self, file: ModelsFile, found: Difference) -> Difference:
+        """In the very turn in which the catalog changed: what runs follows."""
+        after = {key: after for key, (_, after) in found.models.items()}
+        self._pool.following.follow(after, self._limit(file.max_loaded_models))
+        self._move_active(found)
+        mended, self.problem = self.problem is not None, None
+        if found or mended:
+            self._bus.emit(CatalogChanged(added=found.added, removed=found.removed, changed=found.changed))
+        for listener in self._listeners:
+            listener(found)
+        return found
+
+    def _move_active(self, found: Difference) -> None:
+        """Another default model takes the place of the one before, if that is the active one."""
+        active, new = self._catalog.active, found.new_default
+        if new is not None and (active is None or active.model_key == found.default[0]):
+            self._catalog.activate(new)
+            self._bus.emit(ModelActivate(model_key=new, instance_id=None, sampling=Sampling()))
+
+    def __repr__(self) -> str:
+        return f"Reloading({self._file!r} problem={self.problem!r})"
