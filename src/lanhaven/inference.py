@@ -101,9 +101,10 @@ class Inference:
     async def open(self) -> Exchange:
         """Get an instance, send the request, and return once the reply has begun.
 
-        An instance that turned out to be gone before it saw the request is replaced once.
+        An instance whose upstream took nothing of the request rests, and the next one is asked: never after a byte of
+        a reply. One that turned out to be gone is replaced once.
         """
-        target = self.resolve()
+        target, pool = self.resolve(), self._context.pool
         await self._see(target.info)
         any_will_do = target.instance_id in (None, target.info.key)
         while True:
@@ -212,8 +213,8 @@ class Inference:
     async def _attempt(self, target: Target) -> Exchange:
         context, request = self._context, self.request
         limits, only = context.limits, request.only
-        wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
         self._exchange = None  # of an attempt before: who aborts this request now ends the waiting
+        wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
         with self._abortable():
             lease = self._lease = await context.pool.lease(
                 target.info,

@@ -337,9 +337,9 @@ class Pool:
         resident = self._books.get(lease.instance_id)
         if resident is not None and lease in resident.leases:
             self._life.judge(resident, error, request)
+            self.outages.judge(resident, error)
 
     async def cause(self, lease: Lease | None, error: GatewayError, grace: float) -> GatewayError | None:
-            self.outages.judge(resident, error)
         """Why the instance ended, if that is what `error` came from. An upstream that says that it has the instance no
         more (facts: gone) is no proof; its provider is asked what runs (F-023)."""
         if lease is None:
@@ -366,9 +366,9 @@ class Pool:
             self._life.end(resident, "gone", error=refusals.gone(resident.instance_id))
         for running in drift.unknown:
             self._adopt(running)
+        self.outages.heed(drift.told)
 
     def _adopt(self, running: Running) -> None:
-        self.outages.heed(drift.told)
         """An instance that somebody else loaded: it serves, is not counted and not evicted."""
         info = self._find_model(running.model_key)
         if info is None or info.provider not in self._providers or running.upstream is None or self._closing:

@@ -97,10 +97,10 @@ class Resident:
         self.parked: deque[Waiter] = deque()  # came while it leaves, or is held: placed anew when it is gone
         self.orders: list[Order] = []
         self.held = False
+        self.breaker: Breaker | None = None  # of its upstream, where others can serve in its stead
         self.upstream: Upstream | None = None
         self.slots: int | None = None
         self.loaded: Loaded | None = None
-        self.breaker: Breaker | None = None  # of its upstream, where others can serve in its stead
         self.loaded_at: float | None = None
         self.progress: float | None = None
         self.stage: str | None = None
