@@ -26,7 +26,9 @@ PATIENCE = 20.0  # seconds that nothing here comes near
 STRANGE = ("LANHAVEN_", "GATEWAY_", "LMSTUDIO_", "LM_STUDIO_", "XDG_")  # a tester's own settings are not the tests'
 # What a server writes only if it is wrong itself.
 DEFECTS = ("Traceback", "unhandled", "the application failed", "never retrieved", "never awaited", "Task was destroyed")
-WORKERS = frozenset({"lanhaven.engines.llamacpp_worker", "lanhaven.engines.mlx.worker"})
+WORKERS = frozenset(
+    {"lanhaven.engines.llamacpp_worker", "lanhaven.engines.mlx.worker", "lanhaven.engines.llama_python.worker"}
+)
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:

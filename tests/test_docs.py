@@ -38,7 +38,8 @@ WORKERS = (
     "lanhaven.media.worker",
 )  # programs: importing one runs it
 
-ELSEWHERE = "lanhaven.engines.mlx."  # what needs mlx, which may stand in another environment
+# What needs mlx or llama-cpp-python, which may stand in another environment.
+ELSEWHERE = ("lanhaven.engines.mlx.", "lanhaven.engines.llama_python.")
 
 for module in walk_packages(lanhaven.__path__, "lanhaven."):  # so that every subclass is known
     if module.name not in WORKERS and not module.name.startswith(ELSEWHERE):
@@ -110,6 +111,7 @@ def test_every_event_is_documented(event: type[GatewayEvent]) -> None:
 def test_every_event_is_emitted_somewhere() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "src/lanhaven/residency").glob("*.py"))
     sources += "".join((ROOT / f"src/lanhaven/{name}.py").read_text() for name in ("gateway", "inference", "reloading"))
+    sources += "".join(path.read_text() for path in (ROOT / "src/lanhaven").glob("**/lmstudio/*log*.py"))
     for event in EVENTS:
         assert f"{event.__name__}(" in sources, f"nothing emits {event.__name__}"
 

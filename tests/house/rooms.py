@@ -153,6 +153,7 @@ IMPORTED_AS: Mapping[str, frozenset[str]] = MappingProxyType(
         "ruamel.yaml": frozenset({"ruamel"}),
         "python-dotenv": frozenset({"dotenv"}),
         "pillow": frozenset({"PIL"}),
+        "llama-cpp-python": frozenset({"llama_cpp"}),
         "pydantic": frozenset({"pydantic", "pydantic_core"}),  # one release, two packages
     }
 )

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from lanhaven.engines.serving.log import stage_of
 from lanhaven.errors import InvalidRequest, LoadFailed, ProviderUnavailable, UnsupportedFeature
 from lanhaven.providers.base import ModelEntry, ProviderContext
-from lanhaven.providers.mlx.provider import MLX, Installed, find_installed, stage_of
+from lanhaven.providers.mlx.provider import MLX, Installed, find_installed
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Sampling
 from tests.providers.llamacpp.llama import Observer
 

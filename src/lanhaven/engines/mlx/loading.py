@@ -18,12 +18,13 @@ from lanhaven.engines.mlx.batched import Batched
 from lanhaven.engines.mlx.caches import Quantized, new_cache
 from lanhaven.engines.mlx.memory import PromptMemory
 from lanhaven.engines.mlx.prompts import TokenizerPrompts
-from lanhaven.engines.mlx.single import Single
 from lanhaven.engines.mlx.texts import Draft, TextSteps
+from lanhaven.engines.mlx.tokens import token_of
 from lanhaven.engines.serving.choice import Choice
 from lanhaven.engines.serving.jobs import Computing
 from lanhaven.engines.serving.log import Log
 from lanhaven.engines.serving.mailbox import Mailbox
+from lanhaven.engines.serving.single import Single
 
 STEP = 0.02  # share of the weights between two reports
 LEAST = 16 << 20  # bytes of weights that are read at once
@@ -72,7 +73,9 @@ def load_model(settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Loade
         slots = int(settings.get("slots") or 1)
         computing = Batched(mailbox, found.model, ends, slots=slots, **shared)
     else:
-        computing = Single(mailbox, ends, TextSteps(mailbox, found.model, draft=draft, quantized=quantized, **shared))
+        computing = Single(
+            mailbox, ends, TextSteps(mailbox, found.model, draft=draft, quantized=quantized, **shared), token_of
+        )
     return _loaded(found.tokenizer, TokenizerPrompts(found.tokenizer), ends, computing, slots, cache)
 
 
@@ -88,7 +91,7 @@ def _seeing(
     steps = SeeingSteps(mailbox, model, quantized=_quantized(settings), **shared)
     cache = new_cache(model.language_model, settings.get("max_kv_size"), kinds)
     prompts = SeeingPrompts(tokenizer, found.processor, model.config)
-    return _loaded(tokenizer, prompts, ends, Single(mailbox, ends, steps), 1, cache)
+    return _loaded(tokenizer, prompts, ends, Single(mailbox, ends, steps, token_of), 1, cache)
 
 
 def _loaded(

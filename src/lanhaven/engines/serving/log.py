@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+
+_STAGE = re.compile(r" I srv    (?P<stage>loading [a-z ]+?)(?: (?P<share>[01]\.\d\d))?$")
 
 
 class Log:
@@ -23,9 +26,21 @@ class Log:
     def failure(self, text: str) -> None:
         self._write("E", text)
 
-    def _write(self, level: str, text: str) -> None:
+    def native(self, level: str, text: str) -> None:
+        """A line of the engine's own, without its name for itself."""
+        self._write(level, text, "")
+
+    def _write(self, level: str, text: str, source: str = "srv    ") -> None:
         passed = int((time.monotonic() - self._began) * 1_000_000)
         seconds, micros = divmod(passed, 1_000_000)
         clock = f"{seconds // 60}.{seconds % 60:02}.{micros // 1000:03}.{micros % 1000:03}"
-        sys.stderr.write(f"{clock} {level} srv    {' '.join(text.split())}\n")
+        sys.stderr.write(f"{clock} {level} {source}{' '.join(text.split())}\n")
         sys.stderr.flush()
+
+
+def stage_of(line: str) -> tuple[str, float | None] | None:
+    """The stage that a line of this log tells, with the share of it that is done."""
+    found = _STAGE.search(line)
+    if found is None:
+        return None
+    return found["stage"], float(found["share"]) if found["share"] else None

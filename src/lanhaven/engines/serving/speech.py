@@ -39,3 +39,28 @@ class Marks(Protocol):
     def speech(self, tools: Sequence[Any] | None, state: str) -> Speech:
         """For one answer. `tools`: those that the request offers, None if it offers none."""
         ...
+
+
+class PlainSpeech:
+    """All that the model says is its answer."""
+
+    calls = 0
+
+    def feed(self, text: str) -> list[dict[str, Any]]:
+        return [{"content": text}]
+
+    def end(self) -> list[dict[str, Any]]:
+        return []
+
+
+class Plain:
+    """Of a model whose marks nobody knows."""
+
+    opening: str | None = None
+    json_calls = False
+
+    def state_after(self, prompt: Sequence[int]) -> str:
+        return ""
+
+    def speech(self, tools: Sequence[Any] | None, state: str) -> Speech:
+        return PlainSpeech()

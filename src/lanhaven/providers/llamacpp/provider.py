@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from lanhaven.engines import llamacpp_log
 from lanhaven.engines.cores import physical_cores
-from lanhaven.engines.llamacpp_log import stage_of
 from lanhaven.engines.process import EngineProcess, Plan, Timers
+from lanhaven.engines.serving import log
 from lanhaven.errors import (
     GatewayError,
     InvalidModelFile,
@@ -163,5 +164,6 @@ class LlamaCpp(ChildProvider):
 
 
 def _stage(line: str) -> tuple[str, float | None] | None:
-    stage = stage_of(line)
-    return (stage, None) if stage is not None else None
+    """llama.cpp's own words have no share; our worker's have one."""
+    stage = llamacpp_log.stage_of(line)
+    return (stage, None) if stage is not None else log.stage_of(line)

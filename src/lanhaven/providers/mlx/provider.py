@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from lanhaven.config import engine_environment
 from lanhaven.engines.interpreter import installed_in, module_command, module_environment
 from lanhaven.engines.process import EngineProcess, Plan, Timers
 from lanhaven.engines.serving.child import versions
+from lanhaven.engines.serving.log import stage_of
 from lanhaven.errors import InvalidModelFile, InvalidRequest, UnsupportedFeature
 from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, ProviderContext
 from lanhaven.providers.children import UNIX_SOCKETS, ChildProvider, Load, Place, Progress, as_load_failure
@@ -41,7 +41,6 @@ PACKAGE, EYES = "mlx-lm", "mlx-vlm"
 REMEDY = "pip install 'lanhaven[mlx]', or name a Python that has it: providers.mlx.python"
 # transformers copies code that comes with a model there before it runs it. Some processors of mlx-vlm ask for that.
 NOWHERE = f"{os.devnull}/code"
-_STAGE = re.compile(r" I srv    (?P<stage>loading [a-z ]+?)(?: (?P<share>[01]\.\d\d))?$")
 
 
 def create(context: ProviderContext) -> MLX:
@@ -159,11 +158,3 @@ class MLX(ChildProvider):
         engine, eyes = self._installed.version, self._installed.eyes
         detail = ", ".join(filter(None, (f"{PACKAGE} {engine}", eyes and f"{EYES} {eyes}", self._device)))
         return Health(ok=True, kind="engine", detail=detail, version=engine)
-
-
-def stage_of(line: str) -> tuple[str, float | None] | None:
-    """The stage that a line of the worker's log tells, with the share of the weights that are loaded."""
-    found = _STAGE.search(line)
-    if found is None:
-        return None
-    return found["stage"], float(found["share"]) if found["share"] else None

@@ -1,5 +1,4 @@
-"""One request after the other: what cannot be batched. A quantized KV cache, a draft model, pictures, some
-architectures."""
+"""One request after the other: for what cannot be batched."""
 
 from __future__ import annotations
 
@@ -8,23 +7,25 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from lanhaven.engines.mlx.tokens import token_of
-from lanhaven.engines.serving.jobs import Job
+from lanhaven.engines.serving.jobs import Job, Token
 from lanhaven.engines.serving.mailbox import BREAKS, Mailbox
 
-# Computes one job: its tokens, each with mlx's array of logprobs. It is closed when nobody wants more.
-Steps = Callable[[Job], Generator[tuple[int, Any], None, None]]
+# Computes one job: its tokens, each with what its logprobs can be had of; None between two parts of a prompt, so that
+# one that nobody wants any more ends there. It is closed when nobody wants more.
+Steps = Callable[[Job], Generator[tuple[int, Any] | None, None, None]]
+# (job, token, what its logprobs can be had of, why the answer ends with it) -> what is told of it
+Telling = Callable[[Job, int, Any, str | None], Token]
 
 
 class Single:
     """Implements Computing."""
 
-    def __init__(self, mailbox: Mailbox, ends: frozenset[int], steps: Steps) -> None:
+    def __init__(self, mailbox: Mailbox, ends: frozenset[int], steps: Steps, telling: Telling) -> None:
         self.submit = mailbox.submit
         self.cancel = mailbox.cancel
         self._mailbox = mailbox
         self._ends = ends
-        self._steps = steps
+        self._steps, self._telling = steps, telling
         self._waiting: deque[Job] = deque()
         self._current: Job | None = None
         self._left = False  # whoever wanted the current job's answer has gone
@@ -54,10 +55,13 @@ class Single:
         finally:
             self._current = None
 
-    def _tokens(self, job: Job, steps: Iterator[tuple[int, Any]]) -> None:
-        for count, (token, logprobs) in enumerate(steps, 1):
-            finish = "stop" if token in self._ends else "length" if count >= job.most else None
-            self._mailbox.tell([(job, token_of(job, token, logprobs, finish))])
+    def _tokens(self, job: Job, steps: Iterator[tuple[int, Any] | None]) -> None:
+        count, finish = 0, None
+        for step in steps:
+            if step is not None:
+                count += 1
+                finish = "stop" if step[0] in self._ends else "length" if count >= job.most else None
+                self._mailbox.tell([(job, self._telling(job, *step, finish))])
             self._look()
             if finish is not None or self._left:
                 return
