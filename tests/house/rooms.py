@@ -94,12 +94,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "config.environ": frozenset(),
         "formats": frozenset({"types", "errors"}),
         "packed": frozenset({"types", "errors", "config", "formats"}),
-        "lmstudio": frozenset({"types", "errors", "wire"}),
+        "lmstudio": frozenset({"types", "errors", "wire", "events"}),
         "downloads": frozenset({"types", "errors", "packed"}),
         "engines": frozenset({"errors", "config", "types", "wire"}),
-        "providers.base": frozenset({"types", "errors", "wire", "config", "formats", "engines"}),
+        "providers.base": frozenset({"types", "errors", "wire", "events", "config", "formats", "engines"}),
         "providers": frozenset(
-            {"providers.base", "types", "errors", "config", "formats", "engines", "lmstudio", "wire"}
+            {"providers.base", "types", "errors", "events", "config", "formats", "engines", "lmstudio", "wire"}
         ),
         "residency.policy": frozenset({"types"}),
         "residency": frozenset({"residency.policy", "types", "errors", "events", "providers.base"}),

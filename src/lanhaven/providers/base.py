@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from lanhaven.events import GatewayEvent
 from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, Sampling, Upstream
 
@@ -144,10 +145,22 @@ class Itemises(Protocol):
         ...
 
 
+Tell = Callable[[GatewayEvent], None]
+
+
+def tell_nobody(event: GatewayEvent) -> None:
+    """Where nobody listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderContext:
-    """What a provider's factory gets: `create(context) -> Provider`."""
+    """What a provider's factory gets: `create(context) -> Provider`.
+
+    tell: takes what the provider's engine or server says by itself, for the debug stream; never of a load or a request,
+    which the pool and the gateway tell. To be called in the event loop's thread.
+    """
 
     name: str
     run_dir: Path  # 0700, for sockets; short (a unix socket path is at most 107 bytes)
     options: Mapping[str, Any] = field(default_factory=dict)  # its block under `providers:` in config.yaml
+    tell: Tell = field(default=tell_nobody, repr=False)

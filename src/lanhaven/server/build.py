@@ -21,7 +21,7 @@ from lanhaven.metrics import Metrics
 from lanhaven.models_file import ModelsFile, enlist, models_path
 from lanhaven.models_file.watched import Watched
 from lanhaven.packed import PackedModel, fetch
-from lanhaven.providers.base import Provider, ProviderContext
+from lanhaven.providers.base import Provider, ProviderContext, Tell, tell_nobody
 from lanhaven.providers.registry import create, provider_names
 from lanhaven.reloading import Reloading
 from lanhaven.residency.pool import Pool
@@ -45,7 +45,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     bus.listen(metrics.listen)
     operations = Operations()
     bus.listen(operations.listen)
-    providers = make_providers(settings)
+    providers = make_providers(settings, bus.emit)
     file = Watched(models_path(settings))
     models = file.read()
     catalog = Catalog(models.entries, providers, default_model=models.default_model)
@@ -91,12 +91,12 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     )
 
 
-def make_providers(settings: Settings) -> dict[str, Provider]:
+def make_providers(settings: Settings, tell: Tell) -> dict[str, Provider]:
     """Every registered provider; with `mock`, the scripted one takes the place of those that run engines."""
     run_dir = private(sockets_folder(settings))
     scripted = ("mock", "openai", "lmstudio")
     names = scripted if settings.mock else tuple(name for name in provider_names() if name != "mock")
-    return {name: create(name, context(settings, name, run_dir)) for name in names}
+    return {name: create(name, context(settings, name, run_dir, tell)) for name in names}
 
 
 def sockets_folder(settings: Settings) -> Path:
@@ -104,7 +104,7 @@ def sockets_folder(settings: Settings) -> Path:
     return settings.run_dir / str(os.getpid())
 
 
-def context(settings: Settings, name: str, run_dir: Path) -> ProviderContext:
+def context(settings: Settings, name: str, run_dir: Path, tell: Tell = tell_nobody) -> ProviderContext:
     """A provider's options: the settings that concern engines, then its own block of config.yaml."""
     general = {
         "default_slots": settings.default_slots,
@@ -114,7 +114,7 @@ def context(settings: Settings, name: str, run_dir: Path) -> ProviderContext:
     special: dict[str, Any] = lmstudio_options(settings) if name == "lmstudio" else {}
     if name == "ollama" and any(port == OLLAMA_PORT for _, port in settings.listeners()):
         special = {"no_default": True}  # where Ollama usually is, there are we
-    return ProviderContext(name, run_dir, {**general, **special, **settings.providers.get(name, {})})
+    return ProviderContext(name, run_dir, {**general, **special, **settings.providers.get(name, {})}, tell)
 
 
 def lmstudio_options(settings: Settings) -> dict[str, str]:

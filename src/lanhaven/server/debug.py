@@ -29,6 +29,7 @@ from lanhaven.events import (
     iso,
     utc_now,
 )
+from lanhaven.lmstudio.log_events import LMStudioSamplingParams, LMStudioTokenInfo
 from lanhaven.metrics import token_usage
 from lanhaven.server.admin_types import load_config_json, sampling_json
 from lanhaven.server.services import Services
@@ -162,6 +163,18 @@ def _failure(event: Failure) -> dict[str, Any]:
     return _timed(_plain(event))
 
 
+def _params(event: LMStudioSamplingParams) -> dict[str, Any]:
+    body = _plain(event)
+    del body["params"]
+    return body | dict(event.params)
+
+
+def _token_info(event: LMStudioTokenInfo) -> dict[str, Any]:
+    body = _plain(event)
+    del body["counts"]
+    return body | dict(event.counts)
+
+
 def _timed(body: dict[str, Any]) -> dict[str, Any]:
     body["totalTimeMs"] = round(body.pop("seconds") * 1000)
     return body
@@ -176,6 +189,8 @@ WRITERS: dict[type[GatewayEvent], Callable[[Any], dict[str, Any]]] = {
     InferenceStart: _start,
     InferenceComplete: _complete,
     Failure: _failure,
+    LMStudioSamplingParams: _params,
+    LMStudioTokenInfo: _token_info,
 }
 
 

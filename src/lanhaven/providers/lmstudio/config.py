@@ -10,7 +10,8 @@
           pc: {base_url: "http://pc.lan:1234", api_token: "sk-lm-xxxxxxxx:yyyyyyyyyyyyyyyyyyyy"}
           mac: {base_url: "http://mac.lan:1234"}
 
-A single one can be said without `hosts`: base_url, api_token, models_dir. The first host's models keep their names.
+A single one can be said without `hosts`: base_url, api_token, models_dir, follow_log, log_dir. The first host's models
+keep their names.
 Where nothing of this is said there is no LM Studio, and nothing is asked.
 """
 
@@ -32,6 +33,7 @@ from lanhaven.providers.settings import (
     Reader,
     Shaped,
     as_is,
+    flag,
     integer,
     model_kind,
     path,
@@ -55,6 +57,8 @@ class Host:
     base_url: str
     api_token: str | None = field(default=None, repr=False)
     models_dir: Path | None = None  # its folder of models, if that is on this machine
+    follow_log: bool = False
+    log_dir: Path | None = None  # its folder server-logs, if that is on this machine
     attempts: int = ATTEMPTS
     retry_delay: float = RETRY_DELAY
     connect_timeout: float = CONNECT_TIMEOUT
@@ -118,8 +122,15 @@ def read_hosts(options: Mapping[str, Any]) -> Hosts:
 
 def _host(name: str, said: Mapping[str, Any], times: Mapping[str, Any]) -> Host:
     here = is_loopback_host(urlsplit(said["base_url"]).hostname or "")
-    usual = {"models_dir": Path("~/.lmstudio/models").expanduser()} if here else {}
-    return Host(name=name, **{**usual, **said}, **times)
+    usual = {key: Path(f"~/.lmstudio/{name}").expanduser() for key, name in _FOLDERS.items()} if here else {}
+    host = Host(name=name, **{**usual, **said}, **times)
+    if host.follow_log and host.log_dir is None:
+        raise InvalidRequest(
+            f"follow_log of LM Studio host {name}: its log is on another machine.",
+            param="follow_log",
+            hint="set log_dir to a folder of this machine in which the log can be read",
+        )
+    return host
 
 
 @shaped(type="string", pattern="^[!-~]+$")
@@ -138,7 +149,10 @@ def _within(least: float, most: float) -> Reader:
 
 
 _ENTRY: Mapping[str, Reader] = MappingProxyType({"host": text, "model": text, "kind": model_kind, "layers": integer(1)})
-_HOST: Mapping[str, Reader] = MappingProxyType({"base_url": address, "api_token": _token, "models_dir": path})
+_FOLDERS: Mapping[str, str] = MappingProxyType({"models_dir": "models", "log_dir": "server-logs"})
+_HOST: Mapping[str, Reader] = MappingProxyType(
+    {"base_url": address, "api_token": _token, "models_dir": path, "follow_log": flag, "log_dir": path}
+)
 _TIMES: Mapping[str, Reader] = MappingProxyType(
     {
         "attempts": integer(1, 20),

@@ -19,13 +19,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lanhaven.lmstudio.load_keys import ADMIN_NAMES, to_fields
-from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
+from lanhaven.providers.base import (
+    Health,
+    Ignored,
+    Loaded,
+    LoadObserver,
+    ModelEntry,
+    ProviderContext,
+    Running,
+    Tell,
+    tell_nobody,
+)
 from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
 from lanhaven.providers.hosts.upstream import routes_for, upstream_at
 from lanhaven.providers.lmstudio.config import Hosts, read_entry, read_hosts
 from lanhaven.providers.lmstudio.layers import layers_of
 from lanhaven.providers.lmstudio.link import TLS, Sleep
 from lanhaven.providers.lmstudio.loading import Order
+from lanhaven.providers.lmstudio.log_following import Following
 from lanhaven.providers.lmstudio.models import Running as There
 from lanhaven.providers.lmstudio.models import Studied
 from lanhaven.providers.lmstudio.names import Names, Place
@@ -38,12 +49,12 @@ _ADOPTED = "an instance of this name was loaded already, and keeps its config"
 
 def create(context: ProviderContext) -> LMStudioProvider:
     """Options: see config.py."""
-    return LMStudioProvider(read_hosts(context.options))
+    return LMStudioProvider(read_hosts(context.options), tell=context.tell)
 
 
 class LMStudioProvider:
     """See the module. sleep: what lies between two attempts to connect. tls: how certificates are checked; True =
-    against those that the system trusts."""
+    against those that the system trusts. tell: takes what its logs say, where they are followed."""
 
     name = "lmstudio"
     load_fields = frozenset(LoadConfig.__slots__) - {"cpu_threads"}
@@ -51,8 +62,10 @@ class LMStudioProvider:
         {"temperature", "top_p", "top_k", "repeat_penalty", "max_tokens", "stop", "seed", "stream"}
     )
 
-    def __init__(self, hosts: Hosts, sleep: Sleep = asyncio.sleep, tls: TLS = True) -> None:
+    def __init__(self, hosts: Hosts, sleep: Sleep = asyncio.sleep, tls: TLS = True, tell: Tell = tell_nobody) -> None:
         self._hosts, self._sleep, self._tls = hosts, sleep, tls
+        followed = ((host.name, host.log_dir) for host in hosts.known.values() if host.follow_log)
+        self._following = [Following(name, folder, tell) for name, folder in followed if folder is not None]
         self._studios: Mapping[str, Studio] = {name: Studio(host, sleep, tls) for name, host in hosts.known.items()}
         self._names = Names()
 
@@ -69,6 +82,8 @@ class LMStudioProvider:
 
     async def models(self) -> Sequence[ModelInfo]:
         """Of all hosts; of one that does not answer, what it said last. Raises if none answers."""
+        for each in self._following:
+            each.begin()
         studios = tuple(self._studios.values())
         answers = await asyncio.gather(*(each.models() for each in studios), return_exceptions=True)
         raise_if_all_failed(answers)
@@ -138,7 +153,8 @@ class LMStudioProvider:
         return ()
 
     async def aclose(self) -> None:
-        await asyncio.gather(*(each.aclose() for each in self._studios.values()))
+        following = (each.aclose() for each in self._following)
+        await asyncio.gather(*following, *(each.aclose() for each in self._studios.values()))
 
     def _studio(self, name: str | None) -> Studio:
         """Of this host. The default one is not asked before a model needs it. May be called in a thread."""
