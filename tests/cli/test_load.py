@@ -30,14 +30,27 @@ TOO_LARGE = {
     "code": "insufficient_memory",
     "neededBytes": 24_100_000_000,
     "availableBytes": 15_800_000_000,
+    "largestContext": 8192,
 }
 ESTIMATE = {
     "modelKey": "smollm2",
     "neededBytes": 24_100_000_000,
+    "learnt": False,
+    "parts": {
+        "weights": 20_000_000_000,
+        "projector": 0,
+        "kv": 4_000_000_000,
+        "compute": 0,
+        "promptCache": 0,
+        "engine": 10**8,
+    },
     "availableBytes": 15_800_000_000,
+    "evictableBytes": 0,
     "fits": False,
+    "verdict": "does_not_fit",
     "contextLength": 32768,
     "slots": 1,
+    "largestContextLength": 8192,
     "suggestedContextLength": 8192,
 }
 
@@ -150,7 +163,6 @@ SIZES = {"too-small": 5_600_000_000, "enough": 9_000_000_000, "more": 12_000_000
 
 def test_6_does_not_fit_names_the_ways_out(cli: Cli, server: Scripted) -> None:
     server.says("POST", LOAD, TOO_LARGE, 503)
-    server.says("POST", "/admin/models/estimate", ESTIMATE)
     idle = [instance(name, "org/qwen3-8b", busy=0, sizeBytes=size) for name, size in SIZES.items()]
     server.says("GET", "/admin/models", {**MODELS, "loaded": idle})
     done = cli("load", "smollm2", "--context", "32768")
@@ -160,8 +172,7 @@ def test_6_does_not_fit_names_the_ways_out(cli: Cli, server: Scripted) -> None:
 
 
 def test_6_a_busy_model_is_not_offered_for_unloading(cli: Cli, server: Scripted) -> None:
-    server.says("POST", LOAD, {**TOO_LARGE, "hint": "free some memory"}, 503)
-    server.says("POST", "/admin/models/estimate", {**ESTIMATE, "suggestedContextLength": None})
+    server.says("POST", LOAD, {**TOO_LARGE, "largestContext": None, "hint": "free some memory"}, 503)
     done = cli("load", "smollm2")
     assert done.status == 6
     assert tries(done) == ["free some memory"]
@@ -201,12 +212,27 @@ def test_estimate_loads_nothing_and_its_status_tells_whether_it_fits(cli: Cli, s
     server.says("POST", "/admin/models/estimate", ESTIMATE)
     done = cli("load", "smollm2", "--estimate")
     assert done.status == 6
-    assert dict(done.rows)["memory needed"] == "about 24.1 GB"
+    told = dict(done.rows)
+    assert told["memory needed"] == "about 24.1 GB"
+    assert told["computed as"] == "weights 20.0 GB + KV cache 4.0 GB + engine 100 MB"
+    assert told["fits"] == "no; --context 8192 would"
+    assert told["longest that fits"] == "8,192"
     assert not server.bodies(LOAD)
-    server.says("POST", "/admin/models/estimate", {**ESTIMATE, "fits": True, "suggestedContextLength": None})
+    fits = {"fits": True, "verdict": "fits", "suggestedContextLength": None}
+    server.says("POST", "/admin/models/estimate", {**ESTIMATE, **fits})
     done = cli("load", "smollm2", "--estimate", "--json")
     assert done.status == 0
     assert done.json["fits"] is True
+
+
+def test_an_estimate_tells_what_it_knows_and_from_where(cli: Cli, server: Scripted) -> None:
+    known = {"learnt": True, "fits": True, "verdict": "fits_after_eviction", "evictableBytes": 9_000_000_000}
+    server.says("POST", "/admin/models/estimate", {**ESTIMATE, **known, "parts": None, "largestContextLength": None})
+    told = dict(cli("load", "smollm2", "--estimate").rows)
+    assert told["memory needed"] == "24.1 GB, as the last load took"
+    assert told["can be freed"] == "9.0 GB"
+    assert told["fits"] == "yes, when others have left"
+    assert not {"computed as", "longest that fits"} & set(told)
 
 
 def unloaded(handler: Handler, asked: Asked) -> None:

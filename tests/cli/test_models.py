@@ -80,10 +80,15 @@ def test_ps_watch_draws_again_until_interrupted(cli: Cli, server: Scripted) -> N
 ESTIMATE = {
     "modelKey": "smollm2",
     "neededBytes": 300_000_000,
+    "learnt": False,
+    "parts": None,
     "availableBytes": 5_600_000_000,
+    "evictableBytes": 0,
     "fits": True,
+    "verdict": "fits",
     "contextLength": 8192,
     "slots": 4,
+    "largestContextLength": None,
     "suggestedContextLength": None,
 }
 

@@ -164,14 +164,12 @@ def _does_not_fit(server: Server, body: Mapping[str, Any], error: CliError) -> C
     text = error.message
     if isinstance(needed, int) and isinstance(free, int):
         text = f"{model} does not fit: needs about {units.size(needed)}, {units.size(free)} are free"
-    tries = []
+    context = error.reply.get("largestContext")
+    tries = [f"lanhaven load {model} --context {context}"] if context else []
     try:
-        estimate = server.post("/admin/models/estimate", body)
         loaded = server.get("/admin/models")["loaded"]
     except CliError:
-        estimate, loaded = {}, []
-    if estimate.get("suggestedContextLength"):
-        tries.append(f"lanhaven load {model} --context {estimate['suggestedContextLength']}")
+        loaded = []
     missing = needed - free if isinstance(needed, int) and isinstance(free, int) else 0
     idle = [each for each in loaded if not each["busy"] and each["sizeBytes"] >= max(missing, 1)]
     if idle:

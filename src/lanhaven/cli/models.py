@@ -198,19 +198,39 @@ def _details(info: Row, estimate: Row | None) -> list[tuple[str, object]]:
 
 def fit(estimate: Row) -> list[tuple[str, object]]:
     """The memory estimate as lines."""
-    context = estimate["contextLength"]
+    context, most = estimate["contextLength"], estimate["largestContextLength"]
+    needed, evictable = units.size(estimate["neededBytes"]), estimate["evictableBytes"]
     return [
         ("context", _count(context) if context else None),
         ("slots", estimate["slots"]),
-        ("memory needed", f"about {units.size(estimate['neededBytes'])}"),
+        ("memory needed", f"{needed}, as the last load took" if estimate["learnt"] else f"about {needed}"),
+        ("computed as", _added_up(estimate["parts"]) if estimate["parts"] else None),
         ("memory free", units.size(estimate["availableBytes"])),
-        ("fits", "yes" if estimate["fits"] else "no" + _way_out(estimate)),
+        ("can be freed", units.size(evictable) if evictable else None),
+        ("fits", _verdict(estimate)),
+        ("longest that fits", _count(most) if most else None),
     ]
 
 
-def _way_out(estimate: Row) -> str:
+_PARTS = (
+    ("weights", "weights"),
+    ("projector", "projector"),
+    ("kv", "KV cache"),
+    ("compute", "compute"),
+    ("promptCache", "prompt cache"),
+    ("engine", "engine"),
+)
+
+
+def _added_up(parts: Row) -> str:
+    return " + ".join(f"{label} {units.size(parts[name])}" for name, label in _PARTS if parts[name])
+
+
+def _verdict(estimate: Row) -> str:
+    if estimate["fits"]:
+        return "yes" if estimate["verdict"] == "fits" else "yes, when others have left"
     shorter = estimate["suggestedContextLength"]
-    return f"; --context {shorter} would" if shorter else ""
+    return f"no; --context {shorter} would" if shorter else "no"
 
 
 def _watch(server: Server, *, json: bool) -> None:

@@ -119,6 +119,7 @@ class Settings(BaseModel):
     queue_wait_stream: SecondsOrZero = Field(600.0, description="Longest wait for an instance, streaming; 0 = none.")
     load_timeout: Seconds = Field(600.0, description="Longest load.")
     load_stall: Seconds = Field(300.0, description="Longest time without progress in a load.")
+    prewarm: bool = Field(False, description="Ask preloaded models one word, so that the first real answer is quick.")
     default_slots: Count = Field(4, description="Parallel sequences of an instance whose load config is silent.")
     prompt_cache_mib: Annotated[int, Field(ge=0)] = Field(256, description="Prompt cache of a llama.cpp instance, MiB.")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from lanhaven.residency import policy
-from lanhaven.residency.ledger import Need
+from lanhaven.residency.ledger import Ledger, Need
+from lanhaven.types.models import LoadConfig, ModelInfo
 
 
 class Verdict(StrEnum):
@@ -37,8 +39,23 @@ class Forecast:
 NOT_HERE = Forecast(Need(0), 0, 0, Verdict.NO, None)  # a model that cannot run here at all
 
 
-def verdict(decision: policy.Decision) -> Verdict:
-    """In one word."""
+def forecast(
+    ledger: Ledger,
+    residents: Sequence[policy.Occupant],
+    info: ModelInfo,
+    config: LoadConfig,
+    limits: policy.Limits,
+    now: float,
+) -> Forecast:
+    """For an operator's order, which counts no places. `config` is effective, as that of an instance."""
+    need = ledger.need(info, config)
+    want = policy.Want(model_key=info.key, automatic=False, needed_bytes=need.bytes, fresh=True)
+    free, evictable = policy.within_reach(residents, limits, now)
+    most = ledger.largest_context(info, config, free + evictable)
+    return Forecast(need, max(0, free), evictable, _verdict(policy.plan(residents, want, limits, now)), most)
+
+
+def _verdict(decision: policy.Decision) -> Verdict:
     match decision:
         case policy.Refuse():
             return Verdict.NO

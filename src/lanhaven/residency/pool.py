@@ -19,8 +19,8 @@ from lanhaven.providers.base import Loaded, Provider, Running
 from lanhaven.residency import announce, policy, refusals
 from lanhaven.residency.books import Books
 from lanhaven.residency.breaker import Breakers
-from lanhaven.residency.forecast import NOT_HERE, Forecast, verdict
 from lanhaven.residency.following import Following
+from lanhaven.residency.forecast import NOT_HERE, Forecast, forecast
 from lanhaven.residency.homes import Homes
 from lanhaven.residency.lease import Lease
 from lanhaven.residency.ledger import Ledger
@@ -118,12 +118,8 @@ class Pool:
         """What would become of an order to load it now. Nothing is promised."""
         if info.unavailable is not None or info.provider not in self._providers:
             return NOT_HERE
-        need, residents, now = self.ledger.need(info, config), self._books.occupants(), self._clock()
-        want = policy.Want(model_key=info.key, automatic=False, needed_bytes=need.bytes, fresh=True)
         limits = policy.Limits(max_automatic=self.max_automatic, available_bytes=self._available_memory())
-        free, evictable = policy.within_reach(residents, limits, now)
-        most = self.ledger.largest_context(info, config, free + evictable)
-        return Forecast(need, max(0, free), evictable, verdict(policy.plan(residents, want, limits, now)), most)
+        return forecast(self.ledger, self._books.occupants(), info, config, limits, self._clock())
 
     def breakers(self) -> dict[str, str]:
         """Model key -> "open for 12 s", for the models that failed lately."""

@@ -371,6 +371,7 @@ class Resident:
             expires_at=self.expires_at,
             progress=self.progress,
             stage=self.stage,
+            ours=self.loaded is not None and self.loaded.ours,
             error=resting.last if resting else self.error.message if self.error else None,
             outdated=self.outdated,
         )

@@ -173,4 +173,5 @@ class Instance:
     progress: float | None = None  # 0..1 while loading, where the provider knows
     stage: str | None = None
     error: str | None = None
+    ours: bool = False  # its engine is a process of ours
     outdated: bool = False  # models.yaml says now that it is to be loaded otherwise

@@ -25,6 +25,8 @@ from lanhaven.server.schema.parts import (
 DEFAULTS = told(ANY, "Inference defaults: only what is said.")
 CONFIG = told(ANY, "Load config: only what is said.")
 
+PARTS = ("weights", "projector", "kv", "compute", "promptCache", "engine")
+
 MODELS: Mapping[str, Schema] = MappingProxyType(
     {
         "LoadedInstance": record(
