@@ -162,7 +162,7 @@ class LlamaCppPython(PackageForm):
     """One request after the other, text only; its HTTP side is ours."""
 
     worker = "lanhaven.engines.llama_python.worker"
-    last_line = None
+    last_line = "srv    listening"
     last_stage = None
     most_slots = 1
     keeps_connections = True

@@ -1,0 +1,1 @@
+"""As far as the worker of llama-cpp-python needs it."""
