@@ -91,6 +91,18 @@ async def test_load_use_unload(tmp_path: Path, kind: Kind) -> None:
             await sdk.do("load_model", "nobody")
 
 
+async def test_an_estimate_before_a_load(tmp_path: Path, kind: Kind) -> None:
+    models = "models:\n  - {id: alpha, provider: mock, config: {size_bytes: 1000}}\n"
+    async with serving(tmp_path, models, memory_budget=900) as house, client(kind, house.url) as sdk:
+        told = await sdk.do("estimate_load", "alpha", load_config=LoadConfig(context_length=512, idle_ttl=9))
+        assert (told.model_key, told.needed_bytes, told.learnt, told.parts["weights"]) == ("alpha", 1000, False, 1000)
+        assert (told.available_bytes, told.evictable_bytes, told.fits, told.verdict) == (900, 0, False, "does_not_fit")
+        assert (told.context_length, told.slots, told.largest_context_length) == (512, None, None)
+        with pytest.raises(ModelNotFound):
+            await sdk.do("estimate_load", "nobody")
+        assert await sdk.do("list_loaded") == ()
+
+
 async def test_a_load_tells_how_far_it_is(tmp_path: Path, kind: Kind) -> None:
     models = "models:\n  - {id: alpha, provider: mock, config: {size_bytes: 1000}}\n"
     seen: list[LoadProgress] = []

@@ -4,8 +4,8 @@ The machine holds the two largest of the six, and not more: the least on which p
 knows places only. The ledger knows bytes, so there may be as many places as there are models, and memory decides. What
 is counted is loads; both wait alike for busy instances, and a load takes both the same time.
 
-With two places for both, no policy can halve the loads: even one that knew the future (Belady's) would save 30 % of
-them. There it is asked for no more than to be better than LRU.
+With two places for both, no policy can halve the loads: even one that knew the future (Belady's) would save a quarter
+of them. There it is asked for no more than to be better than LRU.
 """
 
 from __future__ import annotations

@@ -116,6 +116,12 @@ def load(
     return _admin("load", body, timeout or max(settings.load_timeout, settings.timeout))
 
 
+def estimate(model: str, settings: ClientSettings, *, load_config: LoadConfig | Mapping[str, Any] | None) -> Call:
+    """POST /admin/models/estimate."""
+    config, _ = _load_config(load_config)
+    return _admin("estimate", {"modelKey": model, "loadConfig": config}, settings.timeout)
+
+
 def unload(model: str, settings: ClientSettings, *, instance_id: str | None, force: bool) -> Call:
     """POST /admin/models/unload. Requests under way may finish first, so it takes as long as a load may."""
     body = {"modelKey": model, "instanceId": instance_id, "force": force or None}

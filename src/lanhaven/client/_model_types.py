@@ -74,6 +74,28 @@ class LoadedModel(Shape, frozen=True, kw_only=True):
     size_bytes: int = 0
 
 
+class LoadEstimate(Shape, frozen=True, kw_only=True):
+    """What a load would take of the server's memory, in bytes; 0 = none, or unknown.
+
+    learnt: the last real load taught it; else it is computed, and `parts` says of what. evictable_bytes: what would
+    come free if all that may be evicted left. verdict: fits, fits_after_eviction, does_not_fit. largest_context_length:
+    tokens that would fit, None = none would, or nobody knows.
+    """
+
+    model_key: str
+    needed_bytes: int = 0
+    learnt: bool = False
+    parts: Mapping[str, int] | None = None
+    available_bytes: int = 0
+    evictable_bytes: int = 0
+    fits: bool = True
+    verdict: str = "fits"
+    context_length: int | None = None
+    slots: int | None = None
+    largest_context_length: int | None = None
+    suggested_context_length: int | None = None
+
+
 class UnloadedModel(Shape, frozen=True, kw_only=True):
     """The answer to an unload."""
 

@@ -36,6 +36,7 @@ from lanhaven.client._model_types import (
     ListModelsFilter,
     LoadedInstance,
     LoadedModel,
+    LoadEstimate,
     LoadProgress,
     ModelCard,
     ModelsList,
@@ -240,6 +241,13 @@ class AsyncClient:
             loaded = LoadedModel.read(await self._exchange.json(call))
         watch.ready(loaded)
         return loaded
+
+    async def estimate_load(
+        self, model: str, *, load_config: LoadConfig | Mapping[str, Any] | None = None
+    ) -> LoadEstimate:
+        """What a load would take, and whether it would fit; nothing is loaded. ModelNotFound."""
+        call = _calls.estimate(model, self.settings, load_config=load_config)
+        return LoadEstimate.read(await self._exchange.json(call))
 
     async def unload_model(self, model: str, *, instance_id: str | None = None, force: bool = False) -> UnloadedModel:
         """Unload one instance, or all of a model. force: end the requests under way. ModelNotFound."""

@@ -32,6 +32,7 @@ from lanhaven.client._model_types import (
     ListModelsFilter,
     LoadedInstance,
     LoadedModel,
+    LoadEstimate,
     LoadProgress,
     ModelCard,
     ModelsList,
@@ -241,6 +242,11 @@ class Client:
             loaded = LoadedModel.read(self._exchange.json(call))
         watch.ready(loaded)
         return loaded
+
+    def estimate_load(self, model: str, *, load_config: LoadConfig | Mapping[str, Any] | None = None) -> LoadEstimate:
+        """What a load would take, and whether it would fit; nothing is loaded. ModelNotFound."""
+        call = _calls.estimate(model, self.settings, load_config=load_config)
+        return LoadEstimate.read(self._exchange.json(call))
 
     def unload_model(self, model: str, *, instance_id: str | None = None, force: bool = False) -> UnloadedModel:
         """Unload one instance, or all of a model. force: end the requests under way. ModelNotFound."""
