@@ -17,7 +17,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
-CLIENT_LOCKS = ("tests/clients/anthropic-0.lock", "tests/clients/frameworks.lock", "tests/mlx/requirements.lock")
+CLIENT_LOCKS = (
+    *("tests/clients/anthropic-0.lock", "tests/clients/frameworks.lock", "tests/mlx/requirements.lock"),
+    "tests/providers/llamacpp/llama-cpp-python.lock",
+)
 SCRIPTS = ("lanhaven", "scripts/setup", "scripts/test", "scripts/test-js", "scripts/check", "scripts/lock", ".ci/run")
 COPIED = ("lanhaven", "pyproject.toml", "scripts", *LOCKS)
 
