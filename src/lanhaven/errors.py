@@ -30,7 +30,8 @@ GatewayError
 │   ├── EngineHung              504 engine_hung
 │   ├── TemplateError           502 template_error
 │   ├── UpstreamError           502 engine_protocol_error
-│   └── UpstreamTimeout         504 upstream_timeout
+│   ├── UpstreamTimeout         504 upstream_timeout
+│   └── RequestLoop             508 request_loop
 └── InternalError               500 internal_error: a defect of LanHaven itself
 
 Raisers know nothing of HTTP bodies: they give facts (a sentence, the field, numbers, the next step); each dialect
@@ -275,6 +276,13 @@ class UpstreamTimeout(ProviderError):
 
     status = 504
     code = "upstream_timeout"
+
+
+class RequestLoop(ProviderError):
+    """Servers that send requests on to each other: this one was here before."""
+
+    status = 508
+    code = "request_loop"
 
 
 class InternalError(GatewayError):

@@ -36,6 +36,7 @@ from lanhaven.types.models import ModelInfo, Overflow
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import UpstreamClient
 from lanhaven.upstream.preparing import prepare
+from lanhaven.upstream.via import onward
 
 # With these an upstream says that it has done nothing: the model is not there (any more), too many requests, not ready.
 # Not 502 and 504: behind such an upstream somebody may be at work, and to ask again would do the work twice.
@@ -240,10 +241,12 @@ class Inference:
         return exchange
 
     async def _send(self, lease: Lease) -> Exchange:
-        request = self.request
-        body = prepare(request, lease.sampling, lease.upstream)
+        request, upstream = self.request, lease.upstream
+        if request.came:
+            upstream = onward(upstream, request.came, lease.model_key)
+        body = prepare(request, lease.sampling, upstream)
         self._exchange = await self._context.client.send(
-            lease.upstream,
+            upstream,
             request.route,
             body,
             stream=request.stream,

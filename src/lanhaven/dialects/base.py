@@ -23,6 +23,7 @@ from lanhaven.store import Store
 from lanhaven.types.chat import Dropped, InferenceRequest, Route
 from lanhaven.types.models import Overflow
 from lanhaven.upstream.exchange import Exchange
+from lanhaven.upstream.via import hops
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -109,7 +110,14 @@ class Call:
     def inference(self, route: Route, body: dict[str, Any]) -> InferenceRequest:
         """This call as an inference; what else is known of it is set there."""
         return InferenceRequest(
-            route, body, self.request_id, self.path, self.method, dialect=self.dialect.name, client=self.key_name
+            route,
+            body,
+            self.request_id,
+            self.path,
+            self.method,
+            dialect=self.dialect.name,
+            client=self.key_name,
+            came=hops(self.headers),
         )
 
     async def reply(self, status: int, body: bytes, headers: Headers = JSON) -> None:

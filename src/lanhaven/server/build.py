@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,8 @@ def context(settings: Settings, name: str, run_dir: Path, tell: Tell = tell_nobo
     special: dict[str, Any] = lmstudio_options(settings) if name == "lmstudio" else {}
     if name == "ollama" and any(port == OLLAMA_PORT for _, port in settings.listeners()):
         special = {"no_default": True}  # where Ollama usually is, there are we
+    if name == "openai":
+        special = {"hop": f"lanhaven-{secrets.token_hex(6)}"}
     return ProviderContext(name, run_dir, {**general, **special, **settings.providers.get(name, {})}, tell)
 
 

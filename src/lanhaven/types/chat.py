@@ -80,6 +80,7 @@ class InferenceRequest:
     overflow: Overflow | None = None  # what the client wants where its prompt does not fit; None: it does not say
     overflow_else: Overflow = Overflow.ERROR  # where neither client nor instance says anything
     form: RawForm | None = None  # what is sent in place of `body`
+    came: tuple[str, ...] = ()  # the LanHavens that it has come through
     affinity: str | None = None  # what requests of one conversation have in common: they go to the same instance
 
     @property

@@ -10,6 +10,7 @@
 | 408, 504 | UpstreamTimeout |
 | 413 | PayloadTooLarge |
 | 429 | QueueFull with its Retry-After |
+| 508 | RequestLoop |
 | 503, 409, 425 | ProviderUnavailable with a Retry-After: it is loading, or busy |
 | 500 for what is the client's fault (see CLIENTS_FAULT) | InvalidRequest |
 | 3xx, other 5xx | UpstreamError |
@@ -31,6 +32,7 @@ from lanhaven.errors import (
     PayloadTooLarge,
     ProviderUnavailable,
     QueueFull,
+    RequestLoop,
     UnsupportedFeature,
     UpstreamError,
     UpstreamTimeout,
@@ -186,6 +188,8 @@ def _translate(status: int, foreign: Foreign, model: str, retry_after: float | N
             return ProviderUnavailable(
                 said or "The model's server is not ready.", retry_after=retry_after or RETRY_AFTER
             )
+        case 508:
+            return RequestLoop(said or "The model's server finds the request going in a circle.", retry=False)
         case 501:
             return UnsupportedFeature(said or "The model's server cannot do this.", retry=False)
         case _ if 400 <= status < 500 or CLIENTS_FAULT.search(said):

@@ -35,6 +35,7 @@ from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
+from lanhaven.upstream.via import hops
 from lanhaven.wire import KEEP_ALIVE, encode, frames_of, read_strict, sse
 
 MULTIPART = "/chat/completions/multipart"
@@ -127,7 +128,9 @@ class OpenAIDialect(Dialect):
         if anthropic_models.is_asked(call.headers):
             await call.reply(200, encode(anthropic_models.page(anthropic_models.cards(self._gateway), call.query)))
             return
-        cards = [model_card(each, self._gateway) for each in self._gateway.catalog.models()]
+        ours = not hops(call.headers)  # another LanHaven is told of no models that others of them have told us of
+        models = [each for each in self._gateway.catalog.models() if ours or not each.relayed]
+        cards = [model_card(each, self._gateway) for each in models]
         loaded = [
             model_card(info, self._gateway, instance_id)
             for instance_id, key in self._gateway.pool.ids().items()

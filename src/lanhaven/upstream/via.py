@@ -1,0 +1,40 @@
+"""Which LanHavens a request has come through, so that none sends it on twice (`Via`, RFC 9110 7.6.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from lanhaven.errors import RequestLoop
+from lanhaven.types.models import Upstream
+
+VIA = b"via"
+MOST_HOPS = 16  # that are read: who is on a longer way than this is among the last of them
+
+_HOP = re.compile(r"1\.1 (lanhaven-[0-9a-f]{12})(?=\s*(?:,|$))")
+
+
+def hops(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """The LanHavens that a request's headers name, in the order in which it came through them."""
+    said = [value.decode("latin-1") for name, value in headers if name == VIA]
+    return tuple(_HOP.findall(", ".join(said))[-MOST_HOPS:]) if said else ()
+
+
+def onward(upstream: Upstream, came: tuple[str, ...], model_key: str) -> Upstream:
+    """The upstream for a request that came through others: it is told of them all. RequestLoop if it was here before.
+
+    An engine of ours has no `via` among its headers, and is told nothing.
+    """
+    own = next((value for name, value in upstream.headers if name == VIA.decode()), None)
+    if own is None:
+        return upstream
+    if own.removeprefix("1.1 ") in came:
+        raise RequestLoop(
+            f"The servers of model {model_key} send requests to each other in a circle.",
+            hint=f"correct the address of {model_key} on one of them: it leads back to where the request came from",
+            retry=False,
+        )
+    told = ", ".join([*(f"1.1 {each}" for each in came), own])
+    headers = tuple((name, told if name == VIA.decode() else value) for name, value in upstream.headers)
+    return replace(upstream, headers=headers)
