@@ -22,9 +22,11 @@ LISTEN, KEY = os.environ["LISTEN"], os.environ.get("KEY")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/health, chat (the message "crash" ends it), embeddings, speech, images; forms are answered with themselves."""
+    """/health, chat (the message "crash" ends it, and from "break" on it fails all), embeddings, speech, images; forms
+    are answered with themselves."""
 
     protocol_version = "HTTP/1.1"
+    broken = False
 
     def do_GET(self) -> None:
         if self.path == "/health":
@@ -55,6 +57,10 @@ class Handler(BaseHTTPRequestHandler):
             sys.stderr.write(f"request was {said}\nRuntimeError: the card fell off the bus\n")
             sys.stderr.flush()
             os._exit(3)
+        if Handler.broken or said == "break":
+            Handler.broken = True
+            self.reply(500, {"error": {"message": "CUDA error: an illegal memory access was encountered", "code": 500}})
+            return
         answer = {"role": "assistant", "content": f"{body['model']}: {said}"}
         self.reply(200, {"choices": [{"index": 0, "message": answer, "finish_reason": "stop"}]})
 
