@@ -73,6 +73,7 @@ BY_STATUS: Mapping[int, type[GatewayError]] = MappingProxyType(
         503: errors.Overloaded,
         504: errors.UpstreamTimeout,
         507: errors.StorageFull,
+        508: errors.RequestLoop,
     }
 )
 
