@@ -10,7 +10,7 @@ from typing import TypeVar
 from lanhaven.catalog import Catalog
 from lanhaven.errors import GatewayError
 from lanhaven.events import CatalogChanged, EventBus, Failure, ModelActivate
-from lanhaven.models_file import ModelsFile
+from lanhaven.models_file import Editor, ModelsFile
 from lanhaven.models_file.difference import Difference
 from lanhaven.models_file.watched import Watched
 from lanhaven.residency.pool import Pool
@@ -44,6 +44,13 @@ class Reloading:
         async with self._turn:
             return self._follow(*await self._taken_over(await self._ask(self._file.read)))
 
+    async def edit(self, change: Callable[[Editor], None]) -> Difference:
+        """Change the file, and take it over. GatewayError, and nothing is written, where that would make it wrong, and
+        where the disk is full."""
+        async with self._turn:
+            file = await self._ask(lambda: self._file.edit(change), "edit")
+            return self._follow(*await self._taken_over(file))
+
     async def look(self) -> None:
         """Take the file over if it has changed and settled. Raises nothing: what is wrong is told as an event."""
         async with self._turn:
@@ -52,13 +59,14 @@ class Reloading:
                 if file is not None:
                     self._follow(*await self._taken_over(file))
 
-    async def _ask(self, ask: Callable[[], T]) -> T:
+    async def _ask(self, ask: Callable[[], T], operation: str = "reload") -> T:
         """In a thread: a thousand models take 0.7 s."""
         try:
             return await asyncio.to_thread(ask)
         except GatewayError as error:
-            self.problem = f"{error.message}; what it said before still holds"
-            self._bus.emit(Failure(operation="reload", error=error.message, code=error.code, status=error.status))
+            if operation == "reload":  # of an edit that was refused nothing is left
+                self.problem = f"{error.message}; what it said before still holds"
+            self._bus.emit(Failure(operation=operation, error=error.message, code=error.code, status=error.status))
             raise
 
     async def _taken_over(self, file: ModelsFile) -> tuple[ModelsFile, Difference]:

@@ -13,6 +13,7 @@ models:
   - {id: smollm2, provider: mock, enabled: true}
   - {id: minilm, provider: mock, enabled: true, config: {kind: embedding}}
   - {id: reranker, provider: mock, enabled: true, config: {kind: reranker}}
+  - {id: old-model, provider: mock, enabled: true}
 """
 METHODS = ("get", "post", "put", "patch", "delete", "head")
 Json = dict[str, Any]

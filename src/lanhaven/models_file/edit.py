@@ -7,14 +7,14 @@ entry takes the heading of the next one along.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lanhaven.config import atomic
 from lanhaven.config.yaml_text import LARGEST_FILE, parse, read_text, wrong
-from lanhaven.errors import InternalError, InvalidRequest, ModelNotFound
+from lanhaven.errors import InternalError, InvalidRequest, ModelNotFound, Overloaded
 from lanhaven.models_file.lines import Lines
 from lanhaven.models_file.read import ModelsFile, read_parsed
 from lanhaven.models_file.render import changed, rendered
@@ -22,9 +22,10 @@ from lanhaven.models_file.values import spelled
 from lanhaven.providers.base import ModelEntry
 from lanhaven.types.models import Sampling
 
+ATTEMPTS = 5  # at a file that somebody else is writing as well
 STARTER = """\
-# The models that this server offers. docs/configuration.md explains every field; models.example.yaml shows them.
-# Commands that change this file (`lanhaven get`) keep your comments.
+# The models that this server offers. docs/models-yaml.md explains every field; models.example.yaml shows them.
+# Commands that change this file (`lanhaven get`, `add`, `set`, `rm`) keep your comments.
 #
 # - id: my-model                       the name that clients use
 #   provider: llama_cpp                llama_cpp (GGUF files), openai (other servers), mock
@@ -50,18 +51,38 @@ def edit(path: Path) -> Iterator[Editor]:
 
     The file is locked from reading to writing, written atomically and once, at the end, and not at all if the block
     raises. A file that is wrong is refused, not mended: InvalidRequest with its line. A file that is not there begins
-    as the starter file.
+    as the starter file. ChangedMeanwhile, and nothing is written, where somebody else wrote who asks for no lock.
     """
     with atomic.locked(path):
-        try:
-            before = read_text(path)
-        except FileNotFoundError:
-            before = ""
+        before = _text_of(path)
         editor = Editor(before.replace("\r\n", "\n") or STARTER, path)
         yield editor
         text = editor.text.replace("\n", "\r\n") if "\r\n" in before else editor.text
         if text != before:
+            if _text_of(path) != before:
+                raise ChangedMeanwhile(f"{path.name} was changed by somebody else just now.", hint="try it again")
             atomic.write_text(path, text)
+
+
+def apply(path: Path, change: Callable[[Editor], None]) -> None:
+    """One change of the file, made anew on what somebody else wrote meanwhile. As `edit` otherwise."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(ChangedMeanwhile), edit(path) as editor:
+            change(editor)
+            return
+    with edit(path) as editor:
+        change(editor)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_text(path)
+    except FileNotFoundError:
+        return ""
+
+
+class ChangedMeanwhile(Overloaded):
+    """Somebody wrote the file between reading and writing; their change stays."""
 
 
 class Editor:
@@ -94,8 +115,10 @@ class Editor:
 
     def update_all(self, model_ids: Collection[str], changes: Mapping[str, Any]) -> None:
         """The same for several entries, in one go: the file is parsed once, not once for each."""
-        lines = Lines(self.text, self._path.name)
         indices = [self._index(each) for each in model_ids]
+        if not changes:
+            return
+        lines = Lines(self.text, self._path.name)
         self._become(
             lines.replaced(indices, lambda snippet: changed(snippet, changes)),
             kept=[entry for entry in self.models.entries if entry.id not in model_ids],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from lanhaven.config.yaml_text import read_text, wrong
+from lanhaven.models_file.edit import Editor, apply
 from lanhaven.models_file.read import ModelsFile, understood
 
 Mark = tuple[int, int, int, int]
@@ -29,6 +31,11 @@ class Watched:
         """As it is now; a file that is not there has no models. InvalidRequest where it is wrong."""
         self._text = self._content()
         return understood(self._text, self.path)
+
+    def edit(self, change: Callable[[Editor], None]) -> ModelsFile:
+        """Change it, keeping what others wrote, and tell what it says then. GatewayErrors as of `edit`."""
+        apply(self.path, change)
+        return self.read()
 
     def changed(self) -> ModelsFile | None:
         """One look: its models, if it has changed and settled; else None. InvalidRequest, once, where it is wrong then.

@@ -21,6 +21,7 @@ from lanhaven.server.debug import debug_router
 from lanhaven.server.demo_page import add_demo
 from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
+from lanhaven.server.models_file import models_file_router
 from lanhaven.server.redoc_page import add_redoc
 from lanhaven.server.schema.document import document, operation_name
 from lanhaven.server.services import Services
@@ -47,7 +48,7 @@ EXPECTED = {
 def native_app(services: Services) -> FastAPI:
     """Routes, documentation and error bodies of the native API."""
     app = FastAPI(version=__version__, openapi_url=None, generate_unique_id_function=operation_name)
-    for router in (admin_router(services), debug_router(services), info_router(services)):
+    for router in (admin_router(services), models_file_router(services), debug_router(services), info_router(services)):
         app.include_router(router)
     _add_documentation(app)
     _add_schemas(app)

@@ -39,6 +39,8 @@ REPLIES: Mapping[str, str] = MappingProxyType(
         "admin_unload": "ModelUnloaded",
         "admin_activate": "ModelActivated",
         "admin_refresh": "CatalogRefreshed",
+        "admin_edit": "EntryChanged",
+        "admin_remove": "EntryChanged",
         "admin_logs": "EngineLog",
         "debug_status": "DebugStatus",
         "debug_metrics": "DebugMetrics",
@@ -63,6 +65,8 @@ EXAMPLES: Mapping[str, Schema] = MappingProxyType(
         "admin_estimate": {"modelKey": "smollm2", "loadConfig": {"contextLength": 2048}},
         "admin_activate": {"modelKey": "smollm2", "defaultInference": {"temperature": 0.2}},
         "admin_unload": {"modelKey": "smollm2"},
+        "admin_edit": {"modelKey": "smollm2", "changes": {"ttl": "30m", "defaults": {"temperature": 0.2}}},
+        "admin_remove": {"modelKey": "old-model"},
     }
 )
 

@@ -135,6 +135,15 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "message": TEXT,
             }
         ),
+        "EntryChanged": whole_record(
+            {
+                "status": word("changed", "removed"),
+                "modelKey": TEXT,
+                "added": told(listing(TEXT), "Keys of models that can be asked for now."),
+                "removed": listing(TEXT),
+                "changed": listing(TEXT),
+            }
+        ),
         "CatalogRefreshed": whole_record(
             {
                 "status": word("refreshed"),
