@@ -52,7 +52,10 @@ def mock(
         if not quiet:
             watch.show(name, event, json=json)
 
-    run(chosen, script, ready, happened, host=host, port=port, api_key=key)
+    def stopping() -> None:
+        output.note("stopping")
+
+    run(chosen, script, ready, happened, stopping, host=host, port=port, api_key=key)
 
 
 def _model(text: str) -> MockModel:

@@ -31,12 +31,14 @@ def run(
     script: Path | None,
     on_ready: Callable[[MockInfo], None],
     on_event: Event,
+    on_stop: Callable[[], None],
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
     api_key: str | None = None,
 ) -> None:
-    """Serve. port None: 1235, or the next free one. on_event gets what the debug stream would: name and fields.
+    """Serve. port None: 1235, or the next free one. on_event gets what the debug stream would: name and fields. on_stop
+    is called when a signal has come: what is under way may last a moment.
 
     GatewayError for what keeps it from starting: a port taken, a wrong script, an open address without a strong key.
     """
@@ -60,5 +62,7 @@ def run(
         moved = port is None and bound != DEFAULT_PORT
         on_ready(MockInfo(running.url, names, len(steps), moved, time.monotonic() - began))
 
+    shutdown = Shutdown()
+    shutdown.on_drain(on_stop)
     with mock_settings(entries, host=host, api_key=api_key) as settings:
-        listener.run(serve(settings, address, Shutdown(), ready))
+        listener.run(serve(settings, address, shutdown, ready))
