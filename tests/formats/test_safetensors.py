@@ -31,18 +31,6 @@ def test_tensors_are_found(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_of_the_reference(tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
-    reference = pytest.importorskip("safetensors.numpy")
-    weights = {"x": numpy.arange(6, dtype=numpy.float32).reshape(2, 3), "y": numpy.ones(4, dtype=numpy.float16)}
-    path = tmp_path / "made.safetensors"
-    reference.save_file(weights, path, metadata={"format": "pt"})
-    raw = path.read_bytes()
-    for name, stored in read_safetensors(path).items():
-        assert raw[stored.offset : stored.offset + stored.size] == weights[name].tobytes()
-        assert stored.shape == weights[name].shape
-
-
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
