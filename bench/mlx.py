@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import statistics
+import string
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parent.parent
 ENVIRONMENT = ".tools/mlx/env"
 YARDSTICK = Path(__file__).with_name("mlx_batch.py")
 GOAL = 0.95
+MARKS = string.digits + string.ascii_letters + string.punctuation
 WORKER = "lanhaven.engines.mlx.worker"
 
 
@@ -102,8 +104,9 @@ async def _measure(bench: Bench, python: Path, model: Path) -> None:
                 ),
                 "mlx_lm.server": Engine(server.pid, lambda *asked: _over_http(other, *asked)),
             }
+            marks = iter(MARKS)
             for count in (1, 4):
-                _tell(bench, count, await _turns(peers, turns, count, tokens))
+                _tell(bench, count, await _turns(peers, turns, count, tokens, marks))
         await provider.aclose()
 
 
@@ -112,11 +115,16 @@ def _child_of(pid: int) -> int:
     return found
 
 
-async def _turns(peers: dict[str, Engine], turns: int, count: int, tokens: int) -> list[dict[str, Cost]]:
-    """What every turn cost; the first, which warms all up, is left out. Who begins changes from turn to turn."""
+async def _turns(
+    peers: dict[str, Engine], turns: int, count: int, tokens: int, marks: Iterator[str]
+) -> list[dict[str, Cost]]:
+    """What every turn cost; the first, which warms all up, is left out. Who begins changes from turn to turn.
+
+    `marks`: a first token for each prompt, so that nobody's prompt cache knows even the beginning of one.
+    """
     costs = []
     for turn in range(turns + 1):
-        prompts = [f"{turn}.{count}.{each} Once upon a time, in a land far away, there" for each in range(count)]
+        prompts = [f"{next(marks)} Once upon a time, in a land far away, there" for _ in range(count)]
         names = list(peers)
         order = names[turn % len(names) :] + names[: turn % len(names)]
         costs.append({name: await peers[name].take(prompts, tokens) for name in order})

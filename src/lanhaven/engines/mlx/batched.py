@@ -14,8 +14,8 @@ from lanhaven.engines.serving.jobs import Event, Job, Progress
 from lanhaven.engines.serving.mailbox import BREAKS, Mailbox
 
 PREFILL = 8  # prompts that are processed together, at most
-# Seconds that an idle engine waits for others with the first: requests that are sent together are computed together
-# from their prompts on. A step of the smallest models takes longer.
+# Seconds that an idle engine waits for the next one: requests that are sent together are computed together from their
+# prompts on. A step of the smallest models takes longer.
 GATHER = 0.003
 
 

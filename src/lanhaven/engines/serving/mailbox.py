@@ -12,6 +12,7 @@ from lanhaven.engines.serving.bad import BadRequest
 from lanhaven.engines.serving.jobs import Event, Failed, Job
 from lanhaven.engines.serving.log import Log
 
+MOST_GATHERED = 8  # times `gather`: requests that never cease to come are not waited for
 # What a computation may break off with: engines say RuntimeError, also of memory that they cannot have.
 BREAKS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, MemoryError, BadRequest)
 
@@ -31,13 +32,16 @@ class Mailbox:
         self._orders.put(("cancel", job))
 
     def orders(self, *, wait: bool, gather: float = 0.0) -> list[tuple[str, Job]]:
-        """All that came; with `wait` at least one, and what comes within `gather` seconds after it."""
+        """All that came; with `wait` at least one, and those after it until `gather` seconds bring none.
+
+        A client that sends several at once takes some milliseconds for them.
+        """
         found = [self._orders.get()] if wait else []
-        if wait and gather > 0:
-            time.sleep(gather)
+        end = time.monotonic() + MOST_GATHERED * gather
         with contextlib.suppress(queue.Empty):
             while True:
-                found.append(self._orders.get_nowait())
+                patience = min(gather, end - time.monotonic()) if wait else 0.0
+                found.append(self._orders.get(block=patience > 0, timeout=max(patience, 0.0)))
         return found
 
     def failed(self, jobs: Sequence[Job], error: Exception) -> None:
