@@ -141,13 +141,11 @@ class RawServer:
         task = asyncio.ensure_future(self._serve(reader, writer, self.connections))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # a task that is cancelled before its first step has no finally
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self.answer(reader, writer, number)
-        finally:
-            writer.close()
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await self.answer(reader, writer, number)
 
 
 @asynccontextmanager

@@ -204,6 +204,31 @@ async def test_cancelling_a_connect_leaves_nothing(line: Line) -> None:
     assert (line.client.active, line.client.open) == (0, 0)
 
 
+async def test_a_connect_cancelled_at_any_moment_leaves_no_socket(line: Line) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        writer.write(b"x" if await reader.read(1) == b"x" else b"")
+        await reader.read()  # until it is closed
+
+    async with raw_server(answer) as raw:
+        upstream = Upstream(model="m", base_url=f"https://127.0.0.1:{raw.port}")
+        for turns in range(24):
+            task = asyncio.create_task(line.send(upstream=upstream))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert line.client.open == 0
+        async with asyncio.timeout(10):
+            echo, last = await asyncio.open_connection("127.0.0.1", raw.port)
+            last.write(b"x")
+            await echo.readexactly(1)  # all others were accepted before
+            last.close()
+            await last.wait_closed()
+            while raw.tasks:
+                await asyncio.wait(tuple(raw.tasks))
+
+
 @pytest.mark.parametrize(
     "upstream",
     [

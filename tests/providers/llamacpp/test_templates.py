@@ -17,9 +17,9 @@ pytestmark = pytest.mark.anyio
 
 LOOP = "{% for i in range(100000000) %}{% for j in range(100000000) %}x{% endfor %}{% endfor %}"
 RECURSION = "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}"
-# Half a second of nothing but computing, in a thread beside; what the engine's figures say is the argument.
+# Nothing but computing, in a thread beside, for two seconds of CPU time; what the engine's figures say is the argument.
 SPINNER = """
-import sys, threading
+import sys, threading, time
 from lanhaven.engines.llamacpp_worker import end_when_spinning
 figures = sys.argv[1].split(",")
 def spin():
@@ -28,10 +28,9 @@ def spin():
 threading.Thread(target=spin, daemon=True).start()
 calls = iter(range(10**9))
 def metrics():
-    at = next(calls)
-    if at == 4:
+    if time.process_time() > 2:
         sys.exit(0)
-    return figures[at % len(figures)].replace("/", "\\n")
+    return figures[next(calls) % len(figures)].replace("/", "\\n")
 end_when_spinning(metrics, seconds=0.4)
 """
 IDLE = "llamacpp:n_decode_total {}/llamacpp:requests_processing {}/llamacpp:requests_deferred 0"
