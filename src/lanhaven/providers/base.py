@@ -52,7 +52,8 @@ class Loaded:
 class Running:
     """An instance that the provider says is running: for reconciling with what the pool believes.
 
-    away: why it takes no requests now, where that is known: its host does not answer. It is not gone for that.
+    foreign: somebody else loaded it, so it is not ours to end. away: why it takes no requests now, where that is known:
+    its host does not answer. It is not gone for that.
     """
 
     instance_id: str
@@ -61,6 +62,7 @@ class Running:
     upstream: Upstream | None = None
     load_config: LoadConfig = LoadConfig()
     away: str | None = None
+    foreign: bool = True
 
 
 @dataclass(frozen=True, slots=True)

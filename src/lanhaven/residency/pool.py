@@ -359,7 +359,8 @@ class Pool:
         for resident, size_bytes in drift.sizes:
             self.ledger.saw(resident.info, resident.config, size_bytes)
         for resident in drift.gone:
-            self._life.end(resident, "gone", error=refusals.gone(resident.instance_id))
+            drain = self._settings.drain_timeout if resident.standing else 0.0
+            self._life.end(resident, "gone", error=refusals.gone(resident.instance_id), drain=drain)
         for running in drift.unknown:
             self._adopt(running)
         self.outages.heed(drift.told)
@@ -371,7 +372,7 @@ class Pool:
             return
         spec = Spec(info=info, config=running.load_config, sampling=info.sampling)
         resident = self._placing.make(spec, running.instance_id)
-        resident.adopted = True
+        resident.adopted, resident.standing = running.foreign, not running.foreign
         self._books.add(resident)
         self._life.ready(resident, Loaded(running.upstream, running.load_config, running.size_bytes), 0.0)
 

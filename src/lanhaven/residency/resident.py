@@ -109,6 +109,7 @@ class Resident:
         self.reason = ""  # why it drains
         self.revived = False  # it is back for a request after its engine had crashed
         self.adopted = False  # somebody else loaded it: the end of this server is not its end
+        self.standing = False  # it was there without a load, and is ours to end: a server that others run
         self.dismissed = False  # an operator or the shutdown ended it: nothing revives it
         self.load_task: asyncio.Task[None] | None = None
         self.empty = asyncio.Event()  # while draining: no lease left, or no time left

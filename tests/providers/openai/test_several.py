@@ -9,6 +9,7 @@ import pytest
 
 from lanhaven.engines.scripted import Fault
 from lanhaven.engines.scripted_faults import Act
+from lanhaven.providers.base import ModelEntry
 from lanhaven.types.models import InstanceState
 from tests.providers.openai.several import KEY, fault, several
 
@@ -213,3 +214,18 @@ async def test_keys_are_nowhere_to_be_seen(tmp_path: Path) -> None:
         shown = [(await house.http.get(path)).text for path in ("/health", "/v1/models", "/admin/models", "/metrics")]
         services = house.services
         assert KEY not in f"{shown} {house.events} {services.pool!r} {services.providers!r} {services.catalog.models()}"
+
+
+async def test_a_host_that_the_file_names_no_more_is_drained(tmp_path: Path) -> None:
+    async with several(tmp_path, "one", "two") as world:
+        services, (entry,) = world.house.services, world.house.services.catalog.models()[:1]
+        gate = asyncio.create_task(world.house.chat("slow", model="one/big"))
+        world.hosts["one"].script(fault(delay=0.3))
+        await world.house.until(lambda: world.asked() == [1, 0])
+        left = {"hosts": {name: place for name, place in entry.config["hosts"].items() if name != "one"}}
+        await services.catalog.replace([ModelEntry("big", "openai", config=left)])
+        await world.sweep()
+        assert (await world.ask()).status_code == 200
+        assert world.asked() == [1, 1]
+        assert (await gate).status_code == 200, "what ran goes on"
+        await world.sweep(lambda: list(world.instances()) == ["two/big"])

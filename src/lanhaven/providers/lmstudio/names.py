@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lanhaven.providers.hosts.naming import keys_of
 from lanhaven.providers.lmstudio.models import Studied
 from lanhaven.types.models import ModelInfo
 
@@ -31,11 +32,8 @@ class Names:
 
     def infos(self, provider: str, models: Mapping[str, Sequence[Studied]]) -> tuple[ModelInfo, ...]:
         """The models of all hosts, by host in order of precedence, under names that are theirs alone."""
-        named: dict[str, tuple[str, Studied]] = {}
-        for host, each in _all(models):
-            key = each.key if each.key not in named else f"{host}/{each.key}"
-            named.setdefault(key, (host, each))
-        self._keys = {(host, each.key): key for key, (host, each) in named.items()}
+        self._keys = keys = keys_of((host, each.key) for host, each in _all(models))
+        named = {keys[host, each.key]: (host, each) for host, each in _all(models) if (host, each.key) in keys}
         taken = set(named)
         infos = []
         for key, (host, each) in named.items():

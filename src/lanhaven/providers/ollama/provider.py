@@ -22,6 +22,7 @@ from types import MappingProxyType
 from lanhaven.errors import InvalidRequest, LoadFailed
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
 from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
+from lanhaven.providers.hosts.naming import keys_of
 from lanhaven.providers.hosts.upstream import routes_for, upstream_at
 from lanhaven.providers.ollama.config import DEFAULT_NAME, Host, read_entry, read_hosts, read_spare
 from lanhaven.providers.ollama.host import Ollama
@@ -92,17 +93,14 @@ class OllamaProvider:
         """Of all hosts; of one that does not answer, what it said last. Raises if none answers."""
         hosts = tuple(self._hosts.values())
         raise_if_all_failed(await asyncio.gather(*(each.models() for each in hosts), return_exceptions=True))
+        theirs = [(host.host.name, model, model.name.removesuffix(LATEST)) for host in hosts for model in host.known]
+        keys = keys_of((name, short) for name, _, short in theirs)
         infos: dict[str, ModelInfo] = {}
-        keys: dict[_Place, str] = {}
-        for host in hosts:
-            for model in host.known:
-                name = host.host.name
-                short = model.name.removesuffix(LATEST)
-                key = short if short not in infos else f"{name}/{short}"
+        for name, model, short in theirs:
+            if (key := keys.get((name, short))) is not None:
                 aliases = {model.name, f"{name}/{short}", f"{name}/{model.name}"} - {key}
-                keys[_Place(name, model.name)] = key
                 infos.setdefault(key, model.info(key, self.name, name, tuple(sorted(aliases))))
-        self._keys = keys
+        self._keys = {_Place(name, model.name): keys.get((name, short), short) for name, model, short in theirs}
         return tuple(infos.values())
 
     # ---- instances

@@ -92,9 +92,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """The provider's own settings of a model in models.yaml. hosts: one, or several that all have the model."""
+    """The provider's own settings of a model in models.yaml. listed: it says `hosts`, one or several that all have the
+    model; else `hosts` holds the one place that it says."""
 
     hosts: tuple[Host, ...]
+    listed: bool = False
     context_length: int | None = None
     kind: ModelKind = ModelKind.LLM
     capabilities: tuple[str, ...] | None = None  # instead of those of the kind; also speech, transcription ...
@@ -125,7 +127,7 @@ def read_entry(values: Mapping[str, Any], options: Options, load: LoadConfig) ->
     if load.slots is not None:
         usual.setdefault("slots", load.slots)
     rest: dict[str, Any] = {name: said[name] for name in ("context_length", "kind", "capabilities") if name in said}
-    return Entry(hosts=_places(said, usual, options), load=load, **rest)
+    return Entry(hosts=_places(said, usual, options), listed="hosts" in said, load=load, **rest)
 
 
 def _places(said: Mapping[str, Any], usual: Mapping[str, Any], options: Options) -> tuple[Host, ...]:

@@ -64,7 +64,9 @@ class OpenAIProvider:
         self._listing = [self._remote(host) for host in options.hosts.values() if host.sync]
         self._entries: Mapping[str, Entry] = {}  # of models.yaml, by key
         self._loaded: dict[str, tuple[str, str]] = {}  # instance -> key and host, of those that were loaded
-        self._out: set[str] = set()  # instances of several that were unloaded: they are not there until a load
+        self._out: set[str] = (
+            set()
+        )  # instances of models of several hosts that were unloaded: they are not there until a load
         self._http: aiohttp.ClientSession | None = None
         self._looks: set[asyncio.Task[None]] = set()
 
@@ -75,7 +77,9 @@ class OpenAIProvider:
         said = read_entry(entry.config, self._options, entry.load)
         for host in said.hosts:
             self._remote(host)
-        self._entries = {**self._entries, entry.id: said}  # may run in a thread: replaced, not changed
+        if self._entries.get(entry.id) != said:  # may run in a thread: replaced, not changed
+            self._entries = {**self._entries, entry.id: said}
+            self._out = self._out - {instance_of(host, entry.id) for host in said.hosts}
         usual = CAPABILITIES[said.kind]
         return ModelInfo(
             key=entry.id,
@@ -102,9 +106,9 @@ class OpenAIProvider:
         infos: dict[str, ModelInfo] = {}
         for host, model in theirs:
             name = host.prefix + model.name
-            key = keys[host.name, name]
-            aliases = tuple({f"{host.name}/{model.name}", f"{host.name}/{name}"} - {key})
-            infos.setdefault(key, model.info(key, self.name, host.name, tuple(sorted(aliases))))
+            if (key := keys.get((host.name, name))) is not None:
+                aliases = {f"{host.name}/{model.name}", f"{host.name}/{name}"} - {key}
+                infos.setdefault(key, model.info(key, self.name, host.name, tuple(sorted(aliases))))
         return tuple(infos.values())
 
     # ---- instances
@@ -114,21 +118,21 @@ class OpenAIProvider:
         looked at meanwhile, for the next time."""
         found = [Running(name, "", away=self._away(*place)) for name, place in self._loaded.items()]
         taken = set(self._loaded.values())
-        for key, entry in self._several():
+        for key, entry in self._shared():
             for host in entry.hosts:
                 name = instance_of(host, key)
                 if (key, host.name) not in taken and name not in self._out:
                     upstream, away = self._upstream(entry, host, key), self._away(key, host.name)
-                    found.append(Running(name, key, 0, upstream, entry.load_config, away))
+                    found.append(Running(name, key, 0, upstream, entry.load_config, away, foreign=False))
         return found
 
-    def _several(self) -> list[tuple[str, Entry]]:
-        return [(key, entry) for key, entry in self._entries.items() if len(entry.hosts) > 1]
+    def _shared(self) -> list[tuple[str, Entry]]:
+        return [(key, entry) for key, entry in self._entries.items() if entry.listed]
 
     def _away(self, key: str, name: str) -> str | None:
-        """Why a host of several takes no requests, as it was when it was looked at last."""
+        """Why a host that shares a model takes no requests, as it was when it was looked at last."""
         entry = self._entries.get(key)
-        hosts = entry.hosts if entry is not None and len(entry.hosts) > 1 else ()
+        hosts = entry.hosts if entry is not None and entry.listed else ()
         for host in hosts:
             if host.name == name:
                 remote = self._remote(host)
@@ -171,7 +175,7 @@ class OpenAIProvider:
     async def unload(self, instance_id: str) -> None:
         """One that is there from the start stays out of use until the model is loaded on order."""
         self._loaded.pop(instance_id, None)
-        if any(instance_of(host, key) == instance_id for key, entry in self._several() for host in entry.hosts):
+        if any(instance_of(host, key) == instance_id for key, entry in self._shared() for host in entry.hosts):
             self._out.add(instance_id)
 
     # ---- as such
