@@ -25,8 +25,10 @@ def anyio_backend(virtual_loops: list[VirtualLoop]) -> tuple[str, dict[str, obje
 def virtual_loops() -> Iterator[list[VirtualLoop]]:
     """The loops a test ran in: nothing may have gone wrong in them that nobody looked at."""
     loops: list[VirtualLoop] = []
+    gc.freeze()  # the objects of thousands of other tests: looking through them takes seconds
     yield loops
     gc.collect()  # futures tell about errors that nobody looked at when they die
+    gc.unfreeze()
     for loop in loops:
         assert loop.failures == []
 
