@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lanhaven.config import Settings
-from lanhaven.errors import InvalidRequest, NotFound
+from lanhaven.errors import InvalidRequest, NotFound, StorageFull
 from lanhaven.keys.exposure import UnsafeBind, check_bind
 from lanhaven.keys.store import ALL_SCOPES, KeyFileError, KeyScope, KeyStore, weakness
 
@@ -235,11 +235,26 @@ def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageFull, match="No space left"):
         store.add("two")
     assert KeyStore(path).verify(secret) is not None
     assert store.verify(secret) is not None
-    assert sorted(each.name for each in path.parent.iterdir()) == ["keys.json", "keys.json.lock"]
+    assert sorted(each.name for each in path.parent.iterdir()) == [".keys.json.lock", "keys.json"]
+
+
+@pytest.mark.req("F-173")
+def test_times_of_last_use_that_cannot_be_written_are_lost_and_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = KeyStore(path)
+    store.verify(store.add("one"))
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    store.flush()
+    assert "No space left" in caplog.text
 
 
 def test_changes_at_the_same_time_are_all_kept(path: Path) -> None:

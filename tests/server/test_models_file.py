@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import pytest
 
 from lanhaven.events import CatalogChanged, Failure
 from lanhaven.models_file import Editor
+from tests.disks import fill, small_disk
 from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
@@ -139,32 +137,23 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("mounts a small file system: Linux, as root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "64k") as folder:
+        yield folder
 
 
 @pytest.mark.req("F-173")
-async def test_a_full_disk_keeps_the_file_and_the_server(tmp_path: Path, small_disk: Path) -> None:
-    path, filler = small_disk / "models.yaml", small_disk / "filler"
+async def test_a_full_disk_keeps_the_file_and_the_server(tmp_path: Path, disk: Path) -> None:
+    path = disk / "models.yaml"
     path.write_text(FILE)
     async with serving(tmp_path, FILE, models_file=path) as house:
-        disk = os.statvfs(small_disk)
-        filler.write_bytes(b"x" * (disk.f_bavail * disk.f_frsize))
+        filler = fill(disk)
         body = {"modelKey": "alpha", "changes": {"description": "x" * 9000}}
         answer = await post(house, "edit", body, 507)
         assert answer["code"] == "storage_full"
         assert answer["hint"]
         assert path.read_text() == FILE
-        assert names(small_disk) == [".models.yaml.lock", "filler", "models.yaml"]
+        assert names(disk) == [".models.yaml.lock", "filler", "models.yaml"]
         assert [(each.operation, each.code) for each in house.named(Failure)] == [("edit", "storage_full")]
         assert (await house.chat(model="alpha")).status_code == 200
         filler.unlink()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from lanhaven import runfile
-from lanhaven.server.logs import clean
+from lanhaven.server.logs import LogFile, clean
 from tests.cli.scripted import Cli
 from tests.cli.test_real_server import MODELS, running, state
 from tests.serving import serving
@@ -37,6 +39,20 @@ def test_what_looks_like_a_key_is_masked_in_the_log(secret: str) -> None:
     fields = {"said": f"with {secret} in it"}
     clean(None, "info", fields)
     assert fields["said"] == "with [masked] in it"
+
+
+@pytest.mark.req("F-173")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_log_file_whose_disk_is_full_is_told_once(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = LogFile("/dev/full", encoding="utf-8")
+    for _ in range(3):
+        file.handle(logging.LogRecord("x", logging.WARNING, "", 0, "an entry", (), None))
+    with suppress(OSError):
+        file.close()
+    assert [each.message for each in caplog.records] == ["the log file cannot be written: No space left on device"]
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.req("F-187", "F-186")

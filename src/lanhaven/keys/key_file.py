@@ -6,8 +6,6 @@ import json
 import logging
 import os
 import stat
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from lanhaven.config import atomic
 from lanhaven.errors import GatewayError
 
 log = logging.getLogger("lanhaven.keys")
@@ -91,18 +90,9 @@ def read(path: Path) -> tuple[KeyInfo, ...]:
 
 
 def write(path: Path, keys: tuple[KeyInfo, ...]) -> None:
-    """Replace the file in one step; the old one stays if anything fails (a full disk, F-173). OSError."""
+    """Replace the file in one step. StorageFull, InternalError: the disk refuses, and the old one stays (F-173)."""
     content = {"version": FORMAT, "keys": [_encode(key) for key in keys]}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # made with mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    atomic.write_text(path, json.dumps(content, indent=1))
 
 
 def make_private(path: Path) -> None:
@@ -122,21 +112,13 @@ def make_private(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time changes the file. OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    """One process at a time changes the file. InternalError where its folder cannot be made, or written."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise atomic.refused(path, error) from error
+    with atomic.locked(path):
         yield
-    finally:
-        os.close(handle)  # releases the lock
 
 
 def _decode(entry: dict[str, Any]) -> KeyInfo:

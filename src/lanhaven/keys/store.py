@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanhaven.errors import InvalidRequest, NotFound
+from lanhaven.errors import GatewayError, InvalidRequest, NotFound
 from lanhaven.keys import key_file
 from lanhaven.keys.key_file import ALL_SCOPES, KeyFileError, KeyInfo, KeyScope
 
@@ -82,7 +82,7 @@ class KeyStore:
         return self._with_use((*self._fixed, *self._stored))
 
     def add(self, name: str, scopes: Iterable[KeyScope] = ALL_SCOPES, *, lmstudio: bool = False) -> str:
-        """Make a key; it is returned this once. InvalidRequest if the name is bad or taken; OSError.
+        """Make a key; it is returned this once. InvalidRequest if the name is bad or taken; StorageFull.
 
         lmstudio: of the form that LM Studio's clients take as an API token; good everywhere else too.
         """
@@ -107,7 +107,7 @@ class KeyStore:
         return secret
 
     def revoke(self, name: str) -> None:
-        """Make a key worthless. NotFound; OSError."""
+        """Make a key worthless. NotFound; StorageFull."""
 
         def without_it(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
             gone = _named(keys, name)
@@ -116,7 +116,7 @@ class KeyStore:
         self._change(without_it)
 
     def rotate(self, name: str) -> str:
-        """A new key in place of an old one, which is worthless at once; returned this once. NotFound; OSError."""
+        """A new key in place of an old one, which is worthless at once; returned this once. NotFound; StorageFull."""
         made: list[str] = []
 
         def renewed(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
@@ -149,9 +149,12 @@ class KeyStore:
         return found
 
     def flush(self) -> None:
-        """Write the times of last use. Called rarely (at exit): a lost one does no harm. OSError."""
-        if any(key.name in self._used for key in self._stored):
-            self._change(self._with_use)
+        """Write the times of last use. Called rarely (at exit); a lost one does no harm, so a full disk is just told."""
+        try:
+            if any(key.name in self._used for key in self._stored):
+                self._change(self._with_use)
+        except GatewayError as error:
+            log.warning("the times of last use are lost: %s", error.message)
 
     def _with_use(self, keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
         now, clock = datetime.now(UTC), self._clock()

@@ -79,14 +79,27 @@ def _renderer(form: str) -> Processor:
 def _file(folder: Path) -> logging.Handler:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handler = logging.handlers.RotatingFileHandler(
-            folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8"
-        )
+        handler = LogFile(folder / "server.log", maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
     except OSError as error:
         logging.getLogger(__name__).warning("no log file: %s", error)
         return logging.NullHandler()
     handler.setFormatter(_formatter(structlog.processors.JSONRenderer()))
     return handler
+
+
+class LogFile(logging.handlers.RotatingFileHandler):
+    """A log file whose disk may be full: what cannot be written is lost, which is told once, on stderr (F-173)."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the library's
+        """Instead of a traceback for each entry."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.told:
+            self.told = True
+            logging.getLogger(__name__).warning("the log file cannot be written: %s", error.strerror)
 
 
 def clean(logger: Any, method: str, fields: Fields) -> Fields:
