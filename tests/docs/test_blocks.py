@@ -33,6 +33,11 @@ NOT_RUN: dict[str, list[str]] = {
         "Continue's own file; tests/clients replays what it sends",
         "tests/conformance/test_programs.py does this with the real libraries",
     ],
+    "docs/install.md": [
+        "tests/packaging/test_container.py installs the wheel",
+        "it needs a Docker daemon; tests/packaging runs the Dockerfile's lines without one",
+        "it needs a Docker daemon; tests/packaging holds the file against the published schema",
+    ],
     "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
     "docs/mlx.md": [
         "tests/mlx installs it from a lock file",
