@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from lanhaven.cli import checks_machine
 from tests.cli.conftest import HEALTH
 from tests.cli.scripted import Cli, Scripted, scripted
+from tests.providers.llamacpp import llama_server
 
 
 def checks(cli: Cli, **variables: str) -> dict[str, dict[str, str]]:
@@ -44,6 +47,30 @@ def test_a_broken_setting_is_the_one_thing_told_about_the_setup(alone: Cli) -> N
     (row,) = [row for row in done.rows if row[0] == "fail"]
     assert row[1] == "settings"
     assert "LANHAVEN_PORT" in row[2]
+
+
+def test_the_engine_that_would_run_is_told_with_its_reason_and_devices(alone: Cli, tmp_path: Path) -> None:
+    found = checks(alone)["llama.cpp"]
+    assert found["level"] == "ok"
+    assert re.fullmatch(r"xllamacpp \S+ \(installed\), no GPU", found["text"])
+    program = llama_server.install(tmp_path, devices="  CUDA0: NVIDIA H100 80GB (81079 MiB, 80561 MiB free)")
+    setting = json.dumps({"llama_cpp": {"binary": str(program)}})
+    found = checks(alone, LANHAVEN_PROVIDERS=setting)["llama.cpp"]
+    words = f"llama-server 0.7.0 11669 (providers.llama_cpp.binary: {program}), NVIDIA H100 80GB (79 GiB)"
+    assert (found["level"], found["text"]) == ("ok", words)
+
+
+@pytest.mark.req("F-014")
+def test_an_engine_that_cannot_run_names_its_setting(alone: Cli, tmp_path: Path) -> None:
+    program = tmp_path / "llama-server"
+    setting = json.dumps({"llama_cpp": {"binary": str(program)}})
+    found = checks(alone, LANHAVEN_PROVIDERS=setting)["llama.cpp"]
+    assert found["level"] == "warn"
+    assert "correct providers.llama_cpp.binary" in found["remedy"]
+    program.write_text("\0ELF of another machine")
+    program.chmod(0o700)
+    found = checks(alone, LANHAVEN_PROVIDERS=setting)["llama.cpp"]
+    assert (found["level"], "Exec format error" in found["text"]) == ("fail", True)
 
 
 def test_a_broken_models_file_is_told_with_its_line(cli: Cli) -> None:

@@ -122,7 +122,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         # of config only the reader of the environment, which imports nothing: the SDK pulls no settings and no pydantic
         "client": frozenset({"config.environ", "types", "errors", "wire"}),
         "cli": frozenset({"client", "config", "catalog", "importer", "keys", "packed", "runfile", "types", "errors"})
-        | {"config.environ", "testing"},
+        # of providers only what doctor asks of the engines
+        | {"config.environ", "testing", "providers", "providers.base"},
     }
 )
 

@@ -1,4 +1,4 @@
-"""Checks of the machine: Python, processors, memory, disk, the llama.cpp engine."""
+"""Checks of the machine: Python, processors, memory, disk, images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ def all_checks() -> Iterator[Check]:
     yield processors(cpu_quota(CGROUP))
     yield load_average()
     yield memory(memory_limit(CGROUP))
-    yield llama_cpp()
     yield images()
 
 
@@ -87,15 +86,6 @@ def disk(folder: Path) -> Check:
     if free < LITTLE_DISK:
         return Check("disk", "warn", text, "make room, or set data_dir to another disk")
     return Check("disk", "ok", text)
-
-
-def llama_cpp() -> Check:
-    """Whether models can run on this machine itself."""
-    try:
-        return Check("llama.cpp", "ok", f"xllamacpp {metadata.version('xllamacpp')}")
-    except metadata.PackageNotFoundError:
-        text = "xllamacpp is not installed: GGUF models cannot run here, other servers can be used"
-        return Check("llama.cpp", "warn", text, 'pip install "lanhaven[llamacpp]"')
 
 
 def images() -> Check:

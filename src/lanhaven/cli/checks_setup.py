@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lanhaven.cli import neighbours, units
 from lanhaven.cli.checks import Check, Level
+from lanhaven.cli.checks_engines import llama_cpp
 from lanhaven.cli.checks_machine import disk
 from lanhaven.cli.connection import Target, connect
 from lanhaven.cli.failure import CliError, Exit
@@ -33,6 +34,7 @@ def all_checks(url: str | None, key: str | None) -> Iterator[Check]:
         return
     yield Check("settings", "ok", "read without complaint")
     yield disk(settings.data_dir)
+    yield llama_cpp(settings)
     yield from models(settings)
     yield from keys(settings)
     server = running(url, key)

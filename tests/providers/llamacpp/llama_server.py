@@ -39,18 +39,18 @@ VALUES = {
 FRACTIONS = ("rope_freq_base", "rope_freq_scale")
 
 
-def install(folder: Path, *, without: str = "") -> Path:
-    """The program in a folder; `without`: an option that this build does not have."""
+def install(folder: Path, *, without: str = "", devices: str = "  (none)") -> Path:
+    """The program in a folder; `without`: an option that this build does not have; `devices`: what it lists."""
     program = folder / "llama-server"
     root = Path(__file__).parents[3]
     paths = f"sys.path[:0] = [{str(root)!r}, {str(root / 'src')!r}]"
-    call = f"from tests.providers.llamacpp.llama_server import main; main({without!r})"
+    call = f"from tests.providers.llamacpp.llama_server import main; main({without!r}, {devices!r})"
     program.write_text(f"#!{sys.executable} -P\nimport sys\n{paths}\n{call}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return program
 
 
-def main(without: str) -> None:
+def main(without: str, devices: str) -> None:
     words = sys.argv[1:]
     text = HELP.read_text(encoding="utf-8")
     if without:
@@ -60,7 +60,7 @@ def main(without: str) -> None:
     elif words == ["--version"]:
         sys.stderr.write("version: 0.7.0 (build 11669, commit test)\n")
     elif words == ["--list-devices"]:
-        sys.stdout.write("Available devices:\n  (none)\n")
+        sys.stdout.write(f"Available devices:\n{devices}\n")
     else:
         serve(read(words, text), text)
 

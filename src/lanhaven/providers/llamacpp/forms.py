@@ -30,6 +30,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType({XLLAMACPP: "xllamacpp", LLAMA_CP
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {XLLAMACPP: "pip install 'lanhaven[llamacpp]'", LLAMA_CPP_PYTHON: "pip install llama-cpp-python"}
 )
+PROVIDERS_BINARY = "providers.llama_cpp.binary"
 DEVICES_SECONDS = 30.0  # a GPU runtime takes some
 CPU: Mapping[str, Any] = MappingProxyType({"name": "CPU", "description": "CPU", "type": "CPU", "memory_total": 0})
 # Settings as the admin API calls them.
@@ -69,22 +70,26 @@ def _version(package: str) -> str | None:
 class Form(ABC):
     """One of the ways.
 
-    name: of the program, for people. why: why it is this one that runs. missing: why it cannot be used here, with the
-    remedy; None = it can. devices: what it can compute on, None = not known yet. broken: why it cannot even start.
+    name: of the program, for people. why: why it is this one that runs. missing: why it cannot be used here, None = it
+    can; remedy: what to do about that. devices: what it can compute on, None = not known yet.
+    broken: why it cannot even start.
     """
 
     extras: ClassVar[frozenset[str]] = EXTRAS
     most_slots: ClassVar[int | None] = None
     keeps_connections: ClassVar[bool] = False  # after a streamed reply
 
-    def __init__(self, name: str, why: str, version: str | None = None, missing: str | None = None) -> None:
-        self.name, self.why, self.version, self.missing = name, why, version, missing
+    def __init__(
+        self, name: str, why: str, version: str | None = None, *, missing: str | None = None, remedy: str
+    ) -> None:
+        self.name, self.why, self.version = name, why, version
+        self.missing, self.remedy = missing, remedy
         self.devices: Sequence[Mapping[str, Any]] | None = None
         self.broken: str | None = None
 
     def absent(self, key: str) -> GatewayError:
         """What a load gets where it is missing."""
-        return ProviderUnavailable(f"{key} cannot be loaded: {self.missing}", retry=False)
+        return ProviderUnavailable(f"{key} cannot be loaded: {self.missing}", hint=self.remedy, retry=False)
 
     def routes(self, kind: ModelKind) -> frozenset[str]:
         return ROUTES[kind]
@@ -130,11 +135,11 @@ class PackageForm(Form):
     def __init__(
         self, name: str, why: str, found: str | None, missing: str | None, python: Path | None, remedy: str
     ) -> None:
-        super().__init__(name, why, found, missing)
-        self._python, self._remedy = python, remedy
+        super().__init__(name, why, found, missing=missing, remedy=remedy)
+        self._python = python
 
     def absent(self, key: str) -> GatewayError:
-        return UnsupportedFeature(f"{key} needs the engine {self.name}: {self.missing}", hint=self._remedy)
+        return UnsupportedFeature(f"{key} needs the engine {self.name}: {self.missing}", hint=self.remedy)
 
     def plan(self, key: str, settings: Mapping[str, object], place: Place, folder: Path) -> Plan:
         told = {**settings, "api_key": place.key, "listen": place.listen}
@@ -193,7 +198,8 @@ class LlamaServer(Form):
         self._env = engine_environment({})
         self._path = llama_server.find(program, self._env.get("PATH"))
         missing = f"{setting}: there is no program {Path(program).name!r} that can be run."
-        super().__init__("llama-server", why, missing=missing if self._path is None else None)
+        remedy = f"correct {setting}: a llama-server that runs, built for this machine"
+        super().__init__("llama-server", why, missing=missing if self._path is None else None, remedy=remedy)
         self._flags: frozenset[str] = frozenset()
         self._seen: object = None  # the file as it was when it was asked
 
@@ -214,7 +220,7 @@ class LlamaServer(Form):
             why = error.strerror if isinstance(error, OSError) else error
             raise ProviderUnavailable(
                 f"The llama-server of {self._setting} cannot be used: {why}.",
-                hint=f"correct {self._setting}: a llama-server that runs, built for this machine",
+                hint=self.remedy,
                 retry=False,
             ) from None
 
@@ -258,24 +264,25 @@ class Forms:
         except GatewayError as error:
             found, problem = dict.fromkeys(PACKAGES.values()), error.message
         self._packages = {engine: self._package(engine, found[name], problem) for engine, name in PACKAGES.items()}
-        self.default = self._choose(defaults.engine, defaults.binary, defaults.args, "providers.llama_cpp.binary")
+        self.default = self._choose(defaults.engine, defaults.binary, defaults.args, PROVIDERS_BINARY)
 
     def of(self, options: Options) -> Form:
-        """InvalidRequest: the entry wants a binary and names none."""
+        """That of a model's entry."""
         if options.binary is None and options.engine is None and not options.args:
             return self.default
         engine = options.engine or (BINARY if options.binary or options.args else AUTO)
         args = options.args or self._defaults.args
-        return self._choose(engine, options.binary or self._defaults.binary, args, "config.binary")
+        if options.binary is not None:
+            return self._choose(engine, options.binary, args, "config.binary")
+        return self._choose(engine, self._defaults.binary, args, PROVIDERS_BINARY)
 
     def _choose(self, engine: str, binary: str | None, args: tuple[str, ...], setting: str) -> Form:
         if engine == BINARY or (engine == AUTO and binary is not None):
             program = binary or "llama-server"
             key = (program, args)
             if key not in self._servers:
-                self._servers[key] = LlamaServer(
-                    program, args, setting, f"{setting} says so" if binary else "engine: binary"
-                )
+                why = f"{setting}: {program}" if binary else "engine: binary"
+                self._servers[key] = LlamaServer(program, args, setting, why)
             return self._servers[key]
         if engine != AUTO:
             return self._packages[engine]
@@ -285,6 +292,7 @@ class Forms:
     def _package(self, engine: str, found: str | None, problem: str | None) -> PackageForm:
         name = PACKAGES[engine]
         missing = problem or (None if found else f"The engine {name} is not installed: {REMEDIES[engine]}")
-        why = "engine says so" if self._defaults.engine == engine else "it is installed"
+        usual = "installed" if engine == XLLAMACPP else f"installed, and {PACKAGES[XLLAMACPP]} is not"
+        why = f"engine: {engine}" if self._defaults.engine == engine else usual
         form = PackageForm if engine == XLLAMACPP else LlamaCppPython
         return form(name, why, found, missing, self._defaults.python, REMEDIES[engine])

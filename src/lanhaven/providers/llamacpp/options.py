@@ -71,6 +71,8 @@ def read_options(config: Mapping[str, Any]) -> Options:
     vision = values.pop("vision", False)
     if vision and "mmproj_path" not in values:
         raise InvalidRequest("config.vision needs mmproj_path, the projector's GGUF file.", param="mmproj_path")
+    if values.get("args") and values.get("engine", BINARY) not in (AUTO, BINARY):
+        raise InvalidRequest("config.args are a llama-server's: they need engine binary.", param="args")
     load = LoadConfig(
         context_length=values.pop("n_ctx", None) or None,  # 0 = the default
         slots=values.pop("slots", None),
