@@ -156,3 +156,52 @@ def test_the_schema_of_something_else(alone: Cli) -> None:
     assert alone("config", "schema").out == published("models")
     done = alone("config", "schema", "keys")
     assert (done.status, tries(done)) == (5, ["lanhaven config schema models"])
+
+
+CONFIG = "# ours\n\nport: 8002   # the usual\n# how long\nqueue_wait: 60s\n"
+
+
+def test_a_setting_is_written_and_comments_stay(alone: Cli) -> None:
+    file = alone.home / "config.yaml"
+    file.write_text(CONFIG)
+    variables = {"LANHAVEN_CONFIG": str(file)}
+    done = alone("config", "set", "port", "9000", **variables)
+    assert (done.status, done.out) == (0, "")
+    assert alone("config", "set", "ip-allowlist", "10.0.0.7,192.168.0.0/24", **variables).status == 0
+    assert alone("config", "set", "queue_wait", "", **variables).status == 0
+    text = file.read_text()
+    assert text == "# ours\n\nip_allowlist: 10.0.0.7,192.168.0.0/24\nport: 9000   # the usual\n# how long\n"
+    shown = alone("config", "show", "--json", **variables).json
+    assert (shown["port"], shown["ip_allowlist"]) == (9000, ["10.0.0.7/32", "192.168.0.0/24"])
+
+
+def test_a_config_file_is_made_where_there_is_none(alone: Cli) -> None:
+    done = alone("config", "set", "log_level", "debug", "--json")
+    file = Path(done.json["file"])
+    assert file.read_text() == "log_level: debug\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert done.json["origin"] == f"{file}:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("port", "many", "port (CONFIG:3)"),
+        ("prot", "1", "there is no setting 'prot'"),
+        ("providers", "x", "providers (CONFIG:3)"),
+        ("ip_allowlist", "192.168.1.5/24", "bits are set beyond the prefix"),
+    ],
+)
+def test_a_setting_that_would_be_wrong_is_not_written(alone: Cli, name: str, value: str, part: str) -> None:
+    file = alone.home / "config.yaml"
+    file.write_text(CONFIG)
+    done = alone("config", "set", name, value, LANHAVEN_CONFIG=str(file))
+    assert done.status == 2
+    assert part.replace("CONFIG", str(file)) in done.err
+    assert tries(done)
+    assert file.read_text() == CONFIG
+
+
+def test_what_wins_over_the_file_is_told(alone: Cli) -> None:
+    done = alone("config", "set", "port", "9000", LANHAVEN_PORT="9001")
+    assert (done.status, "env LANHAVEN_PORT wins over the file" in done.err) == (0, True)

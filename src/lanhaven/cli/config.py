@@ -1,4 +1,4 @@
-"""`config show`, `path`, `check`, `schema`: what is set, where files lie, whether they are right, what they may say."""
+"""`config`: what is set, where files lie, whether they are right, what they may say; and one setting written."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def commands() -> typer.Typer:
     group.command("show")(show)
     group.command("path")(path)
     group.command("check")(check)
+    group.command("set")(set_setting)
     group.command("schema")(schema)
     return group
 
@@ -95,6 +96,32 @@ def check(json: Json = False) -> None:
     output.message(f"settings are right; {file} is right ({count} {'model' if count == 1 else 'models'})")
 
 
+def set_setting(
+    name: Annotated[str, typer.Argument(metavar="SETTING", help="A setting of docs/configuration.md.")],
+    value: Annotated[str, typer.Argument(help='Lists with commas; "" removes the setting.')],
+    json: Json = False,
+) -> None:
+    """Write one setting into config.yaml; its comments stay. The server reads it when it starts."""
+    from lanhaven.config import atomic, find_config_file, origins
+    from lanhaven.config.sources import check_file
+    from lanhaven.config.yaml_text import Scalar, plain, read_text
+    from lanhaven.models_file.lines import Lines
+
+    file, name = find_config_file(), name.replace("-", "_")
+    with atomic.locked(file):
+        text = read_text(file) if file.exists() else ""
+        changed = Lines(text, file.name).with_setting(name, plain(Scalar(value, quoted=False, line=0)))
+        check_file(changed, file)
+        atomic.write_text(file, changed)
+    origin = origins().get(name)
+    if json:
+        output.document({"setting": name, "file": str(file), "origin": str(origin)})
+        return
+    output.message(f"{name} {'set' if value else 'removed'} in {file}; it holds from the next start on")
+    if origin is not None and value and origin.kind != "file":
+        output.note(f"{origin} wins over the file")
+
+
 def schema(
     name: Annotated[str, typer.Argument(metavar="models|config", help="Of which file.")] = "models",
 ) -> None:
@@ -115,4 +142,4 @@ def _there(row: Row) -> str:
     return "yes" if row["exists"] else "not yet"
 
 
-__all__ = ["check", "commands", "models_path", "path", "schema", "show"]
+__all__ = ["check", "commands", "models_path", "path", "schema", "set_setting", "show"]

@@ -1,18 +1,23 @@
-"""config.yaml: settings by name, each with its line; set one with the comments kept."""
+"""config.yaml: settings by name, each with its line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from lanhaven.config.yaml_text import Items, Node, Scalar, Table, plain, read_file, wrong
+from lanhaven.config.yaml_text import Items, Node, Scalar, Table, parse, plain, read_text, wrong
 
 FOLDERS = frozenset({"models_file", "config_dir", "data_dir", "state_dir", "cache_dir", "run_dir"})
 
 
 def read(path: Path) -> dict[str, tuple[Any, int]]:
     """{setting: (value, line)}: values as text, as from the environment, so that both mean the same."""
-    table = read_file(path)
+    return understood(read_text(path), path)
+
+
+def understood(text: str, path: Path) -> dict[str, tuple[Any, int]]:
+    """The same of the text of a file."""
+    table = parse(text, path.name)
     return {name: (_value(name, node, path), table.key_lines[name]) for name, node in table.entries.items()}
 
 

@@ -182,11 +182,25 @@ def _from_file(path: Path, *, required: bool) -> dict[str, _Said]:
     from lanhaven.config.config_file import read  # the YAML reader costs 0.1 s
 
     try:
-        entries = read(path)
+        return _known(read(path), path)
     except FileNotFoundError:
         raise InvalidRequest(
             f"the config file {path} does not exist", param="config", hint="correct --config or LANHAVEN_CONFIG"
         ) from None
+
+
+def check_file(text: str, path: Path) -> None:
+    """InvalidRequest where this text would make a wrong config.yaml at `path`, whatever the environment says."""
+    from lanhaven.config.config_file import understood
+
+    said = _known(understood(text, path), path)
+    try:
+        Settings(**{name: entry.value for name, entry in said.items()})
+    except ValidationError as error:
+        raise _refusal(error, said) from None
+
+
+def _known(entries: Mapping[str, tuple[Any, int]], path: Path) -> dict[str, _Said]:
     said = {}
     for name, (value, line) in entries.items():
         origin = Origin("file", str(path), line)

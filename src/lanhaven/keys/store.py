@@ -149,7 +149,7 @@ class KeyStore:
         return found
 
     def flush(self) -> None:
-        """Write the times of last use. Called rarely (at exit); a lost one does no harm, so a full disk is just told."""
+        """Write the times of last use. Called rarely, at exit; a lost one does no harm, so a full disk is only told."""
         try:
             if any(key.name in self._used for key in self._stored):
                 self._change(self._with_use)

@@ -68,7 +68,7 @@ class Lines:
             after = after[1:]
         return self._joined([*before, *after])
 
-    def with_setting(self, name: str, value: str | None) -> str:
+    def with_setting(self, name: str, value: str | float | None) -> str:
         """The text with a top-level setting of one line, or without it."""
         new = [] if value is None else [setting(name, value)]
         if name in self._keys:

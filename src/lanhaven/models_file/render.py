@@ -26,9 +26,9 @@ def rendered(entry: Mapping[str, Any]) -> list[str]:
     return _dump(_plain(entry))
 
 
-def setting(name: str, value: str) -> str:
+def setting(name: str, value: str | float) -> str:
     """One line `name: value`."""
-    return _dump({name: _text(value)})[0]
+    return _dump({name: _plain(value)})[0]
 
 
 def changed(snippet: str, changes: Mapping[str, Any]) -> list[str]:
