@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from lanhaven.errors import InstanceConflict, LoadFailed
 from lanhaven.providers.base import Ignored
-from lanhaven.types.models import LoadConfig
+from lanhaven.types.models import LoadConfig, Upstream
 from tests.children import own_children
 from tests.mlx.engine import chat, complete, info, load, provider, stream, text_of
 from tests.mlx.models import tiny_mlx
@@ -26,6 +27,28 @@ ENDLESS = LoadConfig(context_length=500_000, slots=1)
 def endless(smol: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model whose context no test lives to see the end of."""
     return tiny_mlx(smol, tmp_path_factory.mktemp("mlx") / "endless", max_position_embeddings=1_000_000)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What the tiny model says with nothing special set."""
+
+    text: str
+    heard: list[list[float]]
+
+
+@pytest.fixture(scope="module")
+async def plain(mlx_python: Path, tiny: Path) -> Plain:
+    async with provider(mlx_python) as made:
+        loaded, _ = await load(made, tiny)
+        text = await text_of(loaded.upstream, "Once upon a time", max_tokens=20)
+        return Plain(text, await _heard(loaded.upstream))
+
+
+async def _heard(upstream: Upstream) -> list[list[float]]:
+    """How likely the model finds what it says after a short text and after a long one."""
+    replies = [await complete(upstream, "word " * count, max_tokens=4, logprobs=0) for count in (4, 80)]
+    return [[entry["logprob"] for entry in reply["choices"][0]["logprobs"]["content"]] for reply in replies]
 
 
 @pytest.mark.req("S4-11", "S4-x6")
@@ -71,19 +94,38 @@ async def test_a_client_that_leaves_frees_the_slot(mlx_python: Path, endless: Pa
 
 
 @pytest.mark.req("S4-x6")
-async def test_a_draft_model_changes_the_speed_and_not_the_words(mlx_python: Path, tiny: Path, smol: Path) -> None:
+async def test_a_draft_model_changes_the_speed_and_not_the_words(mlx_python: Path, tiny: Path, plain: Plain) -> None:
     async with provider(mlx_python) as made:
-        loaded, _ = await load(made, tiny)
-        plain = await text_of(loaded.upstream, "Once upon a time", max_tokens=20)
-        await made.unload("tiny")
         asked = LoadConfig(context_length=512, slots=3)
         loaded, _ = await load(made, tiny, asked, draft_model_path=str(tiny), num_draft_tokens=3)
-        assert await text_of(loaded.upstream, "Once upon a time", max_tokens=20) == plain
+        reply = await complete(loaded.upstream, "Once upon a time", max_tokens=20)
+        assert reply["choices"][0]["text"] == plain.text
+        assert reply["timings"]["draft_n_accepted"] == 15  # three of four: the fourth is what checked them
         assert loaded.applied["draftTokens"] == 3
         assert [each.key for each in loaded.ignored] == ["slots"]
         form = {"type": "json_schema", "json_schema": {"schema": {"const": "yes"}}}
         reply = await chat(loaded.upstream, "Well?", response_format=form)  # is not guessed ahead
         assert json.loads(reply["choices"][0]["message"]["content"]) == "yes"
+
+
+@pytest.mark.req("S4-x6")
+async def test_few_bits_are_kept_from_a_token_on(
+    mlx_python: Path, tiny: Path, smol: Path, tmp_path: Path, plain: Plain
+) -> None:
+    async with provider(mlx_python) as made:
+        loaded, _ = await load(made, tiny, kv_bits=2, kv_group_size=32, quantized_kv_start=64)
+        assert loaded.applied == {"contextLength": 512, "slots": 1, "cacheType": "quantized", "kvBits": 2}
+        heard = await _heard(loaded.upstream)
+        assert heard[0] == plain.heard[0]
+        assert heard[1] != plain.heard[1]
+        await made.unload("tiny")
+        own = tiny_mlx(
+            smol, tmp_path / "own", sliding_window=64, layer_types=["sliding_attention", "full_attention"]
+        )  # which mlx-lm cannot quantize, and would say so in the midst of an answer
+        loaded, _ = await load(made, own, kv_bits=8, quantized_kv_start=0)
+        assert loaded.applied["cacheType"] == "standard"
+        assert [(each.key, "RotatingKVCache" in each.reason) for each in loaded.ignored] == [("kvBits", True)]
+        assert len(await _heard(loaded.upstream)) == 2
 
 
 @pytest.mark.req("S4-x6", "C14")

@@ -44,8 +44,9 @@ _DTYPES: Mapping[str, str] = MappingProxyType({"bfloat16": "BF16", "float16": "F
 @dataclass(frozen=True, slots=True)
 class MLXModel:
     """kv_values: numbers that a token leaves in the KV cache, over all layers, windowed and recurrent ones counted as
-    if they were not. sees: there is a vision part. rewritten: it has weights that mlx-vlm changes in the file to
-    read them. converted: MLX wrote it, by its own marks. tokenizes: its tokenizer is there."""
+    if they were not. head_length: numbers of a head, None where they share one row. sees: there is a vision part.
+    rewritten: it has weights that mlx-vlm changes in the file to read them. converted: MLX wrote it, by its own marks.
+    tokenizes: its tokenizer is there."""
 
     path: Path
     architecture: str
@@ -54,6 +55,7 @@ class MLXModel:
     quantization: str | None
     size_bytes: int
     kv_values: int
+    head_length: int | None
     vocabulary: int
     sees: bool
     rewritten: bool
@@ -88,6 +90,7 @@ def describe_mlx(folder: Path) -> MLXModel:
         quantization=_quantization(config, text),
         size_bytes=sum(tensor.size for tensor in tensors),
         kv_values=_kv_values(text),
+        head_length=_head_length(text),
         vocabulary=_number(text, "vocab_size") or 0,
         sees=isinstance(config.get("vision_config"), dict),
         rewritten=any(tensor.dtype in REWRITTEN for tensor in tensors),
@@ -177,6 +180,15 @@ def _quantization(config: Mapping[str, Any], text: Mapping[str, Any]) -> str | N
         return f"{given['bits']}bit"
     dtype = text.get("torch_dtype") or text.get("dtype")
     return _DTYPES.get(dtype) if isinstance(dtype, str) else None
+
+
+def _head_length(text: Mapping[str, Any]) -> int | None:
+    """None where heads share what is kept of a token."""
+    if _number(text, "kv_lora_rank"):
+        return None
+    width = _number(text, "hidden_size", "n_embd", "d_model")
+    heads = _number(text, "num_attention_heads", "n_head", "n_heads")
+    return _number(text, "head_dim") or (width // heads if width and heads else None)
 
 
 def _kv_values(text: Mapping[str, Any]) -> int:

@@ -25,6 +25,7 @@ CONFIG = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
+    "head_dim": 32,
     "max_position_embeddings": 1024,
     "vocab_size": 100,
     "torch_dtype": "bfloat16",
@@ -126,6 +127,7 @@ def test_a_template_may_lie_in_a_file_of_its_own(make: Make, tmp_path: Path) -> 
         ({"vision": True}, r"the model sees nothing"),
         ({"kv_bits": 7}, "one of 2, 3, 4, 5, 6, 8"),
         ({"kv_group_size": 10}, "one of 32, 64, 128"),
+        ({"kv_bits": 8, "kv_group_size": 64}, "heads have 32 numbers.*Take one of 32"),
         ({"cache_type": "round"}, "one of standard, rotating, quantized"),
         ({"cache_type": "rotating"}, "needs max_kv_size"),
         ({"max_kv_size": 64, "kv_bits": 8}, "belongs to cache_type rotating"),
@@ -240,7 +242,7 @@ def test_another_interpreter_is_asked_what_it_has(run_dir: Path, python: str, wo
 def test_the_estimate_counts_what_is_kept(make: Make, tmp_path: Path) -> None:
     folder = write(tmp_path / "m")
     provider = make(prompt_cache_mib=0, context_length=1024, default_slots=1)
-    per_token = 2 * 2 * 16 * 2 * 2  # keys and values, heads, numbers a head, layers, bytes
+    per_token = 2 * 2 * 32 * 2 * 2  # keys and values, heads, numbers a head, layers, bytes
 
     def needed(config: LoadConfig = PLAIN, **settings: Any) -> int:
         info = ModelInfo("m", "mlx", config={"model_path": str(folder), **settings})
@@ -253,6 +255,14 @@ def test_the_estimate_counts_what_is_kept(make: Make, tmp_path: Path) -> None:
     assert needed(kv_bits=8) < plain < needed(cache_ram_mib=1)
     assert needed(LoadConfig(kv_type="q8_0", slots=9)) == needed(kv_bits=8)  # one request after the other
     assert needed(model_path="/nowhere") == 0
+
+
+def test_a_cache_that_mlx_could_not_quantize_is_refused(make: Make, tmp_path: Path) -> None:
+    """It would break off the first answer that is long enough."""
+    odd = write(tmp_path / "odd", CONFIG | {"head_dim": 80})
+    assert "cannot be quantized" in (described(make(), odd, kv_bits=8).unavailable or "")
+    latent = write(tmp_path / "latent", CONFIG | {"head_dim": 80, "kv_lora_rank": 512})
+    assert described(make(), latent, kv_bits=8).unavailable is None
 
 
 def test_wrong_settings_of_the_provider(make: Make, run_dir: Path) -> None:

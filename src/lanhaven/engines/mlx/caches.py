@@ -36,6 +36,17 @@ def new_cache(model: Any, most: int | None, kinds: Any = of_texts) -> list[Any]:
     return [kinds.RotatingKVCache(max_size=most, keep=FIRST) for _ in cache]
 
 
+def can_be_quantized(cache: Sequence[Any]) -> bool:
+    """Whether some of it can, and nothing of it refuses. `cache`: a fresh one."""
+    able = [each for each in cache if "to_quantized" in dir(each)]
+    try:
+        for each in able:
+            each.to_quantized()
+    except NotImplementedError:
+        return False
+    return bool(able)
+
+
 def length_of(cache: Sequence[Any], most: int) -> int:
     """Tokens that the cache holds, if it can tell; 0 makes it useless, and so it is not kept."""
     try:

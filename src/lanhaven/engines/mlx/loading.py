@@ -15,7 +15,7 @@ from mlx_lm.utils import load_model as read_model
 from mlx_lm.utils import load_tokenizer
 
 from lanhaven.engines.mlx.batched import Batched
-from lanhaven.engines.mlx.caches import Quantized, new_cache
+from lanhaven.engines.mlx.caches import Quantized, can_be_quantized, new_cache
 from lanhaven.engines.mlx.memory import PromptMemory
 from lanhaven.engines.mlx.prompts import TokenizerPrompts
 from lanhaven.engines.mlx.texts import Draft, TextSteps
@@ -36,15 +36,16 @@ _DEFAULTS = ("temperature", "top_p", "top_k", "min_p")
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that can be asked. `slots`: requests it computes at once. `cache`: mlx-lm's name of its KV cache."""
+    """A model that can be asked.
+
+    facts: `slots`, the requests it computes at once; `cache`, mlx-lm's name of its KV cache; `rotates`, `quantizes`.
+    """
 
     tokenizer: Any
     prompts: TokenizerPrompts
     ends: frozenset[int]
     computing: Computing
-    slots: int
-    cache: str
-    rotates: bool
+    facts: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ def load_model(settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Loade
     shared: dict[str, Any] = {"prompt_step": step, "memory": memory, "max_kv_size": settings.get("max_kv_size")}
     if found.processor is not None:
         return _seeing(found, settings, mailbox, ends, shared)
-    draft, quantized = _draft(settings, found.tokenizer, log), _quantized(settings)
     cache = new_cache(found.model, settings.get("max_kv_size"))
+    draft, quantized = _draft(settings, found.tokenizer, log), _quantized(settings, cache)
     slots = 1
     computing: Computing
     if draft is None and quantized is None and all("merge" in dir(each) for each in cache):
@@ -76,7 +77,8 @@ def load_model(settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Loade
         computing = Single(
             mailbox, ends, TextSteps(mailbox, found.model, draft=draft, quantized=quantized, **shared), token_of
         )
-    return _loaded(found.tokenizer, TokenizerPrompts(found.tokenizer), ends, computing, slots, cache)
+    facts = _facts(slots, cache, quantized)
+    return LoadedModel(found.tokenizer, TokenizerPrompts(found.tokenizer), ends, computing, facts)
 
 
 def _seeing(
@@ -88,22 +90,17 @@ def _seeing(
     from lanhaven.engines.mlx.seeing import SeeingSteps
 
     model, tokenizer = found.model, found.tokenizer
-    steps = SeeingSteps(mailbox, model, quantized=_quantized(settings), **shared)
     cache = new_cache(model.language_model, settings.get("max_kv_size"), kinds)
+    quantized = _quantized(settings, cache)
+    steps = SeeingSteps(mailbox, model, quantized=quantized, **shared)
     prompts = SeeingPrompts(tokenizer, found.processor, model.config)
-    return _loaded(tokenizer, prompts, ends, Single(mailbox, ends, steps, token_of), 1, cache)
+    computing = Single(mailbox, ends, steps, token_of)
+    return LoadedModel(tokenizer, prompts, ends, computing, _facts(1, cache, quantized))
 
 
-def _loaded(
-    tokenizer: Any,
-    prompts: TokenizerPrompts,
-    ends: frozenset[int],
-    computing: Computing,
-    slots: int,
-    cache: Sequence[Any],
-) -> LoadedModel:
+def _facts(slots: int, cache: Sequence[Any], quantized: Quantized | None) -> Mapping[str, object]:
     kind = type(cache[0]).__name__ if cache else "none"
-    return LoadedModel(tokenizer, prompts, ends, computing, slots, kind, kind == "RotatingKVCache")
+    return {"slots": slots, "cache": kind, "rotates": kind == "RotatingKVCache", "quantizes": quantized is not None}
 
 
 def _load(settings: Mapping[str, Any], log: Log) -> _Read:
@@ -161,8 +158,9 @@ def _draft(settings: Mapping[str, Any], tokenizer: Any, log: Log) -> Draft | Non
     return Draft(found.model, int(settings.get("num_draft_tokens") or 6))
 
 
-def _quantized(settings: Mapping[str, Any]) -> Quantized | None:
-    if not settings.get("kv_bits"):
+def _quantized(settings: Mapping[str, Any], cache: Sequence[Any]) -> Quantized | None:
+    """None as well where the model's own caches cannot be: mlx-lm would say so in the midst of an answer."""
+    if not settings.get("kv_bits") or not can_be_quantized(cache):
         return None
     return Quantized(int(settings["kv_bits"]), int(settings["kv_group_size"]), int(settings["quantized_kv_start"]))
 

@@ -62,7 +62,8 @@ class TextSteps:
                 steps = speculative_generate_step(
                     rest, self._model, drafting.model, num_draft_tokens=drafting.tokens, **shared
                 )
-                for token, logprobs, _ in steps:
+                for token, logprobs, guessed in steps:
+                    job.guessed += guessed
                     yield int(token), logprobs
             else:
                 steps = generate_step(

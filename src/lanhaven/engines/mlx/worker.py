@@ -61,7 +61,7 @@ def _load(facts: Mapping[str, object], settings: Mapping[str, Any], mailbox: Mai
     grammars = TokenGrammars(tokenizer._tokenizer, loaded.ends)  # llguidance wants Hugging Face's own
     service = Service("mlx", model, defaults_of(Path(settings["model"])), grammars, _no_embeddings)
     known = {"tools": bool(tokenizer.has_tool_calling), "thinks": bool(tokenizer.has_thinking)}
-    told = {"slots": loaded.slots, "cache": loaded.cache, "rotates": loaded.rotates, **known, **facts}
+    told = {**loaded.facts, **known, **facts}
     return Ready(service, loaded.computing, told)
 
 

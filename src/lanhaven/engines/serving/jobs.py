@@ -56,6 +56,7 @@ class Job:
     sight: Any = None
     uid: int | None = field(default=None, init=False)  # the generator's number for it
     cached: int = field(default=0, init=False)
+    guessed: int = field(default=0, init=False)  # tokens of the answer that a draft model had guessed
 
 
 class Computing(Protocol):

@@ -147,4 +147,6 @@ class Reply:
 
     def _timings(self) -> dict[str, Any]:
         prompt, completion, cached = self._counts()
-        return self._clock.timings(prompt, cached, completion)
+        guessed = sum(answer.job.guessed for answer in self._answers if answer.job is not None)
+        told = {"draft_n_accepted": guessed} if guessed else {}
+        return self._clock.timings(prompt, cached, completion) | told

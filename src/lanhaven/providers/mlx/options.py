@@ -65,7 +65,7 @@ class Options:
     cache_type: str = STANDARD
     max_kv_size: int | None = None
     kv_bits: int | None = None
-    kv_group_size: int = 64
+    kv_group_size: int | None = None
     quantized_kv_start: int = 2048
     n_batch: int | None = None
     cache_ram_mib: int | None = None

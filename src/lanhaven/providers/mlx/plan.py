@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
 from lanhaven.formats.gguf_source import Reason, bad
 from lanhaven.formats.mlx import MLXModel, describe_mlx
 from lanhaven.providers.base import Ignored
-from lanhaven.providers.mlx.options import QUANTIZED, ROTATING, STANDARD, Defaults, Options
+from lanhaven.providers.mlx.cache import Cache, cache_of, check_cache
+from lanhaven.providers.mlx.options import ROTATING, Defaults, Options
 from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
 
@@ -34,8 +34,6 @@ REWRITTEN = "mlx-vlm would write into the model's weights of type F8_E8M0 to rea
 NO_EMBEDDINGS = "mlx-lm runs no embedding models. Load a GGUF of the model with the provider llama_cpp."
 ONE_BY_ONE = "with this cache or draft model mlx-lm computes one request after the other"
 ONE_BY_ONE_SEEING = "mlx-vlm computes one request of a model that sees after the other"
-KV_BITS_OF: Mapping[str, int] = MappingProxyType({"q8_0": 8, "q5_0": 5, "q5_1": 5, "q4_0": 4, "q4_1": 4})
-PLAIN_KV = frozenset({"f16", "bf16", "f32"})  # mlx keeps keys and values in the type of the weights
 
 # Measured: SmolLM2 in bfloat16 on a CPU, 353 MiB in use (PSS) when loaded, 257 of them weights.
 _BASE = 110 << 20  # Python, mlx, transformers with its tokenizer
@@ -66,6 +64,7 @@ def read_files(options: Options, *, eyes: bool) -> Files:
     model = describe_mlx(options.model_path)
     if model.encodes:
         raise bad(Reason.MALFORMED, NO_EMBEDDINGS)
+    check_cache(model, options)
     draft = describe_mlx(options.draft_model_path) if options.draft_model_path is not None else None
     if draft is not None and draft.vocabulary != model.vocabulary:
         raise InvalidRequest(
@@ -127,26 +126,6 @@ def describe(key: str, provider: str, files: Files, options: Options) -> ModelIn
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """The KV cache that a load is to have: the settings of the model, and over them what a load config says."""
-
-    kind: str
-    size: int | None
-    bits: int | None
-    group_size: int
-    start: int
-
-
-def cache_of(options: Options, config: LoadConfig) -> Cache:
-    bits, kind = options.kv_bits, options.cache_type
-    if config.kv_type is not None and config.kv_type in KV_BITS_OF and kind != ROTATING:
-        kind, bits = QUANTIZED, KV_BITS_OF[config.kv_type]
-    elif config.kv_type in PLAIN_KV and kind == QUANTIZED:
-        kind, bits = STANDARD, None
-    return Cache(kind, options.max_kv_size, bits, options.kv_group_size, options.quantized_kv_start)
-
-
 def batches(files: Files, options: Options, cache: Cache) -> bool:
     """mlx-lm computes several requests at once only with a plain cache and without a draft model; mlx-vlm only such as
     are sampled alike."""
@@ -156,19 +135,19 @@ def batches(files: Files, options: Options, cache: Cache) -> bool:
 def effective(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> LoadConfig:
     """`config` with what it leaves open filled in."""
     longest = files.model.max_context or max(defaults.context_length, config.context_length or 0)
-    slots = (config.slots or defaults.default_slots) if batches(files, options, cache_of(options, config)) else 1
+    cache = cache_of(files.model, options, config)
+    slots = (config.slots or defaults.default_slots) if batches(files, options, cache) else 1
     context = min(longest, config.context_length or defaults.context_length)
     return replace(config, context_length=context, slots=slots)
 
 
 def memory_needed(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> MemoryEstimate:
     """`config` is the effective one. The KV cache grows with use: this counts it full."""
-    cache = cache_of(options, config)
+    cache = cache_of(files.model, options, config)
     tokens = min(config.context_length or 0, cache.size or (1 << 62)) * (config.slots or 1)
-    value = 2.0 if cache.bits is None else cache.bits / 8 + 4 / cache.group_size
     models = [files.model] + ([files.draft] if files.draft is not None else [])
     weights = sum(model.size_bytes for model in models)
-    kept = sum(int(tokens * model.kv_values * value) for model in models)
+    kept = sum(cache.bytes_of(tokens * model.kv_values) for model in models)
     prompts = (defaults.prompt_cache_mib if options.cache_ram_mib is None else options.cache_ram_mib) << 20
     compute = max(_COMPUTE_LEAST, int(weights * _COMPUTE_SHARE))
     return MemoryEstimate(
@@ -180,7 +159,7 @@ def child_settings(
     key: str, files: Files, options: Options, config: LoadConfig, defaults: Defaults
 ) -> dict[str, object]:
     """What the worker is told; `config` is the effective one."""
-    cache = cache_of(options, config)
+    cache = cache_of(files.model, options, config)
     return {
         "model": str(files.model.path.absolute()),
         "sees": files.sees,
@@ -211,32 +190,22 @@ class Outcome:
 
 def outcome(asked: LoadConfig, used: LoadConfig, files: Files, options: Options, ready: Mapping[str, Any]) -> Outcome:
     """`asked`: what was said; `used`: the effective one; `ready`: what the child says of itself."""
-    cache = cache_of(options, asked)
+    cache = cache_of(files.model, options, asked)
     slots = int(ready["slots"])
     config = replace(used, slots=slots)
-    applied: dict[str, object] = {"contextLength": config.context_length, "slots": slots, "cacheType": cache.kind}
-    if cache.bits is not None:
-        applied |= {"kvBits": cache.bits}
-    if cache.kind == ROTATING and ready["rotates"]:
-        applied |= {"maxKvSize": cache.size}
+    applied: dict[str, object] = {"contextLength": config.context_length, "slots": slots} | cache.applied(ready)
     if files.draft is not None:
         applied |= {"draftTokens": options.num_draft_tokens}
-    ignored = [*_size_ignored(asked, config, cache, ready, sees=files.sees), *_never(asked, ready)]
+    ignored = [*_size_ignored(asked, config, sees=files.sees), *cache.ignored(asked, ready), *_never(asked, ready)]
     return Outcome(config, applied, tuple(ignored))
 
 
-def _size_ignored(
-    asked: LoadConfig, config: LoadConfig, cache: Cache, ready: Mapping[str, Any], *, sees: bool
-) -> list[Ignored]:
+def _size_ignored(asked: LoadConfig, config: LoadConfig, *, sees: bool) -> list[Ignored]:
     ignored = []
     if asked.context_length is not None and asked.context_length > (config.context_length or 0):
         ignored.append(Ignored("contextLength", f"the model takes {config.context_length} tokens at most"))
     if asked.slots is not None and asked.slots > (config.slots or 1):
         ignored.append(Ignored("slots", ONE_BY_ONE_SEEING if sees else ONE_BY_ONE))
-    if cache.kind == ROTATING and not ready["rotates"]:
-        ignored.append(Ignored("maxKvSize", f"the model brings a cache of its own ({ready['cache']})"))
-    if asked.kv_type is not None and asked.kv_type not in PLAIN_KV and cache.bits is None:
-        ignored.append(Ignored("kvType", f"mlx has no KV cache of type {asked.kv_type}, or none that rotates"))
     return ignored
 
 
