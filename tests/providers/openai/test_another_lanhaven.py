@@ -113,7 +113,8 @@ async def test_two_that_point_at_each_other_refuse(tmp_path: Path) -> None:
 
 async def test_a_chain_is_no_circle(tmp_path: Path) -> None:
     async with (
-        ScriptedServer() as end, serving(folder(tmp_path, "a"), "models: []\n") as a,
+        ScriptedServer() as end,
+        serving(folder(tmp_path, "a"), "models: []\n") as a,
         serving(folder(tmp_path, "b"), "models: []\n") as b,
     ):
         await a.services.catalog.replace([pointing_at(b.url)])
