@@ -49,7 +49,7 @@ def seeing_mlx(like: Path, folder: Path, **changes: Any) -> Path:
     words["added_tokens"] += [{"id": first + place, "content": mark, **plain} for place, mark in enumerate(MARKS)]
     (folder / "tokenizer.json").write_text(json.dumps(words))
     shutil.copyfile(like / "tokenizer_config.json", folder / "tokenizer_config.json")
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE}))
     (folder / "preprocessor_config.json").write_text(json.dumps(_PIXELS))
     (folder / "processor_config.json").write_text('{"processor_class": "SmolVLMProcessor", "image_seq_len": 1}')
     said = json.loads((like / "config.json").read_text())

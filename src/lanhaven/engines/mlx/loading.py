@@ -142,7 +142,16 @@ def _read(path: Path, what: str, log: Log, *, sees: bool = False) -> _Read:
         model, config = read_model(path, lazy=True)
         ends = config.get("eos_token_id")
     log.stage("loading tokenizer")
-    return _Read(model, load_tokenizer(path, {"trust_remote_code": False}, eos_token_ids=ends), processor)
+    extra = {"trust_remote_code": False, **_processors_template(path)}
+    return _Read(model, load_tokenizer(path, extra, eos_token_ids=ends), processor)
+
+
+def _processors_template(path: Path) -> dict[str, str]:
+    """Of models that see; only a processor would look there, and it may be the only one."""
+    file = path / "chat_template.json"
+    if not file.is_file() or (path / "chat_template.jinja").is_file():
+        return {}
+    return {"chat_template": str(json.loads(file.read_text(encoding="utf-8"))["chat_template"])}
 
 
 def _draft(settings: Mapping[str, Any], tokenizer: Any, log: Log) -> Draft | None:
