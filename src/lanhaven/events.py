@@ -77,8 +77,8 @@ class ModelLoadComplete(GatewayEvent):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ModelUnloadStart(GatewayEvent):
-    """reason: "request", "evicted", "idle", "crashed", "failing", "gone", "shutdown", "abandoned" (nobody waits for it)
-    or "removed" (models.yaml lists its model no more)."""
+    """reason: "request", "evicted", "idle", "crashed", "failing", "gone", "shutdown", "abandoned" (nobody waits),
+    "removed" (models.yaml lists its model no more) or "changed" (and says otherwise how to reach it)."""
 
     name = "model_unload_start"
     model_key: str

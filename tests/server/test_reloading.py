@@ -217,12 +217,16 @@ async def test_defaults_ttl_and_pin_follow_and_what_an_operator_set_stays(tmp_pa
 
 
 async def test_an_instance_that_would_be_loaded_otherwise_runs_on_and_says_so(tmp_path: Path) -> None:
-    async with serving(tmp_path, models(entry("alpha", "load: {contextLength: 512}"), entry("beta"))) as house:
+    weighty = "config: {size_bytes: 1000}"
+    first = entry("alpha", "load: {contextLength: 512}", weighty)
+    async with serving(tmp_path, models(first, entry("beta"))) as house:
         await house.chat(model="alpha")
         await house.chat(model="beta")
         loads = len(house.named(ModelLoadStart))
-        put(tmp_path, models(entry("alpha", "load: {contextLength: 1024}"), entry("beta", "description: words")))
+        second = entry("alpha", "load: {contextLength: 1024}", weighty)
+        put(tmp_path, models(second, entry("beta", "description: words")))
         await settle(house)
+        await house.services.pool.sweep()
         assert (await house.chat(model="alpha")).status_code == 200
         listed = {each["path"]: each for each in (await house.http.get("/admin/models")).json()["loaded"]}
         assert {key: each["reloadNeeded"] for key, each in listed.items()} == {"alpha": True, "beta": False}
@@ -232,6 +236,22 @@ async def test_an_instance_that_would_be_loaded_otherwise_runs_on_and_says_so(tm
         await house.chat(model="alpha")
         assert instance(house, "alpha").load_config.context_length == 1024
         assert not instance(house, "alpha").outdated
+
+
+async def test_a_model_that_takes_nothing_of_this_machine_is_had_anew_once_it_is_idle(tmp_path: Path) -> None:
+    async with serving(tmp_path, models(entry("alpha", SLOW), entry("beta", SLOW))) as house:
+        await house.http.post("/admin/models/load", json={"modelKey": "beta"})
+        async with answering(house, "alpha") as lines:
+            put(tmp_path, models(entry("alpha"), entry("beta")))
+            await settle(house)
+            await house.services.pool.sweep()
+            assert instance(house, "alpha").leases == 1
+            assert [line async for line in lines if line][-1] == "data: [DONE]"
+        await house.services.pool.sweep()
+        await house.until(lambda: house.services.pool.get("alpha") is None)
+        assert [each.reason for each in house.named(ModelUnloadComplete)] == ["changed"]
+        assert instance(house, "beta").outdated, "an operator's own stays"
+        assert "hello" in (await house.chat("hello", model="alpha")).text
 
 
 async def test_the_limit_of_automatic_instances_follows(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Following:
         self._room.give()
 
     def _retire(self, resident: Resident) -> None:
-        resident.retired = True
+        resident.retired = "removed"
         if resident.phase is Phase.FAILED:
             self._life.drop(resident, for_good=True)
 
@@ -41,7 +41,7 @@ class Following:
         ended = policy.expired(occupants, now)
         staying = [each for each in occupants if each.instance_id not in ended]
         for resident in filter(None, map(self._books.get, ended)):
-            yield resident, "removed" if resident.retired else "idle"
+            yield resident, resident.retired or "idle"
         for surplus in filter(None, map(self._books.get, _surplus(staying, self._room.max_automatic))):
             yield surplus, "evicted"
 
@@ -57,9 +57,10 @@ def _surplus(occupants: Sequence[policy.Occupant], most: int) -> list[str]:
 def adapt(resident: Resident, new: ModelInfo) -> None:
     """Take over what a running instance can: defaults, TTL, pin. What an operator has set apart from the model's own
     profile stays as it is. Whatever needs a load marks it as outdated."""
-    old, back = resident.profile, resident.retired
-    resident.profile, resident.retired = new, False
-    resident.outdated = _as_loaded(resident.info) != _as_loaded(new)
+    old, back = resident.profile, resident.retired == "removed"
+    resident.profile, resident.outdated = new, _as_loaded(resident.info) != _as_loaded(new)
+    # One that takes nothing of this machine, as another server computes, is soon had again: with its new settings.
+    resident.retired = "changed" if resident.outdated and resident.automatic and not resident.size_bytes else ""
     resident.sampling = followed(resident.sampling, old.sampling, new.sampling)
     if back or resident.pinned == old.pinned:
         resident.pinned = new.pinned

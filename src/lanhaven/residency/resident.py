@@ -85,7 +85,7 @@ class Resident:
         self.sampling = spec.sampling
         self.automatic, self.pinned, self.force = spec.automatic, spec.pinned, spec.force
         self.profile = spec.info  # the model as models.yaml has it now; `info` is as it was loaded
-        self.retired = False  # models.yaml has it no more: it ends when nobody uses it
+        self.retired = ""  # why it ends when nobody uses it: its model was "removed" from models.yaml, or "changed"
         self.outdated = False  # it would be loaded otherwise now
         self.estimate, self.default_ttl = estimate, default_ttl
         self.habit, self.reload_seconds = habit, reload_seconds
