@@ -26,7 +26,7 @@ class Occupant:
     loaded: it has been ready: its memory is taken, and missing in what is free. Until then, also while a cancelled load
     ends, it may take more.
     waiting: requests and orders that wait for this very instance.
-    reload_seconds: how long it would take to bring it back. use_rate: how often a second its model is wanted of late.
+    reload_seconds: how long it would take to bring it back. use_rate: how often a second it will be wanted, probably.
     stays_until: it has come back after it had made room for others, and stays so long, unless somebody loses patience.
     """
 

@@ -346,7 +346,7 @@ class Resident:
             loaded=self.loaded is not None,
             held=self.held,
             reload_seconds=self.reload_seconds,
-            use_rate=self.habit.rate(self._clock()),
+            use_rate=self.habit.rate(self._clock(), self.last_used),
             stays_until=self.stays_until,
         )
 
