@@ -12,7 +12,7 @@ from lanhaven.errors import GatewayError
 
 if TYPE_CHECKING:
     from lanhaven.config import Settings
-    from lanhaven.providers.llamacpp.forms import Form
+    from lanhaven.providers.llamacpp.form import Form
 
 NAME = "llama.cpp"
 

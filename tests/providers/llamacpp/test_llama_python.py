@@ -27,6 +27,7 @@ from tests.vision import make_eyes
 pytestmark = [pytest.mark.anyio, pytest.mark.req("S4-11", "S4-x7"), pytest.mark.timeout(120)]
 SCRIPTED = Path(__file__).with_name("scripted")
 REAL = Path(__file__).parents[3] / ".tools/llama-cpp-python/env/bin/python"
+BUILT = REAL.parents[1].joinpath("setup-stamp").exists()
 VERSIONS: Mapping[str, str | None] = {"xllamacpp": None, "llama-cpp-python": "0.3.36"}
 HALF = LoadConfig(context_length=512, slots=4, cpu_threads=2, gpu_ratio=0.5)
 
@@ -44,7 +45,7 @@ class Engine:
         return await self.provider.load(model(self.provider, link, **settings), name, HALF, observer), observer
 
 
-@pytest.fixture(scope="module", params=["scripted", *(["real"] if REAL.exists() else [])])
+@pytest.fixture(scope="module", params=["scripted", *(["real"] if BUILT else [])])
 async def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
     real = request.param == "real"
     with TemporaryDirectory(prefix="lh") as name, pytest.MonkeyPatch.context() as patch:

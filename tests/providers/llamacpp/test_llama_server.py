@@ -72,7 +72,7 @@ async def test_a_chat_by_a_program_of_ones_own(make: Callable[..., LlamaCpp], bi
     assert (status, reply["model"], reply["usage"]["completion_tokens"]) == (200, "tiny", 4)
     key = dict(loaded.upstream.headers)["authorization"].removeprefix("Bearer ")
     lines = [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
-    assert any(str(smollm2) in line for line in lines)
+    assert any(f"{smollm2} --alias tiny" in line and "--n-gpu-layers 16 " in line for line in lines)  # half of 31
     assert not any(key in line for line in lines)
     (child,) = psutil.Process().children()
     (program,) = child.children()

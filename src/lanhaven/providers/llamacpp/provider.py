@@ -24,8 +24,10 @@ from lanhaven.formats.gguf_cache import HeaderCache
 from lanhaven.providers.base import Health, Loaded, LoadObserver, ModelEntry, ProviderContext
 from lanhaven.providers.children import UNIX_SOCKETS, ChildProvider, Load, Place, Progress, as_load_failure
 from lanhaven.providers.defaults import TIMERS
-from lanhaven.providers.llamacpp.forms import Find, Form, Forms, find_packages
+from lanhaven.providers.llamacpp.form import Form
+from lanhaven.providers.llamacpp.forms import Forms
 from lanhaven.providers.llamacpp.options import read_defaults, read_options
+from lanhaven.providers.llamacpp.packages import Find, find_packages
 from lanhaven.providers.llamacpp.plan import (
     child_settings,
     describe,
