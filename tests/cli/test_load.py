@@ -233,6 +233,8 @@ def test_an_estimate_tells_what_it_knows_and_from_where(cli: Cli, server: Script
     assert told["can be freed"] == "9.0 GB"
     assert told["fits"] == "yes, when others have left"
     assert not {"computed as", "longest that fits"} & set(told)
+    server.says("POST", "/admin/models/estimate", {**ESTIMATE, **known, "neededBytes": 0, "learnt": False})
+    assert dict(cli("load", "smollm2", "--estimate").rows)["memory needed"].startswith("none of the server's machine")
 
 
 def unloaded(handler: Handler, asked: Asked) -> None:

@@ -327,7 +327,15 @@ class PoolMachine(RuleBasedStateMachine):
             self._lease_holds(request)
         if not self.loop.pending:
             audit.at_rest(self.pool, self.loop.now, forced=self.forced)
+            self._needs_are_known()
             self._everybody_is_somewhere()
+
+    def _needs_are_known(self) -> None:
+        """By arithmetic until a load has taught better; what was learnt is what an engine took, and no more."""
+        for info in MODELS:
+            need = self.pool.ledger.need(info, info.load)
+            computed = info.size_bytes + self.provider.margin if info.size_bytes else 0
+            assert need.bytes == (info.size_bytes if need.learnt else computed)
 
     def _lease_holds(self, request: Request) -> None:
         """A lease is on a running engine, the one it was given for, or it is broken."""

@@ -199,17 +199,24 @@ def _details(info: Row, estimate: Row | None) -> list[tuple[str, object]]:
 def fit(estimate: Row) -> list[tuple[str, object]]:
     """The memory estimate as lines."""
     context, most = estimate["contextLength"], estimate["largestContextLength"]
-    needed, evictable = units.size(estimate["neededBytes"]), estimate["evictableBytes"]
+    evictable = estimate["evictableBytes"]
     return [
         ("context", _count(context) if context else None),
         ("slots", estimate["slots"]),
-        ("memory needed", f"{needed}, as the last load took" if estimate["learnt"] else f"about {needed}"),
+        ("memory needed", _needed(estimate)),
         ("computed as", _added_up(estimate["parts"]) if estimate["parts"] else None),
         ("memory free", units.size(estimate["availableBytes"])),
         ("can be freed", units.size(evictable) if evictable else None),
         ("fits", _verdict(estimate)),
         ("longest that fits", _count(most) if most else None),
     ]
+
+
+def _needed(estimate: Row) -> str:
+    needed = units.size(estimate["neededBytes"])
+    if not estimate["neededBytes"]:
+        return "none of the server's machine, or nobody knows"
+    return f"{needed}, as the last load took" if estimate["learnt"] else f"about {needed}"
 
 
 _PARTS = (
