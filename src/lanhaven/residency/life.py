@@ -154,7 +154,7 @@ class Life:
             await stop_loading(resident, self._settings.unload_timeout)
             await resident.drained(drain)
             resident.abort(error)
-            if resident.reason != "gone" and not (resident.adopted and resident.reason == "shutdown"):
+            if _ours_to_end(resident):
                 failure = resident.unload_error = await unload(resident, self._settings.unload_timeout)
         finally:
             self.drop(resident)
@@ -192,3 +192,10 @@ class Life:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _ours_to_end(resident: Resident) -> bool:
+    """Whether its provider is to be told of its end, now that this has a reason."""
+    if resident.standing:
+        return resident.reason == "request"  # then it stays out of use; else it is there again when it is wanted
+    return resident.reason != "gone" and not (resident.adopted and resident.reason == "shutdown")

@@ -44,13 +44,21 @@ async def _ask(name: str, provider: Provider, books: Books, amend: Callable[[Dri
 
 
 def compare(ready: Sequence[Resident], books: Books, running: Sequence[Running], *, settled: bool) -> Drift:
-    """Gone: ready before the question and still, yet not running. Unknown: running, not booked, nothing in motion."""
+    """Gone: ready before the question and still, yet not running, or at another address. Unknown: running, not booked,
+    nothing in motion."""
     there = {each.instance_id: each for each in running}
-    gone = tuple(each for each in ready if each.phase is Phase.READY and each.instance_id not in there)
+    gone = tuple(each for each in ready if each.phase is Phase.READY and _left(each, there.get(each.instance_id)))
     unknown = tuple(each for each in running if books.get(each.instance_id) is None) if settled else ()
     sizes = tuple((each, there[each.instance_id].size_bytes) for each in ready if each.instance_id in there)
     told = tuple((each, there[each.instance_id].away) for each in ready if each.instance_id in there)
     return Drift(gone, unknown, told, sizes)
+
+
+def _left(resident: Resident, running: Running | None) -> bool:
+    if running is None:
+        return True
+    moved = (running.upstream, running.load_config) != (resident.upstream, resident.load_config)
+    return resident.standing and moved
 
 
 def _look(name: str, books: Books) -> _Before:

@@ -41,6 +41,10 @@ class Several:
         """How many chats each host was asked for."""
         return [sum(seen.method == "POST" for seen in each.requests) for each in self.hosts.values()]
 
+    def last(self, name: str) -> str:
+        """The model that a host was asked for last."""
+        return next(str(seen.body["model"]) for seen in reversed(self.hosts[name].requests) if seen.method == "POST")
+
     def instances(self) -> dict[str, Instance]:
         return {each.instance_id: each for each in self.house.services.pool.instances()}
 

@@ -9,6 +9,7 @@ import pytest
 
 from lanhaven.engines.scripted import Fault
 from lanhaven.engines.scripted_faults import Act
+from lanhaven.events import ModelUnloadComplete
 from lanhaven.providers.base import ModelEntry
 from lanhaven.types.models import InstanceState
 from tests.providers.openai.several import KEY, fault, several
@@ -229,3 +230,23 @@ async def test_a_host_that_the_file_names_no_more_is_drained(tmp_path: Path) -> 
         assert world.asked() == [1, 1]
         assert (await gate).status_code == 200, "what ran goes on"
         await world.sweep(lambda: list(world.instances()) == ["two/big"])
+
+
+async def test_a_model_that_leaves_the_file_and_comes_back(tmp_path: Path) -> None:
+    async with several(tmp_path, "one", "two") as world:
+        path, reloading = tmp_path / "models.yaml", world.house.services.reloading
+        text = path.read_text()
+        path.write_text("models: []\n")
+        await reloading.reload()
+        await world.sweep(lambda: not world.instances())
+        path.write_text(text.replace("there-one", "there-new"))
+        await reloading.reload()
+        await world.sweep(lambda: len(world.instances()) == 2)
+        reply = await world.house.chat("hi", model="one/big")
+        assert world.last("one") == "there-new"
+        assert reply.status_code == 200
+        path.write_text(text)
+        await reloading.reload()
+        await world.sweep(lambda: len(world.house.named(ModelUnloadComplete)) == 3 and len(world.instances()) == 2)
+        await world.house.chat("hi", model="one/big")
+        assert world.last("one") == "there-one", "an entry that changed is followed"
