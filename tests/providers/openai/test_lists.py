@@ -132,6 +132,7 @@ async def test_a_wrong_key_and_a_server_without_a_list_say_what_to_do() -> None:
         assert "sync: false" in (caught_too.value.hint or "")
 
 
+@pytest.mark.req("P19")
 async def test_a_key_goes_to_its_own_host_only() -> None:
     async with ScriptedServer() as pc, made(pc, hosts={"pc": {"api_key": SECRET}}, api_key="sk-shared") as provider:
         elsewhere = {"hosts": {"pc": "http://10.0.0.9:1", "mac": {"base_url": "http://10.0.0.8:1"}}}
