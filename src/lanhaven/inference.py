@@ -241,9 +241,8 @@ class Inference:
         return exchange
 
     async def _send(self, lease: Lease) -> Exchange:
-        request, upstream = self.request, lease.upstream
-        if request.came:
-            upstream = onward(upstream, request.came, lease.model_key)
+        request = self.request
+        upstream = onward(lease.upstream, request.headers, lease.model_key)
         body = prepare(request, lease.sampling, upstream)
         self._exchange = await self._context.client.send(
             upstream,

@@ -23,7 +23,6 @@ from lanhaven.store import Store
 from lanhaven.types.chat import Dropped, InferenceRequest, Route
 from lanhaven.types.models import Overflow
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.upstream.via import hops
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -117,7 +116,7 @@ class Call:
             self.method,
             dialect=self.dialect.name,
             client=self.key_name,
-            came=hops(self.headers),
+            headers=self.headers,
         )
 
     async def reply(self, status: int, body: bytes, headers: Headers = JSON) -> None:

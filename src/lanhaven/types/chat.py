@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -80,7 +80,7 @@ class InferenceRequest:
     overflow: Overflow | None = None  # what the client wants where its prompt does not fit; None: it does not say
     overflow_else: Overflow = Overflow.ERROR  # where neither client nor instance says anything
     form: RawForm | None = None  # what is sent in place of `body`
-    came: tuple[str, ...] = ()  # the LanHavens that it has come through
+    headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)  # the client's: which way the request came
     affinity: str | None = None  # what requests of one conversation have in common: they go to the same instance
 
     @property

@@ -10,6 +10,7 @@ from lanhaven.errors import RequestLoop
 from lanhaven.types.models import Upstream
 
 VIA = b"via"
+_NAME = VIA.decode()
 MOST_HOPS = 16  # that are read: who is on a longer way than this is among the last of them
 
 _HOP = re.compile(r"1\.1 (lanhaven-[0-9a-f]{12})(?=\s*(?:,|$))")
@@ -21,14 +22,20 @@ def hops(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
     return tuple(_HOP.findall(", ".join(said))[-MOST_HOPS:]) if said else ()
 
 
-def onward(upstream: Upstream, came: tuple[str, ...], model_key: str) -> Upstream:
-    """The upstream for a request that came through others: it is told of them all. RequestLoop if it was here before.
+def onward(upstream: Upstream, headers: Iterable[tuple[bytes, bytes]], model_key: str) -> Upstream:
+    """The upstream for a request with these headers: it is told of all others that the request has come through.
+    RequestLoop if it was here before.
 
-    An engine of ours has no `via` among its headers, and is told nothing.
+    An engine of ours has no `via` among its headers, and is told nothing. On the hot path.
     """
-    own = next((value for name, value in upstream.headers if name == VIA.decode()), None)
-    if own is None:
-        return upstream
+    for name, own in upstream.headers:
+        if name == _NAME:
+            came = hops(headers)
+            return _told(upstream, came, own, model_key) if came else upstream
+    return upstream
+
+
+def _told(upstream: Upstream, came: tuple[str, ...], own: str, model_key: str) -> Upstream:
     if own.removeprefix("1.1 ") in came:
         raise RequestLoop(
             f"The servers of model {model_key} send requests to each other in a circle.",
@@ -36,5 +43,6 @@ def onward(upstream: Upstream, came: tuple[str, ...], model_key: str) -> Upstrea
             retry=False,
         )
     told = ", ".join([*(f"1.1 {each}" for each in came), own])
-    headers = tuple((name, told if name == VIA.decode() else value) for name, value in upstream.headers)
-    return replace(upstream, headers=headers)
+    return replace(
+        upstream, headers=tuple((name, told if name == _NAME else value) for name, value in upstream.headers)
+    )
