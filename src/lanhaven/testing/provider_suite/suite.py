@@ -92,6 +92,7 @@ class ProviderSuite:
         if found is None:
             assert Lack.LOADING in case.rig.lacks, "who loads something can tell what runs"
         else:
+            assert ONE in found
             assert _place(found[ONE].upstream) in (None, _place(loaded.upstream))
 
     # Requests
@@ -131,7 +132,7 @@ class ProviderSuite:
         assert health.detail
 
     async def test_the_lines_of_an_engines_log(self, case: Case) -> None:
-        await case.ready()
+        await case.answer(await case.ready())
         assert bool(case.provider.logs(ONE)) != (Lack.LOGS in case.rig.lacks)
         assert not case.provider.logs("never heard of")
 
