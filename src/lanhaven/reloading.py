@@ -41,25 +41,32 @@ class Reloading:
 
     async def reload(self) -> Difference:
         """Take the file over as it is now. GatewayError where it is wrong."""
-        async with self._turn:
-            return self._follow(*await self._taken_over(await self._ask(self._file.read)))
+        return await self._to_its_end("reload", self._file.read)
 
     async def edit(self, change: Callable[[Editor], None]) -> Difference:
         """Change the file, and take it over. GatewayError, and nothing is written, where that would make it wrong, and
         where the disk is full."""
-        async with self._turn:
-            file = await self._ask(lambda: self._file.edit(change), "edit")
-            return self._follow(*await self._taken_over(file))
+        return await self._to_its_end("edit", lambda: self._file.edit(change))
 
     async def look(self) -> None:
         """Take the file over if it has changed and settled. Raises nothing: what is wrong is told as an event."""
         async with self._turn:
             with suppress(GatewayError):
-                file = await self._ask(self._file.changed)
+                file = await self._ask("reload", self._file.changed)
                 if file is not None:
-                    self._follow(*await self._taken_over(file))
+                    await self._take_over(file)
 
-    async def _ask(self, ask: Callable[[], T], operation: str = "reload") -> T:
+    async def _to_its_end(self, operation: str, ask: Callable[[], ModelsFile]) -> Difference:
+        """Also if who has asked for it leaves: what was read is not read again."""
+        task = asyncio.create_task(self._ordered(operation, ask))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # told as an event
+        return await asyncio.shield(task)
+
+    async def _ordered(self, operation: str, ask: Callable[[], ModelsFile]) -> Difference:
+        async with self._turn:
+            return await self._take_over(await self._ask(operation, ask))
+
+    async def _ask(self, operation: str, ask: Callable[[], T]) -> T:
         """In a thread: a thousand models take 0.7 s."""
         try:
             return await asyncio.to_thread(ask)
@@ -69,11 +76,9 @@ class Reloading:
             self._bus.emit(Failure(operation=operation, error=error.message, code=error.code, status=error.status))
             raise
 
-    async def _taken_over(self, file: ModelsFile) -> tuple[ModelsFile, Difference]:
-        return file, await self._catalog.replace(file.entries, default_model=file.default_model)
-
-    def _follow(self, file: ModelsFile, found: Difference) -> Difference:
-        """In the very turn in which the catalog changed: what runs follows."""
+    async def _take_over(self, file: ModelsFile) -> Difference:
+        """First the catalog, then, in the same turn of the loop, all that follows it."""
+        found = await self._catalog.replace(file.entries, default_model=file.default_model)
         after = {key: after for key, (_, after) in found.models.items()}
         self._pool.following.follow(after, self._limit(file.max_loaded_models))
         self._move_active(found)

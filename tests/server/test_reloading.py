@@ -308,6 +308,20 @@ async def test_what_the_server_wrote_itself_is_not_taken_over_twice(tmp_path: Pa
         assert len(taken) == 1
 
 
+async def test_an_order_whose_client_leaves_is_carried_out_all_the_same(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        put(tmp_path, models(entry("omega")))
+        order = asyncio.create_task(house.services.reloading.reload())
+        await asyncio.sleep(0)
+        order.cancel()
+        await house.until(lambda: keys(house) == ["omega"])
+        put(tmp_path, "wrong: 1\n")
+        order = asyncio.create_task(house.services.reloading.reload())
+        await asyncio.sleep(0)
+        order.cancel()
+        await house.until(lambda: house.services.reloading.problem is not None)
+
+
 @pytest.mark.req("F-073")
 async def test_a_thousand_models_change_and_requests_go_on(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:

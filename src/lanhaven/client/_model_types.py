@@ -135,6 +135,7 @@ class LoadedInstance(Shape, frozen=True, kw_only=True):
     active: bool = False
     progress: float | None = None
     stage: str | None = None
+    reload_needed: bool = False  # models.yaml says now that it is to be loaded otherwise
 
 
 class LoadProgress(Struct, frozen=True, kw_only=True):
