@@ -109,6 +109,20 @@ async def test_a_wrong_file_keeps_what_was_and_is_told_once(tmp_path: Path) -> N
         assert len(house.named(CatalogChanged)) == 1, "the page that showed the problem hears that it is over"
 
 
+@pytest.mark.req("F-172")
+async def test_a_file_that_cannot_be_read_at_all_is_told_until_it_can(tmp_path: Path) -> None:
+    path = tmp_path / "models.yaml"
+    async with serving(tmp_path) as house:
+        for wrong in (b"models: \xff\n", b"# " + b"x" * 2**20):
+            path.write_bytes(wrong)
+            await settle(house)
+            assert len(await problems(house)) == 1
+            path.write_text(MODELS)
+            await settle(house)
+            assert await problems(house) == []
+        assert keys(house) == ["alpha", "beta", "gamma"]
+
+
 @pytest.mark.parametrize("gone", [True, False])
 async def test_a_file_that_is_gone_or_empty_is_taken_over_on_order_only(tmp_path: Path, gone: bool) -> None:
     async with serving(tmp_path) as house:

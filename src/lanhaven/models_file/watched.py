@@ -25,12 +25,12 @@ class Watched:
         self.path = path
         self._seen: Mark | None = UNSEEN
         self._read: Mark | None = UNSEEN
-        self._text = ""
+        self._text: str | None = ""
 
     def read(self) -> ModelsFile:
         """As it is now; a file that is not there has no models. InvalidRequest where it is wrong."""
-        self._text = self._content()
-        return understood(self._text, self.path)
+        text = self._text = self._content()
+        return understood(text, self.path)
 
     def edit(self, change: Callable[[Editor], None]) -> ModelsFile:
         """Change it, keeping what others wrote, and tell what it says then. GatewayErrors as of `edit`."""
@@ -47,10 +47,10 @@ class Watched:
         if not settled or now == self._read:
             return None
         self._read = now
-        text = self._content()
-        if text == self._text:
+        known, self._text = self._text, None  # None stays where it cannot be read at all
+        text = self._text = self._content()
+        if text == known:
             return None
-        self._text = text
         if not text.strip():
             problem = "is empty" if now else "is gone"
             raise wrong(self.path.name, None, problem, hint="lanhaven reload, if no models are to be listed")
