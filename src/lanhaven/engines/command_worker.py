@@ -16,7 +16,9 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, NoReturn
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 from lanhaven.engines.guard import die_with, limit, read_line
 
@@ -30,7 +32,8 @@ OURS = "lanhaven: "  # begins the lines of the log that this worker writes
 
 
 class Program:
-    """The program, started. `settings`: command, env, cwd, socket or port, health (None = the usual ones), key."""
+    """The program, started. `settings`: command, env, cwd, socket or port, health (None = the usual ones), key, and
+    metrics: where a llama-server tells its figures, None for other programs."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         ourselves = os.getpid()
@@ -70,16 +73,40 @@ class Program:
             os.kill(os.getpid(), -code)
         os._exit(code)
 
+    def watch(self) -> None:
+        """End it, by our end, if it computes for nobody (Linux: elsewhere its CPU time cannot be read so simply)."""
+        from lanhaven.engines.llamacpp_worker import end_when_spinning
+
+        with contextlib.suppress(OSError):  # it has ended
+            end_when_spinning(lambda: _text(self._settings, self._settings["metrics"]), cpu=self._cpu)
+
+    def _cpu(self) -> float:
+        """Seconds; proc(5): the 14th and 15th field, after a name that may hold anything."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def ask(settings: dict[str, Any], path: str) -> int:
     """The status of the answer to a GET. OSError, ValueError: there is none."""
-    with _connected(settings) as link:
-        key = f"Authorization: Bearer {settings['key']}\r\n" if settings["key"] else ""
-        link.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}Connection: close\r\n\r\n".encode())
-        line = link.makefile("rb").readline(200)
+    line = _get(settings, path, lambda answer: answer.readline(200))
     if not line.startswith(b"HTTP/1."):
         raise ValueError("no HTTP")
     return int(line.split(b" ", 2)[1][:3])
+
+
+def _text(settings: dict[str, Any], path: str) -> str:
+    """A whole answer to a GET; "" if there is none, which says nothing against the program."""
+    try:
+        return _get(settings, path, lambda answer: answer.read(1 << 20)).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _get(settings: dict[str, Any], path: str, read: Callable[[BinaryIO], bytes]) -> bytes:
+    with _connected(settings) as link, link.makefile("rb") as answer:
+        key = f"Authorization: Bearer {settings['key']}\r\n" if settings["key"] else ""
+        link.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}Connection: close\r\n\r\n".encode())
+        return read(answer)
 
 
 def _connected(settings: dict[str, Any]) -> socket.socket:
@@ -148,6 +175,8 @@ def main() -> None:
     _wait_ready(program, settings["start_timeout"])
     if not program.ended():
         _say(out, "ready")
+        if settings["metrics"] is not None and sys.platform == "linux":
+            threading.Thread(target=program.watch, name="watch", daemon=True).start()
     program.end_with()
 
 

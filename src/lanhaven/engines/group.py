@@ -116,23 +116,24 @@ def listens(pid: int, port: int) -> bool | None:
 
 
 def confine(pid: int, seconds: float, size: int) -> None:
-    """From now on it may use so many more seconds of CPU (then SIGXCPU ends it) and bytes of memory of its own (then it
-    gets none). Linux only: elsewhere no process can set the limits of another."""
+    """From now on each of its group may use so many more seconds of CPU (then SIGXCPU ends it) and bytes of memory of
+    its own (then it gets none). Linux only: elsewhere no process can set the limits of another."""
     if sys.platform != "linux":
         return
-    with contextlib.suppress(psutil.Error, OSError, ValueError):
-        process = psutil.Process(pid)
-        times, memory = process.cpu_times(), process.memory_info()
-        _limit(process, psutil.RLIMIT_CPU, math.ceil(times.user + times.system + seconds))
-        _limit(process, psutil.RLIMIT_DATA, memory.data + size)
+    for process in _members(pid):
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            times, memory = process.cpu_times(), process.memory_info()
+            _limit(process, psutil.RLIMIT_CPU, math.ceil(times.user + times.system + seconds))
+            _limit(process, psutil.RLIMIT_DATA, memory.data + size)
 
 
 def release(pid: int) -> None:
     """Take back what `confine` set."""
     if sys.platform == "linux":
-        with contextlib.suppress(psutil.Error, OSError, ValueError):
-            for kind in (psutil.RLIMIT_CPU, psutil.RLIMIT_DATA):
-                _limit(psutil.Process(pid), kind, psutil.RLIM_INFINITY)
+        for process in _members(pid):
+            with contextlib.suppress(psutil.Error, OSError, ValueError):
+                for kind in (psutil.RLIMIT_CPU, psutil.RLIMIT_DATA):
+                    _limit(process, kind, psutil.RLIM_INFINITY)
 
 
 def _limit(process: psutil.Process, kind: int, soft: int) -> None:

@@ -48,17 +48,25 @@ def main() -> None:
     end_when_spinning(server.handle_metrics)
 
 
-def end_when_spinning(metrics: Callable[[], Any], seconds: float = SPIN_SECONDS) -> None:
-    """Ends the process if it computes and computes while no slot works: a hostile chat template does that, in a thread
-    that nobody can end, for a request whose client may have left long ago (F-171). Otherwise never returns.
+def end_when_spinning(
+    metrics: Callable[[], Any], seconds: float = SPIN_SECONDS, cpu: Callable[[], float] = time.process_time
+) -> None:
+    """Ends the process if llama.cpp computes and computes while no slot works: a hostile chat template does that, in a
+    thread that nobody can end, for a request whose client may have left long ago (F-171). Otherwise never returns.
+
+    metrics: its text for Prometheus, asked only while it uses the CPU. cpu: seconds of CPU that it has used.
     """
     spun, told = 0.0, ""
     while True:
-        before, seen = time.process_time(), told
+        before, seen = cpu(), told
         time.sleep(STEP)
-        spent, told = time.process_time() - before, " ".join(_WORK.findall(str(metrics())))
+        spent = cpu() - before
+        if spent < STEP / 50:
+            spun = 0.0
+            continue
+        told = " ".join(_WORK.findall(str(metrics())))
         working = told != seen or not told.endswith(" 0 0")
-        spun = 0.0 if working or spent < STEP / 50 else spun + spent
+        spun = 0.0 if working else spun + spent
         if spun >= seconds:
             sys.stderr.write(f"{spun:.0f} s of CPU and no slot at work: most likely the chat template does not end\n")
             sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from lanhaven.engines.llama_server import arguments, ask
-from lanhaven.errors import EngineCrashed, InvalidRequest, LoadFailed, ProviderUnavailable
+from lanhaven.errors import EngineCrashed, InvalidRequest, LoadFailed, ProviderUnavailable, TemplateError
 from lanhaven.providers.base import Loaded, ProviderContext
 from lanhaven.providers.llamacpp.options import read_defaults, read_options
 from lanhaven.providers.llamacpp.provider import LlamaCpp
@@ -21,6 +22,7 @@ from tests.children import own_children
 from tests.providers.llamacpp import llama_server
 from tests.providers.llamacpp.llama import OPTIONS, QUICK, SMALL, Observer, model
 from tests.providers.llamacpp.llama import ask as request
+from tests.providers.llamacpp.test_templates import LOOP
 
 pytestmark = [pytest.mark.anyio, pytest.mark.req("S4-11")]
 ENV = {"PATH": "/usr/bin:/bin"}
@@ -93,6 +95,13 @@ async def test_why_it_did_not_load(make: Callable[..., LlamaCpp], binary: Path, 
         await load(provider, smollm2, chat_template="{% if %}")
     with pytest.raises(LoadFailed, match="error: invalid argument: --nonsense"):
         await load(make(binary=str(binary), args=["--nonsense"]), smollm2)
+
+
+@pytest.mark.req("F-171")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process limit another")
+async def test_a_template_that_does_not_end(make: Callable[..., LlamaCpp], binary: Path, smollm2: Path) -> None:
+    with pytest.raises(TemplateError, match="was ended by SIG"):
+        await load(make(binary=str(binary)), smollm2, chat_template=LOOP)
 
 
 async def test_what_a_build_does_not_know_is_left_out_and_told(

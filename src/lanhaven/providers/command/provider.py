@@ -189,6 +189,7 @@ class CommandProvider(ChildProvider):
             "health": program.health,
             "key": start.api_key,
             "start_timeout": program.start_timeout,
+            "metrics": None,
         }
         stop = self._timers.terminate if program.stop_seconds is None else program.stop_seconds
         return EngineProcess(

@@ -11,6 +11,7 @@ from typing import Any
 from lanhaven.config import engine_environment
 from lanhaven.engines import llama_server
 from lanhaven.engines.interpreter import module_command, module_environment
+from lanhaven.engines.llamacpp_log import LAST_STAGE
 from lanhaven.engines.process import Plan, Timers
 from lanhaven.errors import ProviderUnavailable
 from lanhaven.providers.base import Ignored
@@ -80,10 +81,11 @@ class LlamaServer(Form):
             "health": "/health",
             "key": place.key,
             "start_timeout": None,
+            "metrics": "/metrics" if "--metrics" in self._flags else None,
         }
         command = module_command("lanhaven.engines.command_worker")
         environment = module_environment(self._env)
-        return Plan(key, command, told, environment, folder, place.key, address, last_line="listening on")
+        return Plan(key, command, told, environment, folder, place.key, address, "listening on", LAST_STAGE)
 
     def ignored(self, settings: Mapping[str, object]) -> list[Ignored]:
         _, unknown = llama_server.arguments(settings, self._flags)
