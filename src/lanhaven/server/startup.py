@@ -147,6 +147,7 @@ async def _announce(
 ) -> None:
     """Load what is to be loaded at the start, then tell that the server is ready."""
     settings = services.settings
+    await services.pool.sweep()  # what runs elsewhere serves from the start, and need not be loaded
     problems = [*untaken(settings, where), *services.catalog.problems, *unfit(services), *await preload(services)]
     main = where[0]
     moved = settings.port if settings.port not in (0, main.port) else None
