@@ -26,11 +26,15 @@ def ledger(**said: int) -> Ledger:
     return Ledger({"scripted": ScriptedProvider(**said)}, remembered=3)  # type: ignore[arg-type]
 
 
+def learn(book: Ledger, info: ModelInfo, size_bytes: int, seconds: float, *, alone: bool = True) -> None:
+    book.learn(info, PLAIN, book.need(info, PLAIN), size_bytes, seconds, alone=alone)
+
+
 @pytest.mark.req("F-017")
 def test_a_load_teaches_what_the_next_one_needs() -> None:
     book = ledger(margin=GIB, later=GIB // 4)
     assert (book.need(A, PLAIN).bytes, book.need(A, PLAIN).learnt) == (4 * GIB + GIB // 4, False)
-    book.learn(A, PLAIN, 3 * GIB, 7.0, alone=True)
+    learn(book, A, 3 * GIB, 7.0)
     need = book.need(A, PLAIN)
     assert (need.bytes, need.learnt) == (3 * GIB + GIB // 4, True), "and what is taken by use comes on top"
     assert need.parts is not None
@@ -50,7 +54,7 @@ def test_another_file_or_another_sum_forgets_it(tmp_path: Path) -> None:
     path.write_bytes(b"weights")
     info, provider = replace(A, path=path), ScriptedProvider(margin=GIB)
     book = Ledger({"scripted": provider})
-    book.learn(info, PLAIN, 3 * GIB, 7.0, alone=True)
+    learn(book, info, 3 * GIB, 7.0)
     assert book.need(info, PLAIN).learnt
     provider.margin = 2 * GIB  # a setting has changed
     assert not book.need(info, PLAIN).learnt
@@ -64,24 +68,24 @@ def test_another_file_or_another_sum_forgets_it(tmp_path: Path) -> None:
 def test_what_teaches_nothing() -> None:
     """A second copy shares the weights' pages; one found running was loaded by somebody else; remote ones take none."""
     book = ledger()
-    book.learn(A, PLAIN, 2 * GIB, 7.0, alone=False)
+    learn(book, A, 2 * GIB, 7.0, alone=False)
     assert not book.need(A, PLAIN).learnt
-    assert book.seconds(A) == 7.0, "but how long it took"
-    book.learn(A, PLAIN, 2 * GIB, 0.0, alone=True)
-    book.learn(model("remote", 0), PLAIN, 2 * GIB, 3.0, alone=True)
+    assert book.need(A, PLAIN).seconds == 7.0, "but how long it took"
+    learn(book, A, 2 * GIB, 0.0)
+    learn(book, model("remote", 0), 2 * GIB, 3.0)
     assert not book.need(A, PLAIN).learnt
     assert book.need(model("remote", 0), PLAIN).bytes == 0
-    book.learn(A, PLAIN, 2 * GIB, 7.0, alone=True)
-    book.learn(A, PLAIN, 1 * GIB, 9.0, alone=False)
+    learn(book, A, 2 * GIB, 7.0)
+    learn(book, A, 1 * GIB, 9.0, alone=False)
     assert book.need(A, PLAIN).bytes == 2 * GIB
-    assert book.seconds(A) == 9.0
+    assert book.need(A, PLAIN).seconds == 9.0
 
 
 def test_one_that_grows_teaches_too() -> None:
     book = ledger()
     book.saw(A, PLAIN, 9 * GIB)  # nothing is known about its load
     assert not book.need(A, PLAIN).learnt
-    book.learn(A, PLAIN, 3 * GIB, 7.0, alone=True)
+    learn(book, A, 3 * GIB, 7.0)
     for seen in (2, 5, 4):
         book.saw(A, PLAIN, seen * GIB)
     assert book.need(A, PLAIN).bytes == 5 * GIB
@@ -89,19 +93,19 @@ def test_one_that_grows_teaches_too() -> None:
 
 def test_seconds_of_a_load_are_guessed_by_size_first() -> None:
     book = ledger()
-    assert book.seconds(model("small", 1)) < book.seconds(model("large", 40))
+    assert book.need(model("small", 1), PLAIN).seconds < book.need(model("large", 40), PLAIN).seconds
 
 
 def test_it_is_bounded_and_outlives_a_restart() -> None:
     book, again = ledger(), ledger()
     for number in range(5):
-        book.learn(model(f"m{number}", 3), PLAIN, number * GIB + 1, 1.0 + number, alone=True)
+        learn(book, model(f"m{number}", 3), number * GIB + 1, 1.0 + number)
     kept = [number for number in range(5) if book.need(model(f"m{number}", 3), PLAIN).learnt]
     assert kept == [2, 3, 4]
     again.restore(book.lessons())
     assert again.lessons() == book.lessons()
     assert again.need(model("m4", 3), PLAIN).bytes == 4 * GIB + 1
-    assert again.seconds(model("m4", 3)) == 5.0
+    assert again.need(model("m4", 3), PLAIN).seconds == 5.0
     assert repr(again) == "Ledger(3 lessons)"
 
 
@@ -122,7 +126,8 @@ def test_the_largest_context_is_set_right_by_what_was_learnt() -> None:
     book = ledger(margin=GIB, token_bytes=GIB // 1024)
     info, asked = replace(A, max_context=8192), LoadConfig(context_length=1024)
     assert book.largest_context(info, asked, 6 * GIB) == 2048
-    book.learn(info, asked, 4 * GIB, 1.0, alone=True)
+    known = book.learn(info, asked, book.need(info, asked), 4 * GIB, 1.0, alone=True)
+    assert known == book.need(info, asked)
     assert book.largest_context(info, asked, 6 * GIB) == 3072
     assert book.largest_context(info, asked, 3 * GIB) is None
     assert book.largest_context(A, asked, 6 * GIB) is None, "nobody knows how much the model takes"

@@ -27,7 +27,7 @@ class Habit:
 
     def rate(self, now: float, last_used: float) -> float:
         """Uses a second that are to be expected of an instance: as many as of late, and more, the shorter ago its last
-        one was. People come back after pauses of all lengths: the chance fades as 1 / t (Barabasi, Nature 435, 2005)."""
+        one was. People come back after pauses of all lengths: the chance fades as 1 / t (Barabasi, Nature 435, 207)."""
         return self._faded(now) / MEMORY + RETURN / (1.0 + now - last_used)
 
     def came_back(self, now: float) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from lanhaven.errors import GatewayError
 from lanhaven.providers.base import Itemises, Provider
 from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo
@@ -26,11 +27,13 @@ _DISK = 500 << 20  # bytes a second that a load reads, until it is known better
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes of this machine's memory, 0 = none or unknown. `parts`: what the arithmetic says, where there is one."""
+    """Of a load. bytes: of this machine's memory, 0 = none or unknown. parts: what the arithmetic says, where there is
+    one. seconds: how long the last load took; before the first one a guess by size."""
 
     bytes: int
     learnt: bool = False
     parts: MemoryEstimate | None = None
+    seconds: float = 0.0
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -61,47 +64,47 @@ class Ledger:
     def need(self, info: ModelInfo, config: LoadConfig) -> Need:
         """What a load would take."""
         provider = self._providers[info.provider]
+        seconds = self._seconds.get(info.key) or _START + info.size_bytes / _DISK
         if not isinstance(provider, Itemises):
-            return Need(provider.estimate(info, config))
+            return Need(provider.estimate(info, config), seconds=seconds)
         parts = provider.itemise(info, config)
         if parts is None:
-            return Need(0)
+            return Need(0, seconds=seconds)
         lesson = self._lessons.get((info.key, _matters(config)))
         if lesson is not None and lesson.taken and lesson.computed == parts.total and lesson.file == _file(info):
-            return Need(lesson.taken, True, parts)
-        return Need(parts.total, False, parts)
-
-    def seconds(self, info: ModelInfo) -> float:
-        """How long a load takes: as the last one, else by size."""
-        return self._seconds.get(info.key) or _START + info.size_bytes / _DISK
+            return Need(lesson.taken, True, parts, seconds)
+        return Need(parts.total, False, parts, seconds)
 
     def largest_context(self, info: ModelInfo, config: LoadConfig, available_bytes: int) -> int | None:
         """The longest context that fits into so many bytes: the model's own, or in steps of 256 tokens; None if none
         does, or nobody knows. By arithmetic, set right by what was learnt for the context that was asked for."""
-        provider, asked = self._providers[info.provider], self.need(info, config)
-        if info.max_context is None or asked.parts is None:
+        provider = self._providers[info.provider]
+        try:
+            asked = self.need(info, config)
+            if info.max_context is None or asked.parts is None:
+                return None
+            room = available_bytes + asked.parts.total - asked.bytes
+            return longest(
+                lambda tokens: provider.estimate(info, replace(config, context_length=tokens)) <= room, info.max_context
+            )
+        except GatewayError:  # nothing can be said of such a config: that it is wrong is said elsewhere
             return None
-        room = available_bytes + asked.parts.total - asked.bytes
-
-        def fits(tokens: int) -> bool:
-            return provider.estimate(info, replace(config, context_length=tokens)) <= room
-
-        return longest(fits, info.max_context)
 
     # Learning.
 
-    def learn(self, info: ModelInfo, config: LoadConfig, size_bytes: int, seconds: float, *, alone: bool) -> None:
-        """A load is done, and the engine holds `size_bytes`. alone: no other instance of the model is there, with which
-        it would share the pages of the weights."""
+    def learn(
+        self, info: ModelInfo, config: LoadConfig, before: Need, size_bytes: int, seconds: float, *, alone: bool
+    ) -> Need:
+        """A load is done, and the engine holds `size_bytes`; returns what is known now. before: what was known. alone:
+        no other instance of the model is there, with which it would share the pages of the weights."""
         if seconds <= 0:
-            return  # it was found running
-        provider, taken, computed = self._providers[info.provider], 0, 0
-        if size_bytes > 0 and alone and isinstance(provider, Itemises):
-            parts = provider.itemise(info, config)
-            if parts is not None:
-                taken, computed = size_bytes + parts.later, parts.total
+            return before  # it was found running
+        taken = computed = 0
+        if size_bytes > 0 and alone and before.parts is not None:
+            taken, computed = size_bytes + before.parts.later, before.parts.total
         self._keep(Lesson(info.key, _matters(config), _file(info), computed, taken, round(seconds, 3)))
         self.changes += 1
+        return replace(before, bytes=taken or before.bytes, learnt=taken > 0 or before.learnt, seconds=seconds)
 
     def saw(self, info: ModelInfo, config: LoadConfig, size_bytes: int) -> None:
         """An instance holds `size_bytes` now: its like needs no less."""

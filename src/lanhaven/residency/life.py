@@ -97,8 +97,9 @@ class Life:
 
     def _learn(self, resident: Resident, loaded: Loaded, seconds: float) -> None:
         alone = not self._books.crowded(resident)
-        self._ledger.learn(resident.info, resident.config, loaded.size_bytes, seconds, alone=alone)
-        resident.reload_seconds = self._ledger.seconds(resident.info)
+        resident.need = self._ledger.learn(
+            resident.info, resident.config, resident.need, loaded.size_bytes, seconds, alone=alone
+        )
 
     def failed(self, resident: Resident, error: GatewayError) -> None:
         """A load was refused or went wrong: every waiter fails once, with the same words."""

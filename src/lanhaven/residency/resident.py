@@ -14,6 +14,7 @@ from lanhaven.providers.base import Loaded, Provider
 from lanhaven.residency.breaker import Breaker
 from lanhaven.residency.habits import Habit, stay
 from lanhaven.residency.lease import Lease
+from lanhaven.residency.ledger import Need
 from lanhaven.residency.policy import Occupant
 from lanhaven.residency.waiting import Order, Spec, Waiter
 from lanhaven.types.models import Instance, InstanceState, Upstream
@@ -59,10 +60,9 @@ _COMES_BACK = frozenset({"", "crashed", "abandoned", "failing"})
 class Resident:
     """State and its transitions; what is decided about it is decided elsewhere. All times are monotonic seconds.
 
-    estimate: bytes of this machine that it will take, 0 = none or unknown. habit: how its model is used.
-    contested: it had to make room just now, and is wanted again while others are in use. reload_seconds: how long its
-    load takes, as far as is known. default_ttl: what holds while it is automatic and its
-    load config silent. freed: told when a lease comes back.
+    need: what its load takes, as far as is known. habit: how its model is used. contested: it had to make room just now,
+    and is wanted again while others are in use. default_ttl: what holds while it is automatic and its load config silent.
+    freed: told when a lease comes back.
     """
 
     def __init__(
@@ -71,10 +71,9 @@ class Resident:
         provider: Provider,
         instance_id: str,
         *,
-        estimate: int,
+        need: Need,
         habit: Habit,
         contested: bool,
-        reload_seconds: float,
         default_ttl: float,
         clock: Callable[[], float],
         freed: Callable[[Resident], None],
@@ -87,8 +86,8 @@ class Resident:
         self.profile = spec.info  # the model as models.yaml has it now; `info` is as it was loaded
         self.retired = ""  # why it ends when nobody uses it: its model was "removed" from models.yaml, or "changed"
         self.outdated = False  # it would be loaded otherwise now
-        self.estimate, self.default_ttl = estimate, default_ttl
-        self.habit, self.reload_seconds = habit, reload_seconds
+        self.estimate, self.default_ttl = need.bytes, default_ttl  # by which it was admitted
+        self.habit, self.need = habit, need
         self.phase = Phase.QUEUED
         self.since = self.last_used = clock()
         self.contested = contested
@@ -326,7 +325,7 @@ class Resident:
     @property
     def stays_until(self) -> float:
         """Until when it makes no room for requests, so that models wanted by turns do not only load."""
-        return self.loaded_at + stay(self.reload_seconds) if self.contested and self.loaded_at is not None else 0.0
+        return self.loaded_at + stay(self.need.seconds) if self.contested and self.loaded_at is not None else 0.0
 
     def occupant(self) -> Occupant:
         """For the policy. An instance without an estimate takes no memory of this machine, whatever it reports."""
@@ -345,7 +344,7 @@ class Resident:
             started=self.phase is not Phase.RESERVED,
             loaded=self.loaded is not None,
             held=self.held,
-            reload_seconds=self.reload_seconds,
+            reload_seconds=self.need.seconds,
             use_rate=self.habit.rate(self._clock(), self.last_used),
             stays_until=self.stays_until,
         )
