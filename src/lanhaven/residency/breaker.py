@@ -106,7 +106,7 @@ class Faults:
         self._failed: dict[str, set[bytes]] = {}
 
     def judge(self, instance_id: str, error: GatewayError | None, request: bytes) -> int:
-        """How a request ended; `request`: what tells it from others. How many were failed, if it is too many; else 0."""
+        """How a request ended; `request`: what tells it from others. How many were failed, if too many; else 0."""
         if error is None:
             self._failed.pop(instance_id, None)
         elif is_fault(error):

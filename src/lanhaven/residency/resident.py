@@ -60,9 +60,9 @@ _COMES_BACK = frozenset({"", "crashed", "abandoned", "failing"})
 class Resident:
     """State and its transitions; what is decided about it is decided elsewhere. All times are monotonic seconds.
 
-    need: what its load takes, as far as is known. habit: how its model is used. contested: it had to make room just now,
-    and is wanted again while others are in use. default_ttl: what holds while it is automatic and its load config silent.
-    freed: told when a lease comes back.
+    need: what its load takes, as far as is known. habit: how its model is used. contested: it had to make room just
+    now, and is wanted again while others are in use. default_ttl: what holds while it is automatic and its load config
+    silent. freed: told when a lease comes back.
     """
 
     def __init__(
