@@ -41,6 +41,8 @@ NOT_RUN: dict[str, list[str]] = {
     "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
     "docs/mlx.md": [
         "tests/mlx installs it from a lock file",
+        "tests/mlx installs the same from a lock file",
+        "as above",
         "it needs mlx and a folder with the model; tests/providers/mlx and tests/mlx have both",
     ],
     "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
