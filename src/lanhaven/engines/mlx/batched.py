@@ -37,6 +37,7 @@ class Batched:
         self.cancel = mailbox.cancel
         self._mailbox = mailbox
         self._memory = memory
+        self._ends = ends
         self._jobs: dict[int, Job] = {}
         self._make: Callable[[], Any] = lambda: BatchGenerator(
             model,
@@ -83,7 +84,8 @@ class Batched:
 
     def _step(self) -> list[tuple[Job, Event]]:
         try:
-            prompts, tokens = self._generator.next()
+            last = self._last_tokens()
+            prompts, tokens = ([], last) if last else self._generator.next()
             events: list[tuple[Job, Event]] = []
             for each in prompts:
                 if (job := self._jobs.get(each.uid)) is not None and each.progress:
@@ -99,6 +101,20 @@ class Batched:
         except BREAKS as error:
             self._start_anew(error)
             return []
+
+    def _last_tokens(self) -> list[Any]:
+        """Those that all that run end with, if all do for their length: they are computed already, and mlx-lm would
+        tell them only after it had computed one more of each, for nothing."""
+        batch = self._generator._generation_batch
+        ending = zip(batch._num_tokens, batch.max_tokens, strict=True)
+        if not batch.uids or any(count + 1 < most for count, most in ending):
+            return []
+        found = list(zip(batch.uids, batch._next_tokens.tolist(), batch._next_logprobs, strict=True))
+        left = self._generator.remove(list(batch.uids), return_prompt_caches=True)
+        return [
+            batch.Response(uid, token, logprobs, "stop" if token in self._ends else "length", *left[uid])
+            for uid, token, logprobs in found
+        ]
 
     def _start_anew(self, error: Exception) -> None:
         """A step that failed leaves the batch in no known state: all that ran in it fails, the next ones do not."""
