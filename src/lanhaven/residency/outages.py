@@ -51,7 +51,7 @@ class Outages:
             return False
         self._breaker(resident).rest(self._clock(), seconds, error)
         self._rested(resident, error)
-        return self._others(resident)
+        return self._others(resident) and not error.facts.get("sent")
 
     def _seconds(self, error: GatewayError) -> float | None:
         """How long an upstream rests that took no request, because of this; None: the error is of another kind."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
-from lanhaven.errors import GatewayError, ServerShutdown, UpstreamTimeout
+from lanhaven.errors import GatewayError, ProviderUnavailable, ServerShutdown, UpstreamTimeout
 from lanhaven.types.models import Upstream
 from lanhaven.upstream.address import JSON_TYPE, Address, address_of, head_of
 from lanhaven.upstream.connection import Connection
@@ -68,7 +68,8 @@ class UpstreamClient:
         Returns when a streamed reply has begun, or any other is complete; the status may be an error's.
         patient: a whole reply has the time that a stream has up to its first byte, where that is more than `total`.
         `drop_usage`: leave out the chunk without choices that carries the usage (its numbers are in `outcome` anyway).
-        ProviderUnavailable with facts {"connect": True}: nothing was sent. UpstreamError, UpstreamTimeout otherwise.
+        ProviderUnavailable with facts {"connect": True}: nothing was sent, but where "sent" says that it may have been.
+        UpstreamError, UpstreamTimeout otherwise.
         """
         target = self._target(upstream, "POST", path)
         head = target.head
@@ -172,7 +173,12 @@ class UpstreamClient:
             exchange = Exchange(idle, upstream, path, timers, self._release, stream=stream, drop_usage=drop_usage)
             with contextlib.suppress(_Stale):
                 return await self._begin(exchange, idle, endpoint, request)
-        fresh = await endpoint.connect(self.timers.connect, upstream.model)
+        try:
+            fresh = await endpoint.connect(self.timers.connect, upstream.model)
+        except ProviderUnavailable as error:
+            if idle is not None:  # it died with our request written into it: whether anybody read it is not known
+                error.facts = {**error.facts, "sent": True}
+            raise
         exchange = Exchange(fresh, upstream, path, timers, self._release, stream=stream, drop_usage=drop_usage)
         return await self._begin(exchange, fresh, endpoint, request)
 

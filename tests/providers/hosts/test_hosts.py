@@ -50,6 +50,7 @@ def test_names_are_one_models_alone(listed: list[tuple[str, str]], keys: dict[tu
         ({"pc": "pc.lan"}, "hosts.pc.base_url"),
         ({"pc": "http://pc:0"}, "hosts.pc.base_url"),
         ({"pc": {"base_url": "http://pc", "api_key": "a b-secret"}}, "hosts.pc.api_key"),
+        ({"pc": "http://me:secret@pc/?x"}, "hosts.pc.base_url"),
         ({"pc": {"base_url": "http://pc", "token": "t"}}, "hosts.pc.token"),
     ],
 )

@@ -179,6 +179,22 @@ async def test_those_who_wait_for_a_host_that_goes_are_served_by_another(tmp_pat
         assert sorted(each.status_code for each in replies) == [200, 200, 200, 502]
 
 
+async def test_a_crash_amid_many_costs_only_what_ran_there(tmp_path: Path) -> None:
+    async with several(tmp_path, model="      slots: 2\n") as world:
+        for host in world.hosts.values():
+            host.script(*[fault(delay=0.02)] * 30)
+        running = [asyncio.create_task(world.ask(f"number {number}")) for number in range(30)]
+        await world.house.until(lambda: sum(world.asked()) >= 9)
+        world.hosts["two"].crash()
+        replies = await asyncio.gather(*running)
+        failed = [each for each in replies if each.status_code != 200]
+        assert len(failed) <= 2, "no more than it had slots"
+        assert all(each.status_code in (502, 503) for each in failed)
+        posts = [seen for host in world.hosts.values() for seen in host.requests if seen.method == "POST"]
+        prompts = [seen.body["messages"][0]["content"] for seen in posts]
+        assert len(prompts) == len(set(prompts)) == 30, "each was sent once, and none twice"
+
+
 async def test_slots_bound_each_host(tmp_path: Path) -> None:
     async with several(tmp_path, "one", "two", model="      slots: 1\n") as world:
         replies = await asyncio.gather(*(world.ask(str(number)) for number in range(8)))

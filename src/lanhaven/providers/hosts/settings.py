@@ -50,6 +50,8 @@ def address(key: str, value: Any) -> str:
     """Of a server: http or https, without /v1 at its end."""
     if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
         raise InvalidRequest(f"config.{key} must be an address such as http://pc.lan:8000.", param=key)
+    if "@" in value:  # before anything repeats it: a password may be in it
+        raise InvalidRequest(f"config.{key} must not hold a user name or password: keys have a setting.", param=key)
     try:
         url = base_url(value)
     except ValueError as error:
