@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"[0-9]+(\.[0-9]*)?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*([a-z]+)")
 
-# The same for editors, as JSON Schema; the patterns hold in Python and in JavaScript.
+# The same for editors, as JSON Schema. The patterns hold in Python and in JavaScript; the messages are what editors show.
 _FIGURE = r"[0-9]+(\.[0-9]*)?"
 DURATION_SHAPE: Mapping[str, Any] = MappingProxyType(
     {
@@ -35,6 +35,7 @@ DURATION_SHAPE: Mapping[str, Any] = MappingProxyType(
         "minimum": 0,
         "maximum": LONGEST,
         "pattern": rf"^\s*({_FIGURE}|({_FIGURE}([mM][sS]|[sSmMhHdD]))+)\s*$",
+        "patternErrorMessage": "Write seconds (1800), or a unit (250ms, 90s, 30m, 2h).",
     }
 )
 SIZE_SHAPE: Mapping[str, Any] = MappingProxyType(
@@ -43,6 +44,7 @@ SIZE_SHAPE: Mapping[str, Any] = MappingProxyType(
         "minimum": 0,
         "maximum": LARGEST,
         "pattern": rf"^\s*{_FIGURE}(\s*([kKmMgGtT][iI]?)?[bB])?\s*$",
+        "patternErrorMessage": "Write bytes (33554432), or a unit (32MiB, 12GB).",
     }
 )
 

@@ -22,8 +22,13 @@ NAME: Schema = {
     "minLength": 1,
     "maxLength": 200,
     "pattern": r"^(?!-)(?!([Dd][Ee][Ff][Aa][Uu][Ll][Tt]|[Aa][Uu][Tt][Oo])$)(?!\s)[^\u0000-\u001f]*[^\s]$",
+    "patternErrorMessage": "A name has no blank at its ends and no dash in front, and is not `default` or `auto`.",
 }
-WORD: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
+WORD: Schema = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_.-]{1,64}$",
+    "patternErrorMessage": "Use letters, digits, and . _ -",
+}
 TRUTH: Schema = {"enum": [True, False, "true", "false", "yes", "no", "on", "off"]}
 DURATION: Schema = {**DURATION_SHAPE}
 MAPPING: Schema = {"type": "object"}
