@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"[0-9]+(\.[0-9]*)?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*([a-z]+)")
 
-# The same for editors, as JSON Schema. The patterns hold in Python and in JavaScript; the messages are what editors show.
+# The same for editors, as JSON Schema. The patterns hold in Python and in JavaScript; the messages are for people.
 _FIGURE = r"[0-9]+(\.[0-9]*)?"
 DURATION_SHAPE: Mapping[str, Any] = MappingProxyType(
     {
