@@ -105,11 +105,14 @@ class Batched:
     def _last_tokens(self) -> list[Any]:
         """Those that all that run end with, if all do for their length: they are computed already, and mlx-lm would
         tell them only after it had computed one more of each, for nothing."""
-        batch = self._generator._generation_batch
-        ending = zip(batch._num_tokens, batch.max_tokens, strict=True)
-        if not batch.uids or any(count + 1 < most for count, most in ending):
+        try:
+            batch = self._generator._generation_batch
+            counts, tokens, logprobs = batch._num_tokens, batch._next_tokens, batch._next_logprobs
+        except AttributeError:  # somebody's own mlx-lm of another version
             return []
-        found = list(zip(batch.uids, batch._next_tokens.tolist(), batch._next_logprobs, strict=True))
+        if not batch.uids or any(count + 1 < most for count, most in zip(counts, batch.max_tokens, strict=True)):
+            return []
+        found = list(zip(batch.uids, tokens.tolist(), logprobs, strict=True))
         left = self._generator.remove(list(batch.uids), return_prompt_caches=True)
         return [
             batch.Response(uid, token, logprobs, "stop" if token in self._ends else "length", *left[uid])

@@ -31,6 +31,7 @@ LEAST = 16 << 20  # bytes of weights that are read at once
 # Tokens of a prompt in one step, which nothing can interrupt: on a CPU 2048 may take minutes.
 GPU_STEP, CPU_STEP = 2048, 128
 NEEDS_EYES = "It is a model that sees; mlx-vlm may know it: pip install 'lanhaven[mlx-vision]'"
+KNOWN_EYES = "Known is version 0.7.10: pip install 'lanhaven[mlx-vision]'"
 _DEFAULTS = ("temperature", "top_p", "top_k", "min_p")
 
 
@@ -134,8 +135,10 @@ def _read(path: Path, what: str, log: Log, *, sees: bool = False) -> _Read:
     log.stage(f"loading {what}")
     processor = None
     if sees:
-        from lanhaven.engines.mlx.seeing import read_seeing
-
+        try:
+            from lanhaven.engines.mlx.seeing import read_seeing
+        except ImportError as error:  # somebody's own mlx-vlm of another version, or one that is not whole
+            raise ImportError(f"mlx-vlm cannot be used: {error}. {KNOWN_EYES}") from error
         model, processor = read_seeing(path)
         ends = vars(model.config).get("eos_token_id")
     else:
