@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from lanhaven.cli import importing, output
@@ -71,11 +70,23 @@ def _first_model(settings: Settings) -> None:
     """The packed chat model; without it the server still serves, so a failure is told and no more."""
     from lanhaven.cli.get import fetch_and_register
 
-    if importlib.util.find_spec("xllamacpp") is None:
-        output.note('no model is configured, and none can run here. Try  pip install "lanhaven[llamacpp]"')
+    missing = _missing_engine(settings)
+    if missing is not None:
+        output.note(f"no model is configured, and none can run here: {missing}")
         return
     output.message(f"no model is configured: fetching {FIRST_MODEL}, a small one (98 MB)")
     try:
         fetch_and_register(settings, FIRST_MODEL)
     except GatewayError as error:
         output.note(f"{error.message} {error.hint or ''}".strip())
+
+
+def _missing_engine(settings: Settings) -> str | None:
+    """Why no GGUF model can run; None if one can, by whichever engine."""
+    from lanhaven.providers.llamacpp.forms import Forms
+    from lanhaven.providers.llamacpp.options import read_defaults
+
+    try:
+        return Forms(read_defaults(settings.providers.get("llama_cpp", {}))).default.missing
+    except GatewayError as error:
+        return error.message

@@ -14,7 +14,7 @@ import pytest
 
 from lanhaven.engines.llama_server import arguments, ask
 from lanhaven.errors import EngineCrashed, InvalidRequest, LoadFailed, ProviderUnavailable, TemplateError
-from lanhaven.providers.base import Loaded, ProviderContext
+from lanhaven.providers.base import Loaded, ModelEntry, ProviderContext
 from lanhaven.providers.llamacpp.options import read_defaults, read_options
 from lanhaven.providers.llamacpp.provider import LlamaCpp
 from lanhaven.types.models import LoadConfig
@@ -140,6 +140,17 @@ async def test_a_program_that_is_none(
     health = await provider.health()
     assert not health.ok
     assert "providers.llama_cpp.binary" in health.detail
+
+
+async def test_a_program_that_comes_later_is_found(
+    make: Callable[..., LlamaCpp], tmp_path: Path, smollm2: Path
+) -> None:
+    provider = make(binary=str(tmp_path / "llama-server"))
+    entry = ModelEntry("tiny", "llama_cpp", config={"model_path": str(smollm2)})
+    assert "there is no program" in (provider.describe(entry).unavailable or "")
+    llama_server.install(tmp_path)
+    assert provider.describe(entry).unavailable is None
+    assert (await provider.health()).ok
 
 
 def test_each_setting_has_an_option_that_the_real_program_knows(binary: Path) -> None:

@@ -29,7 +29,12 @@ class Forms:
         except GatewayError as error:
             found, problem = dict.fromkeys(PACKAGES.values()), error.message
         self._packages = {engine: self._package(engine, found[name], problem) for engine, name in PACKAGES.items()}
-        self.default = self._choose(defaults.engine, defaults.binary, defaults.args, PROVIDERS_BINARY)
+
+    @property
+    def default(self) -> Form:
+        """That of an entry which says nothing of it."""
+        said = self._defaults
+        return self._choose(said.engine, said.binary, said.args, PROVIDERS_BINARY)
 
     def of(self, options: Options) -> Form:
         """That of a model's entry."""
@@ -45,7 +50,7 @@ class Forms:
         if engine == BINARY or (engine == AUTO and binary is not None):
             program = binary or "llama-server"
             key = (program, args)
-            if key not in self._servers:
+            if key not in self._servers or self._servers[key].missing is not None:  # it may be there by now
                 why = f"{setting}: {program}" if binary else "engine: binary"
                 self._servers[key] = LlamaServer(program, args, setting, why)
             return self._servers[key]

@@ -145,7 +145,8 @@ class LlamaCpp(ChildProvider):
         if form.missing is not None:
             return Health(ok=False, kind="engine", detail=form.missing)
         if form.devices is None and form.broken is None:
-            self._asking = self._asking or asyncio.create_task(self._ask_for_devices(form))
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask_for_devices(form))
             await asyncio.wait({self._asking}, timeout=HEALTH_SECONDS)
         threads = f"{self._threads} CPU thread{'' if self._threads == 1 else 's'}"
         name = " ".join(filter(None, (form.name, form.version)))
