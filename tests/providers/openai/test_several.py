@@ -51,6 +51,7 @@ async def test_a_conversation_stays_with_its_host(tmp_path: Path) -> None:
         assert sorted(world.counts()) == [0, 0, 6]
         home = next(name for name, host in world.hosts.items() if host.generations)
         world.hosts[home].crash()
+        await world.house.until(lambda: not world.house.services.client.idle)  # what it died with is not in doubt
         for number in range(4):
             assert (await world.ask(f"turn {number}", user="anna")).status_code == 200
         assert sorted(world.counts()) == [0, 4, 6], "it has a new home, and stays there"
