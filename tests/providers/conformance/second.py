@@ -7,7 +7,7 @@ from typing import Self
 
 from lanhaven.testing import MockLMStudio, MockModel
 
-MODEL, SLOW, BROKEN = "far", "far-slow", "far-broken"
+MODEL, SLOW, BROKEN, VECTORS = "far", "far-slow", "far-broken", "far-vectors"
 FAR = "its memory is another machine's"
 NOT_TOLD = "it is a server of its own, and tells nobody how it is"
 
@@ -21,7 +21,7 @@ class Second:
     def _made(self, port: int) -> MockLMStudio:
         endless = MockModel(MODEL, answer="count", tokens=100_000, interval_ms=1, slots=1)
         slow, broken = MockModel(SLOW, load_seconds=60), MockModel(BROKEN, fail_load="no such tensor")
-        return MockLMStudio(endless, slow, broken, port=port)
+        return MockLMStudio(endless, slow, broken, MockModel(VECTORS, kind="embedding"), port=port)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._studio.start)

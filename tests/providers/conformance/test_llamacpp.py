@@ -22,13 +22,14 @@ def create(context: ProviderContext) -> Provider:
 class TestLlamaCpp(ProviderSuite):
     @pytest.fixture(scope="class")
     @classmethod
-    def rig(cls, smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    def rig(cls, smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Rig:
         broken = tmp_path_factory.mktemp("gguf") / "broken.gguf"
         broken.write_bytes(smollm2.read_bytes()[:1_000_000])
         return Rig(
             create=create,
             options=OPTIONS,
             entry=ModelEntry("tiny", "llama_cpp", config={"model_path": str(smollm2)}),
+            others=(ModelEntry("vectors", "llama_cpp", config={"model_path": str(minilm)}),),
             broken=ModelEntry("broken", "llama_cpp", config={"model_path": str(broken)}),
             asked=LoadConfig(context_length=8192, slots=1, cpu_threads=2, gpu_ratio=1.0),
             endless={"ignore_eos": True},

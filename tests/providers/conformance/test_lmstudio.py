@@ -9,7 +9,7 @@ import pytest
 from lanhaven.providers.base import ModelEntry
 from lanhaven.providers.lmstudio.provider import create
 from lanhaven.testing.provider_suite import Lack, ProviderSuite, Rig
-from tests.providers.conformance.second import BROKEN, FAR, MODEL, NOT_TOLD, SLOW, Second
+from tests.providers.conformance.second import BROKEN, FAR, MODEL, NOT_TOLD, SLOW, VECTORS, Second
 
 TOKEN = "sk-lm-abcdefgh:01234567890123456789"
 
@@ -24,6 +24,7 @@ class TestLMStudio(ProviderSuite):
                 create=create,
                 options={"base_url": second.url, "api_token": TOKEN, "attempts": 1},
                 entry=ModelEntry("m", "lmstudio", config={"model": MODEL}),
+                others=(ModelEntry("v", "lmstudio", config={"model": VECTORS}),),
                 slow=ModelEntry("slow", "lmstudio", config={"model": SLOW}),
                 broken=ModelEntry("broken", "lmstudio", config={"model": BROKEN}),
                 secrets=(TOKEN, TOKEN.partition(":")[2]),

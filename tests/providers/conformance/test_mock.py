@@ -43,6 +43,10 @@ class TestMock(ProviderSuite):
         return Rig(
             create=scripted.create,
             entry=ModelEntry("m", "mock", config=ENDLESS),
+            others=(
+                ModelEntry("v", "mock", config={"kind": "embedding"}),
+                ModelEntry("r", "mock", config={"kind": "reranker"}),
+            ),
             slow=ModelEntry("slow", "mock", config={"load_seconds": 60}),
             broken=ModelEntry("broken", "mock", config={"fail_load": "no such tensor"}),
             engines=scripted,

@@ -9,7 +9,7 @@ import pytest
 from lanhaven.providers.base import ModelEntry
 from lanhaven.providers.ollama.provider import create
 from lanhaven.testing.provider_suite import Lack, ProviderSuite, Rig
-from tests.providers.conformance.second import BROKEN, FAR, MODEL, NOT_TOLD, SLOW, Second
+from tests.providers.conformance.second import BROKEN, FAR, MODEL, NOT_TOLD, SLOW, VECTORS, Second
 
 KEY = "behind-a-proxy"
 
@@ -23,6 +23,7 @@ class TestOllama(ProviderSuite):
                 create=create,
                 options={"base_url": second.url, "api_key": KEY},
                 entry=ModelEntry("m", "ollama", config={"model": MODEL}),
+                others=(ModelEntry("v", "ollama", config={"model": VECTORS}),),
                 slow=ModelEntry("slow", "ollama", config={"model": SLOW}),
                 broken=ModelEntry("broken", "ollama", config={"model": BROKEN}),
                 secrets=(KEY,),

@@ -10,7 +10,7 @@ from lanhaven.engines.scripted import Fault, ScriptedModel, ScriptedServer
 from lanhaven.providers.base import ModelEntry
 from lanhaven.providers.openai.provider import create
 from lanhaven.testing.provider_suite import Lack, ProviderSuite, Rig
-from tests.providers.conformance.second import BROKEN, FAR, MODEL, NOT_TOLD, Second
+from tests.providers.conformance.second import BROKEN, FAR, MODEL, NOT_TOLD, VECTORS, Second
 
 KEY = "sk-very-secret-value"
 LACKS: Mapping[Lack, str] = {
@@ -82,6 +82,7 @@ class TestSecondLanHaven(ProviderSuite):
                 create=create,
                 options={"base_url": f"{second.url}/v1", "api_key": KEY},
                 entry=ModelEntry("m", "openai", config={"model": MODEL}),
+                others=(ModelEntry("v", "openai", config={"model": VECTORS, "kind": "embedding"}),),
                 broken=ModelEntry("broken", "openai", config={"model": BROKEN}),
                 secrets=(KEY,),
                 engines=second,

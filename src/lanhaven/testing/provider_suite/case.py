@@ -17,13 +17,16 @@ from lanhaven.types.models import ModelInfo
 from lanhaven.upstream.exchange import Exchange
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
-CHAT = "/v1/chat/completions"
-ROUTES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "chat": (CHAT, {"messages": [{"role": "user", "content": "Say hello."}]}),
-    "completion": ("/v1/completions", {"prompt": "Once upon a time"}),
+CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+SHORT = 8  # tokens of an answer
+# Capability -> its route, a request, and where the answer stands in the reply.
+ROUTES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
+    "chat": (CHAT, {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": SHORT}, "choices"),
+    "completion": (COMPLETION, {"prompt": "Once upon a time", "max_tokens": SHORT}, "choices"),
+    "embedding": ("/v1/embeddings", {"input": "The sea is calm."}, "data"),
+    "rerank": ("/v1/rerank", {"query": "the sea", "documents": ["Nobody swam.", "It was calm."]}, "results"),
 }
 ONE, TWO = "one", "two"  # the instances that are loaded here
-SHORT = 8  # tokens of an answer
 HURRY = 1.0  # seconds for an answer that will not come
 LOOK = 0.01  # seconds between two looks at what tells nobody when it changes
 
@@ -122,22 +125,28 @@ class Case:
     # Requests
 
     async def send(
-        self, loaded: Loaded, path: str = CHAT, *, stream: bool = False, hurry: bool = False, **fields: Any
+        self, loaded: Loaded, capability: str = "chat", *, stream: bool = False, hurry: bool = False, **fields: Any
     ) -> Exchange:
-        asked = next(body for route, body in ROUTES.values() if route == path)
-        body = {"model": loaded.upstream.model, "max_tokens": SHORT, "temperature": 0, "stream": stream, **asked}
-        told = {name: value for name, value in {**body, **fields}.items() if value is not None}
-        client = self._clients[hurry]
-        return await client.send(loaded.upstream, path, json.dumps(told).encode(), stream=stream)
+        path, asked, _ = ROUTES[capability]
+        body = {"model": loaded.upstream.model, **asked, **({"stream": True} if stream else {}), **fields}
+        told = {name: value for name, value in body.items() if value is not None}
+        return await self._clients[hurry].send(loaded.upstream, path, json.dumps(told).encode(), stream=stream)
 
-    async def answer(self, loaded: Loaded, path: str = CHAT, *, hurry: bool = False, **fields: Any) -> str:
-        """The words of a whole reply. GatewayError."""
-        exchange = await self.send(loaded, path, hurry=hurry, **fields)
+    async def answer(self, loaded: Loaded, capability: str = "chat", *, hurry: bool = False) -> Any:
+        """What a whole reply has where the answer stands. GatewayError."""
+        exchange = await self.send(loaded, capability, hurry=hurry)
         try:
-            choice = json.loads(await exchange.body())["choices"][0]
-            return str(choice["message"]["content"] if path == CHAT else choice["text"])
+            return json.loads(await exchange.body())[ROUTES[capability][2]]
         finally:
             exchange.close()
+
+    async def does(self, loaded: Loaded, info: ModelInfo, capability: str) -> bool:
+        """Whether it can, as the model, the upstream and a request say. AssertionError if they do not agree."""
+        served = ROUTES[capability][0] in loaded.upstream.routes
+        assert served == (capability in info.capabilities), (
+            f"{capability}: {info.capabilities}, {loaded.upstream.routes}"
+        )
+        return served and bool(await self.answer(loaded, capability))
 
     @asynccontextmanager
     async def streaming(self, loaded: Loaded) -> AsyncIterator[Exchange]:

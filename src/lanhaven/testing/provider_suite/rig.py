@@ -31,6 +31,7 @@ class Rig:
     create: the provider's factory.
     options: its block under `providers:` in config.yaml.
     entry: a model that chats. broken: one that cannot be loaded (or asked, where a load sends nothing).
+    others: models that do not chat: for embeddings, for reranking.
     slow: one whose load takes a while, to be given up; the same as `entry` if not said.
     asked: the load config; every field of it must come back as applied or as ignored.
     endless: fields of a chat request whose answer would last longer than `patience`.
@@ -43,6 +44,7 @@ class Rig:
     create: Callable[[ProviderContext], Provider]
     entry: ModelEntry
     broken: ModelEntry
+    others: tuple[ModelEntry, ...] = ()
     slow: ModelEntry | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     asked: LoadConfig = LoadConfig(context_length=2048, slots=1, cpu_threads=2)

@@ -15,7 +15,7 @@ import pytest
 
 from lanhaven.errors import EngineCrashed, EngineHung, GatewayError
 from lanhaven.providers.ignoring import admin_name
-from lanhaven.testing.provider_suite.case import CHAT, ONE, ROUTES, TWO, Case
+from lanhaven.testing.provider_suite.case import ONE, ROUTES, TWO, Case
 from lanhaven.testing.provider_suite.rig import Lack, Rig
 from lanhaven.types.models import LoadConfig, Upstream
 
@@ -99,10 +99,15 @@ class ProviderSuite:
 
     @pytest.mark.parametrize("capability", sorted(ROUTES))
     async def test_it_does_what_its_model_is_said_to_do(self, case: Case, capability: str) -> None:
-        loaded, (path, _) = await case.ready(), ROUTES[capability]
-        assert (capability in (await case.info()).capabilities) == (path in loaded.upstream.routes)
-        if path in loaded.upstream.routes:
-            assert await case.answer(loaded, path)
+        loaded, info = await case.ready(), await case.info()
+        assert await case.does(loaded, info, capability) == (capability in info.capabilities)
+
+    async def test_models_that_do_something_else(self, case: Case) -> None:
+        for entry in case.rig.others:
+            loaded = await case.load(TWO, entry)
+            info = case.describe(entry)
+            assert [each for each in ROUTES if await case.does(loaded, info, each)], "it can do nothing"
+            await case.unload(TWO)
 
     async def test_a_stream_comes_in_pieces_and_ends(self, case: Case) -> None:
         exchange = await case.send(await case.ready(), stream=True)
@@ -218,8 +223,7 @@ class ProviderSuite:
             await self._told(case, EngineCrashed)
             assert ONE not in (await case.running() or {})
         await case.rig.engines.mend()
-        assert CHAT in (await case.load(ONE)).upstream.routes
-        assert await case.answer(await case.ready()), "it is loaded again in its place"
+        assert await case.answer(await case.load(ONE)), "it is loaded again in its place"
 
     async def test_at_the_end_everything_ends(self, case: Case) -> None:
         """What runs on another machine is unloaded before, by the pool."""
