@@ -142,6 +142,9 @@ async def test_a_key_goes_to_its_own_host_only() -> None:
         sent = {name: dict(each.headers).get("authorization") for name, each in running.items() if each is not None}
         assert sent == {"pc/x": None, "mac/x": None, "pc/y": f"Bearer {SECRET}"}
         assert named.key == "y"
+        other = provider.describe(ModelEntry("z", "openai", config={"base_url": "http://10.0.0.7:1"}))
+        loaded = await provider.load(other, "z", LoadConfig(), Observer())
+        assert loaded.upstream.headers == (), "an address of its own gets no key that stands beside another"
 
 
 def test_what_lists_say() -> None:

@@ -122,7 +122,7 @@ def read_entry(values: Mapping[str, Any], options: Options, load: LoadConfig) ->
     places = [name for name in ("base_url", "host", "hosts") if name in own]
     if len(places) > 1:
         raise InvalidRequest(f"config has {' and '.join(places)}: say one of them.", param=places[1])
-    said = own if places and places[0] != "base_url" else {**options.shared, **own}
+    said = own if places else {**options.shared, **own}  # the key of one address is not sent to another
     usual: dict[str, Any] = {name: said[name] for name in ("api_key", "headers", "slots", "model") if name in said}
     if load.slots is not None:
         usual.setdefault("slots", load.slots)
