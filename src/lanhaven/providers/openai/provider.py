@@ -40,6 +40,7 @@ from lanhaven.providers.hosts.upstream import ROUTES, upstream_at
 from lanhaven.providers.ignoring import admin_name
 from lanhaven.providers.openai.config import Entry, Host, Options, read_entry, read_options
 from lanhaven.providers.openai.listing import CAPABILITIES
+from lanhaven.providers.openai.places import Places
 from lanhaven.providers.openai.remote import Remote
 from lanhaven.types.chat import PASSED
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind, Upstream
@@ -62,11 +63,7 @@ class OpenAIProvider:
         self._hop = (("via", f"1.1 {options.hop}"),) if options.hop else ()
         self._remotes: Mapping[tuple[str, tuple[tuple[str, str], ...]], Remote] = {}  # by address and headers
         self._listing = [self._remote(host) for host in options.hosts.values() if host.sync]
-        self._entries: Mapping[str, Entry] = {}  # of models.yaml, by key
-        self._loaded: dict[str, tuple[str, str]] = {}  # instance -> key and host, of those that were loaded
-        self._out: set[str] = (
-            set()
-        )  # instances of models of several hosts that were unloaded: they are not there until a load
+        self._places = Places()
         self._http: aiohttp.ClientSession | None = None
         self._looks: set[asyncio.Task[None]] = set()
 
@@ -77,9 +74,7 @@ class OpenAIProvider:
         said = read_entry(entry.config, self._options, entry.load)
         for host in said.hosts:
             self._remote(host)
-        if self._entries.get(entry.id) != said:  # may run in a thread: replaced, not changed
-            self._entries = {**self._entries, entry.id: said}
-            self._out = self._out - {instance_of(host, entry.id) for host in said.hosts}
+        self._places.learn(entry.id, said)
         usual = CAPABILITIES[said.kind]
         return ModelInfo(
             key=entry.id,
@@ -116,30 +111,19 @@ class OpenAIProvider:
     async def instances(self) -> Sequence[Running] | None:
         """Those that were loaded, and of models that several hosts have one for each host. Waits for nobody: hosts are
         looked at meanwhile, for the next time."""
-        found = [Running(name, "", away=self._away(*place)) for name, place in self._loaded.items()]
-        taken = set(self._loaded.values())
-        for key, entry in self._shared():
-            for host in entry.hosts:
-                name = instance_of(host, key)
-                if (key, host.name) not in taken and name not in self._out:
-                    upstream, away = self._upstream(entry, host, key), self._away(key, host.name)
-                    found.append(Running(name, key, 0, upstream, entry.load_config, away, foreign=False))
+        loaded = self._places.loaded()
+        found = [Running(name, "", away=None if host is None else self._away(host)) for name, host in loaded]
+        for name, key, entry, host in self._places.standing():
+            upstream, away = self._upstream(entry, host, key), self._away(host)
+            found.append(Running(name, key, 0, upstream, entry.load_config, away, foreign=False))
         return found
 
-    def _shared(self) -> list[tuple[str, Entry]]:
-        return [(key, entry) for key, entry in self._entries.items() if entry.listed]
-
-    def _away(self, key: str, name: str) -> str | None:
-        """Why a host that shares a model takes no requests, as it was when it was looked at last."""
-        entry = self._entries.get(key)
-        hosts = entry.hosts if entry is not None and entry.listed else ()
-        for host in hosts:
-            if host.name == name:
-                remote = self._remote(host)
-                if not remote.asked_within(self._options.probe_every):
-                    self._look(remote)
-                return remote.away
-        return None
+    def _away(self, host: Host) -> str | None:
+        """Why a host takes no requests, as it was when it was looked at last."""
+        remote = self._remote(host)
+        if not remote.asked_within(self._options.probe_every):
+            self._look(remote)
+        return remote.away
 
     def _look(self, remote: Remote) -> None:
         task = asyncio.create_task(remote.look(), name=f"look at {remote.host.name}")
@@ -151,11 +135,10 @@ class OpenAIProvider:
 
     async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
         said = read_entry(info.config, self._options, info.load)
-        host = self._choose(said, info.key, instance_id)
+        host = self._places.choose(info.key, said, instance_id, lambda each: self._remote(each).away is not None)
         upstream = self._upstream(said, host, info.key, config.slots)
         known = LoadConfig(context_length=said.context_length, slots=upstream.slots, idle_ttl=config.idle_ttl)
-        self._out -= {instance_of(each, info.key) for each in said.hosts}
-        self._loaded[instance_id] = (info.key, host.name)
+        self._places.load(info.key, said, instance_id, host)
         observer.progress("ready", 1.0)
         asked = {name: value for name, value in config.said().items() if value != known.said().get(name)}
         ignored = tuple(
@@ -165,18 +148,9 @@ class OpenAIProvider:
         applied = {"slots": upstream.slots} if config.slots is not None else {}
         return Loaded(upstream=upstream, load_config=known, applied=applied, ignored=ignored)
 
-    def _choose(self, said: Entry, key: str, instance_id: str) -> Host:
-        """The host that the instance is named after, else one that has no instance."""
-        taken = {host for of, host in self._loaded.values() if of == key}
-        named = [each for each in said.hosts if instance_of(each, key) == instance_id]
-        free = [each for each in said.hosts if each.name not in taken and self._remote(each).away is None]
-        return (*named, *free, *said.hosts)[0]
-
     async def unload(self, instance_id: str) -> None:
         """One that is there from the start stays out of use until the model is loaded on order."""
-        self._loaded.pop(instance_id, None)
-        if any(instance_of(host, key) == instance_id for key, entry in self._shared() for host in entry.hosts):
-            self._out.add(instance_id)
+        self._places.unload(instance_id)
 
     # ---- as such
 
@@ -197,7 +171,7 @@ class OpenAIProvider:
         return ()
 
     async def aclose(self) -> None:
-        self._loaded.clear()
+        self._places.clear()
         for task in self._looks:
             task.cancel()
         await asyncio.gather(*self._looks, return_exceptions=True)
@@ -223,9 +197,4 @@ class OpenAIProvider:
         return upstream_at(host.base_url, headers, model, ROUTES[entry.kind] | passed, slots or host.slots)
 
     def __repr__(self) -> str:
-        return f"OpenAIProvider({list(self._remotes.values())} loaded={sorted(self._loaded)})"
-
-
-def instance_of(host: Host, key: str) -> str:
-    """The name of a host's instance, where several hosts have a model."""
-    return f"{host.name}/{key}"
+        return f"OpenAIProvider({list(self._remotes.values())} {self._places})"
