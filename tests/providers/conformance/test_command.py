@@ -17,6 +17,8 @@ from tests.providers.conformance.timers import PATIENT
 
 TOKEN = "hf_very-secret-value"
 
+pytestmark = pytest.mark.timeout(150)
+
 
 def create(context: ProviderContext) -> Provider:
     return CommandProvider(context, timers=PATIENT)

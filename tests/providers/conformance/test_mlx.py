@@ -15,6 +15,8 @@ from tests.mlx.engine import OPTIONS
 from tests.mlx.models import tiny_mlx
 from tests.providers.conformance.timers import PATIENT
 
+pytestmark = pytest.mark.timeout(150)
+
 
 def create(context: ProviderContext) -> Provider:
     return MLX(context, timers=PATIENT)
