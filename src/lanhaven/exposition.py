@@ -8,7 +8,7 @@ when somebody scrapes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -52,6 +52,10 @@ class Distribution:
 Child = TypeVar("Child", Count, Distribution)
 
 
+# What a gauge shows now: label values, and the value.
+Measure = Callable[[], Iterable[tuple[tuple[str, ...], float]]]
+
+
 class Family(Generic[Child]):
     """All series of one name. `labels` gives the child of some label values; keep it where it is used often."""
 
@@ -73,7 +77,7 @@ class Registry(Collector):
     def __init__(self) -> None:
         self._counters: list[Family[Count]] = []
         self._histograms: list[Family[Distribution]] = []
-        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+        self._gauges: list[tuple[str, str, Measure, tuple[str, ...]]] = []
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)
 
@@ -85,13 +89,16 @@ class Registry(Collector):
         self._histograms.append(Family(Distribution, name, help_text, *labels))
         return self._histograms[-1]
 
-    def gauge(self, name: str, help_text: str, value: Callable[[], float]) -> None:
-        self._gauges.append((name, help_text, value))
+    def gauge(self, name: str, help_text: str, measure: Measure, *labels: str) -> None:
+        self._gauges.append((name, help_text, measure, labels))
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus-client for each scrape."""
-        for name, text, value in self._gauges:
-            yield GaugeMetricFamily(name, text, value())
+        for name, text, measure, labels in self._gauges:
+            gauge = GaugeMetricFamily(name, text, labels=labels)
+            for values, value in measure():
+                gauge.add_metric(values, value)
+            yield gauge
         for counter in self._counters:
             counts = CounterMetricFamily(counter.name, counter.help, labels=counter.label_names)
             for values, count in counter.children.items():

@@ -1,13 +1,13 @@
 """Counts and times of what went through: a listener of the event bus, read by /debug/* and /metrics.
 
 A ring of the last 100 requests answers the JSON routes; Prometheus keeps the long view. Labels are model keys of the
-catalog, dialects and error codes only, so their number is bounded whatever clients send (F-188).
+catalog, dialects, error codes and instances that are there, so their number is bounded whatever clients send (F-188).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from statistics import fmean
 from typing import Any
@@ -22,6 +22,7 @@ from lanhaven.events import (
 )
 from lanhaven.exposition import Registry
 from lanhaven.types.chat import Usage
+from lanhaven.types.models import Instance, InstanceState
 
 RING = 100
 
@@ -122,7 +123,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = Registry()
-        self._registry.gauge("lanhaven_inflight_requests", "Requests under way.", lambda: float(self.inflight))
+        self._registry.gauge("lanhaven_inflight_requests", "Requests under way.", lambda: [((), self.inflight)])
         self._families = Families(self._registry)
         self.completed = 0
         self.failed = 0
@@ -142,6 +143,19 @@ class Metrics:
     @property
     def total(self) -> int:
         return self.completed + self.failed + self.cancelled + self.inflight
+
+    def watch(self, instances: Callable[[], Sequence[Instance]]) -> None:
+        """Show every instance as well: of a model that several servers have, that is every server."""
+
+        def gauge(name: str, help_text: str, value: Callable[[Instance], float]) -> None:
+            def measure() -> list[tuple[tuple[str, ...], float]]:
+                return [((each.model_key, each.instance_id), value(each)) for each in instances()]
+
+            self._registry.gauge(f"lanhaven_instance_{name}", help_text, measure, "model", "instance")
+
+        gauge("ready", "1: it takes requests.", lambda each: each.state is InstanceState.READY)
+        gauge("requests", "Requests that it serves now.", lambda each: each.leases)
+        gauge("waiting", "Requests that wait for it.", lambda each: each.waiting)
 
     def listen(self, event: GatewayEvent) -> None:
         """Take one event in; called by the bus for every event."""

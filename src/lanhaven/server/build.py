@@ -59,6 +59,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         clock=clock,
         find_model=catalog.get,
     )
+    metrics.watch(pool.instances)
     client = UpstreamClient(timers(settings))
     limits = GatewayLimits(queue_wait=settings.queue_wait, queue_wait_stream=settings.queue_wait_stream)
     images, store = make_images(settings), Store(settings.data_dir / FILE_NAME)

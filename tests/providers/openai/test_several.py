@@ -65,6 +65,10 @@ async def test_a_host_that_is_down_is_passed_over(tmp_path: Path) -> None:
             reply = await world.ask(str(number), stream=number % 2 == 0)
             assert reply.status_code == 200
         assert world.counts() == [0, 0, 4]
+        shown = (await world.house.http.get("/metrics")).text
+        assert 'lanhaven_instance_ready{instance="one/big",model="big"} 0.0' in shown
+        assert 'lanhaven_instance_ready{instance="three/big",model="big"} 1.0' in shown
+        assert 'lanhaven_instance_requests{instance="three/big",model="big"} 0.0' in shown
         away = world.instances()["one/big"]
         assert away.state is InstanceState.FAILED
         assert "is not running" in (away.error or "")
