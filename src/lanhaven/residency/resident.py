@@ -320,7 +320,7 @@ class Resident:
         idle = self.phase is Phase.READY and not self.leases and not self.wanted
         if self.retired:
             return self.last_used if idle else None
-        return self.last_used + ttl if idle and ttl > 0 and not self.pinned else None
+        return self.last_used + ttl if idle and ttl > 0 and not (self.pinned or self.standing) else None
 
     @property
     def stays_until(self) -> float:

@@ -257,6 +257,13 @@ async def test_a_host_that_the_file_names_no_more_is_drained(tmp_path: Path) -> 
         await world.sweep(lambda: list(world.instances()) == ["two/big"])
 
 
+async def test_what_is_there_without_a_load_has_no_time_to_live(tmp_path: Path) -> None:
+    async with several(tmp_path, "one", model="    ttl: 1\n") as world:
+        (info,) = [each for each in world.house.services.catalog.models() if each.key == "big"]
+        assert info.load.idle_ttl == 1
+        assert world.instances()["one/big"].expires_at is None
+
+
 async def test_a_model_that_leaves_the_file_and_comes_back(tmp_path: Path) -> None:
     async with several(tmp_path, "one", "two") as world:
         path, reloading = tmp_path / "models.yaml", world.house.services.reloading
