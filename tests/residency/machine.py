@@ -317,7 +317,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         audit.always(self.pool, self.provider, self.settings.max_automatic, forced=self.forced)
         assert self.ledger.wrongs == [], self.ledger.wrongs
-        assert self.loop.failures == []
+        assert self.loop.failures == [], self.loop.failures
         for resident in self.pool._books:
             depth = self.settings.queue_depth
             assert resident.waiting <= max(1, depth) + (len(self.requests) if resident.reason or resident.held else 0)
@@ -385,4 +385,4 @@ class PoolMachine(RuleBasedStateMachine):
         assert all(len(each.ends) == 1 for each in self.requests if each.task and not each.task.cancelled())
         assert set(self.ledger.stage.values()) <= {"nothing"}
         assert self.ledger.wrongs == [], self.ledger.wrongs
-        assert self.loop.failures == []
+        assert self.loop.failures == [], self.loop.failures
