@@ -50,7 +50,9 @@ class Outages:
         if seconds is None:
             return False
         self._breaker(resident).rest(self._clock(), seconds, error)
-        self._rested(resident, error)
+        if error.facts:  # it is not there; one that has much to do has not failed
+            self._emit(announce.failure("engine", resident, error))
+        self._move(resident)
         return self._others(resident) and not error.facts.get("sent")
 
     def _seconds(self, error: GatewayError) -> float | None:
@@ -65,12 +67,13 @@ class Outages:
 
     def judge(self, resident: Resident, error: GatewayError | None) -> None:
         """How a request ended that it had taken up. One that keeps failing rests while others serve."""
-        if error is None or not is_fault(error) or not self._books.crowded(resident) or not self._others(resident):
+        if error is None or not is_fault(error) or resident.phase is not Phase.READY or not self._others(resident):
             return
         breaker = self._breaker(resident)
         breaker.failed(self._clock(), error)
         if resident.resting:
-            self._rested(resident, error)
+            self._emit(announce.failure("engine", resident, error))
+            self._move(resident)
 
     def heed(self, told: Iterable[tuple[Resident, str | None]]) -> None:
         """What a provider says: why an instance takes no requests now, or None. One that is back serves at once."""
@@ -79,7 +82,8 @@ class Outages:
             if why is not None and (breaker is None or breaker.open_until != math.inf):
                 error = ProviderUnavailable(f"Its server {why}.")
                 self._breaker(resident).rest(self._clock(), math.inf, error)
-                self._rested(resident, error)
+                self._emit(announce.failure("engine", resident, error))
+                self._move(resident)
             elif why is None and breaker is not None:
                 resident.breaker = None if breaker.open_until == math.inf else breaker
                 self._serve(resident)
@@ -94,9 +98,8 @@ class Outages:
         group = self._books.of(resident.info.key)
         return any(each is not resident and each.phase is Phase.READY and not each.resting for each in group)
 
-    def _rested(self, resident: Resident, error: GatewayError) -> None:
-        """It takes no requests from now on: it is told, and those who wait for it are placed anew."""
-        self._emit(announce.failure("engine", resident, error))
+    def _move(self, resident: Resident) -> None:
+        """Those who wait for it are placed anew."""
         for waiter in resident.take_waiting():
             try:
                 self._place(waiter)

@@ -9,7 +9,7 @@ import pytest
 
 from lanhaven.engines.scripted import Fault
 from lanhaven.engines.scripted_faults import Act
-from lanhaven.events import ModelUnloadComplete
+from lanhaven.events import Failure, ModelUnloadComplete
 from lanhaven.providers.base import ModelEntry
 from lanhaven.types.models import InstanceState
 from tests.providers.openai.several import KEY, fault, several
@@ -103,6 +103,8 @@ async def test_what_one_host_declines_another_answers(tmp_path: Path, declined: 
         replies = [await world.ask(str(number)) for number in range(2)]
         assert [each.status_code for each in replies] == [200, 200]
         assert world.asked() == [1, 2]
+        told = [each.operation for each in world.house.named(Failure)]
+        assert told == (["engine"] if declined.status == 404 else []), "one that has much to do has not failed"
 
 
 @pytest.mark.parametrize("what", [fault(status=500), fault(status=502), fault(do=Act.RST, at=-1)])
