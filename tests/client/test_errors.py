@@ -38,7 +38,8 @@ def tree(root: type[GatewayError]) -> list[type[GatewayError]]:
 CLASSES = [
     each
     for each in tree(GatewayError)
-    if each.__module__ == "lanhaven.errors" and not any(each.code == child.code for child in each.__subclasses__())
+    if each.__module__ == "lanhaven.errors"
+    and not any((each.code, each.__module__) == (child.code, child.__module__) for child in each.__subclasses__())
 ]
 
 
