@@ -141,7 +141,8 @@ class RawServer:
         task = asyncio.ensure_future(self._serve(reader, writer, self.connections))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
-        task.add_done_callback(lambda _: writer.close())  # a task that is cancelled before its first step has no finally
+        # Not in a `finally` of the task: one that is cancelled before its first step has none.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
