@@ -54,7 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, minilm: Path) 
 @pytest.fixture(scope="module")
 def house(home: Path) -> Iterator[HouseProcess]:
     models = home / "models.yaml"
-    run(home, "--folder", "zoo", "--hf-cache", "--ollama", "--enable", "--output", str(models), *SMALL)
+    run(home, "zoo", "--hf-cache", "--ollama", "--enable", "--output", str(models), *SMALL)
     with running(home, models.read_text()) as house:
         yield house
 

@@ -37,8 +37,9 @@ MODELS = (
 
 
 def import_models(
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR", help="Look in these folders.")] = None,
     folder: Annotated[
-        list[Path] | None, typer.Option("--folder", metavar="DIR", help="Look in this folder (repeatable).")
+        list[Path] | None, typer.Option("--folder", metavar="DIR", help="The same.")
     ] = None,
     hf_cache: Annotated[bool, typer.Option("--hf-cache", help="Look in Hugging Face's cache.")] = False,
     lmstudio: Annotated[bool, typer.Option("--lmstudio", help="Look in LM Studio's models.")] = False,
@@ -66,7 +67,7 @@ def import_models(
 
     level = _level(log_level)
     wishes = _wishes(profile, override or [], enable=enable)
-    roots = _roots(folder or [], {"hf-cache": hf_cache, "lmstudio": lmstudio, "ollama": ollama})
+    roots = _roots([*(folders or []), *(folder or [])], {"hf-cache": hf_cache, "lmstudio": lmstudio, "ollama": ollama})
     settings = load_settings()
     target = _target(settings, output_file, merge=merge)
     with _progress(told=level in ("DEBUG", "INFO") and not json) as progress:
