@@ -95,11 +95,11 @@ class Events:
                         self.seen.append((name, json.loads(line.removeprefix("data: "))))
                         self._news.notify_all()
 
-    def until(self, name: str, seconds: float = PATIENCE, **fields: Any) -> dict[str, Any]:
-        """The first event of that name with these fields."""
+    def until(self, name: str, seconds: float = PATIENCE, nth: int = 1, **fields: Any) -> dict[str, Any]:
+        """The first event of that name with these fields, or the `nth`."""
         with self._news:
-            found = self._news.wait_for(lambda: self.find(name, **fields), seconds)
-            assert found, f"no {name} with {fields} among {self.seen}"
+            found = self._news.wait_for(lambda: self.find(name, **fields)[nth - 1 :], seconds)
+            assert found, f"no {name} with {fields}, {nth} times, among {self.seen}"
             return found[0]
 
     def find(self, name: str, **fields: Any) -> list[dict[str, Any]]:

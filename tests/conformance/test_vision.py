@@ -156,5 +156,6 @@ def test_a_model_that_sees_nothing(openai: OpenAI) -> None:
 @pytest.mark.req("S4-23")
 def test_eyes_take_memory(house: HouseProcess) -> None:
     said = {"loadConfig": {"contextLength": 2048, "slots": 1}}
-    needed = [house.post("/admin/models/estimate", modelKey=name, **said)["neededBytes"] for name in ("eyes", "blind")]
-    assert needed[0] > needed[1]
+    eyes, blind = (house.post("/admin/models/estimate", modelKey=name, **said)["parts"] for name in ("eyes", "blind"))
+    assert eyes.pop("projector") > blind.pop("projector") == 0
+    assert eyes == blind

@@ -17,7 +17,7 @@ TARGETS = {"python": "python", "typescript": "typescript-axios"}
 LEFT_OUT = dict.fromkeys(("apiTests", "modelTests", "apiDocs", "modelDocs"), "false")
 JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"}  # it runs for seconds only
 SAID = """\
-models minilm,reranker,smollm2
+models minilm,old-model,reranker,smollm2
 loaded smollm2 loaded
 chat hello there 2
 embed 8

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Argument(help="Its id in models.yaml.", autocompletion=completing.models)]
 Assignments = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="temperature=0.2 ttl=30m aliases=a,b config.model_path=~/m.gguf"),
+    typer.Argument(metavar="KEY=VALUE", help="temperature=0.2 ttl=30m aliases=a,b config.model_path=~/m.gguf"),
 ]
 Default = Annotated[bool, typer.Option("--default", help="Requests that name no model mean this one.")]
 

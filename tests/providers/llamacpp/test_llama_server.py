@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil
 import pytest
 
 from lanhaven.engines.llama_server import arguments, ask
@@ -73,11 +72,10 @@ async def test_a_chat_by_a_program_of_ones_own(make: Callable[..., LlamaCpp], bi
     status, reply = await request(loaded.upstream, "/v1/chat/completions", body)
     assert (status, reply["model"], reply["usage"]["completion_tokens"]) == (200, "tiny", 4)
     key = dict(loaded.upstream.headers)["authorization"].removeprefix("Bearer ")
-    lines = [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
+    lines = [" ".join(each.cmdline()) for each in own_children()]
     assert any(f"{smollm2} --alias tiny" in line and "--n-gpu-layers 16 " in line for line in lines)  # half of 31
     assert not any(key in line for line in lines)
-    (child,) = psutil.Process().children()
-    (program,) = child.children()
+    _, program = own_children()
     program.kill()
     await observer.ended.wait()
     assert isinstance(observer.errors[0], EngineCrashed)
