@@ -14,7 +14,7 @@ from lanhaven import packed
 from lanhaven.config.environ import environment
 from lanhaven.config.places import data_dir
 from lanhaven.errors import GatewayError
-from tests.scheduling import scheduler
+from tests.scheduling import scheduler, slow_first
 
 # A busy machine is slow, and that is no failure: Hypothesis' default limit of 200 ms an example would say so.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +26,11 @@ pytest_xdist_make_scheduler = pytest.hookimpl(optionalhook=True)(scheduler)
 
 def _bring(name: str) -> Path:
     return packed.fetch(name, data_dir(), lambda stage, done, total: None, environment())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow_first(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

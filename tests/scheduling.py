@@ -1,12 +1,22 @@
-"""Which tests stay in one process, when several run them: those that share servers."""
+"""Which tests stay in one process when several run them, those that share servers; and in which order they begin."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+SLOW = (
+    "docs",
+    "e2e",
+    "conformance",
+    "js",
+    "schema",
+    "mlx",
+    "providers",
+)  # folders whose tests run engines and programs
 _DOCUMENT = re.compile(r"\[((?:README|docs/[\w-]+)\.md):\d")
 
 
@@ -22,3 +32,8 @@ class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 def scheduler(config: Any, log: Any) -> LoadScopeScheduling:
     """For pytest_xdist_make_scheduler."""
     return ByServer(config, log)
+
+
+def slow_first(items: list[pytest.Item]) -> None:
+    """The slow ones begin, so that at the end no process waits for another's last."""
+    items.sort(key=lambda item: item.nodeid.split("/")[1] not in SLOW)

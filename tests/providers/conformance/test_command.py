@@ -1,4 +1,4 @@
-"""Programs of others, as they are: mlx_lm's own server, and one that is built on llama.cpp."""
+"""Real programs: mlx_lm's own server, and an engine child of another LanHaven."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def entry(name: str, *command: str, **said: Any) -> ModelEntry:
 
 
 @pytest.mark.req("F-001", "F-005", "F-018", "P2")
-class TestLlamaProgram(ProviderSuite):
+class TestEngineChild(ProviderSuite):
     @pytest.fixture(scope="class")
     @classmethod
     def rig(cls, smollm2: Path) -> Rig:
-        program = [sys.executable, "-P", str(Path(__file__).with_name("llama_program.py"))]
+        program = [sys.executable, "-P", str(Path(__file__).with_name("engine_child.py"))]
         return Rig(
             create=create,
-            entry=entry("big", *program, str(smollm2), "${PORT}", slots=1),
-            broken=entry("broken", *program, "/nowhere.gguf", "${PORT}"),
+            entry=entry("big", *program, str(smollm2), "${SOCKET}", slots=1),
+            broken=entry("broken", *program, "/nowhere.gguf", "${SOCKET}"),
             endless={"ignore_eos": True},
             secrets=(TOKEN,),
         )
