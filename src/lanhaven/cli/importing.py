@@ -38,9 +38,7 @@ MODELS = (
 
 def import_models(
     folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR", help="Look in these folders.")] = None,
-    folder: Annotated[
-        list[Path] | None, typer.Option("--folder", metavar="DIR", help="The same.")
-    ] = None,
+    folder: Annotated[list[Path] | None, typer.Option("--folder", metavar="DIR", help="The same.")] = None,
     hf_cache: Annotated[bool, typer.Option("--hf-cache", help="Look in Hugging Face's cache.")] = False,
     lmstudio: Annotated[bool, typer.Option("--lmstudio", help="Look in LM Studio's models.")] = False,
     ollama: Annotated[bool, typer.Option("--ollama", help="Look in Ollama's models.")] = False,
