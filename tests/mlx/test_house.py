@@ -31,6 +31,7 @@ models:
     provider: mlx
     load: {{contextLength: 512, slots: 2}}
     config: {{model_path: {tiny}, chat_template: {template}, sampling: {{temperature: 0}}}}
+  - {{id: vectors, provider: mlx, load: {{contextLength: 512}}, config: {{model_path: {tiny}, pooling: last}}}}
   - {{id: broken, provider: mlx, config: {{model_path: {broken}}}}}
   - {{id: eyeless, provider: mlx, config: {{model_path: {tiny}, vision: true}}}}
 """
@@ -78,6 +79,15 @@ def openai(house: HouseProcess) -> Iterator[OpenAI]:
 def ask(openai: OpenAI, words: str, **fields: Any) -> Any:
     settings = {"model": "tiny", "max_tokens": 12, "temperature": 0, **fields}
     return openai.chat.completions.create(messages=[{"role": "user", "content": words}], **settings)
+
+
+def test_embeddings(openai: OpenAI) -> None:
+    reply = openai.embeddings.create(model="vectors", input=["The sea.", "A storm."], dimensions=16)
+    first, second = (each.embedding for each in reply.data)
+    assert (len(first), len(second), reply.model) == (16, 16, "vectors")
+    assert first != second
+    with pytest.raises(BadRequestError, match="cannot do chat: it is made for embedding"):
+        openai.chat.completions.create(model="vectors", messages=[{"role": "user", "content": "Hi"}])
 
 
 @pytest.mark.req("S4-11", "S4-14")

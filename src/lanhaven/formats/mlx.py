@@ -37,6 +37,7 @@ TOOL_MARKS = (
     "[TOOL_CALLS]",
     "<atem:function_calls>",
 )
+POOLINGS: Mapping[str, str] = MappingProxyType({"pooling_mode_lasttoken": "last", "pooling_mode_mean_tokens": "mean"})
 REWRITTEN = frozenset({"F8_E8M0"})  # mlx_vlm/utils.py, SAFETENSORS_DTYPE_FALLBACKS
 _DTYPES: Mapping[str, str] = MappingProxyType({"bfloat16": "BF16", "float16": "F16", "float32": "F32"})
 
@@ -46,7 +47,8 @@ class MLXModel:
     """kv_values: numbers that a token leaves in the KV cache, over all layers, windowed and recurrent ones counted as
     if they were not. head_length: numbers of a head, None where they share one row. sees: there is a vision part.
     rewritten: it has weights that mlx-vlm changes in the file to read them. converted: MLX wrote it, by its own marks.
-    tokenizes: its tokenizer is there."""
+    tokenizes: its tokenizer is there. pooling: how a text's vector is made of it ("last", "mean"), where it is made for
+    embeddings and built like models that write; encodes: it is made for them in a way that mlx-lm does not know."""
 
     path: Path
     architecture: str
@@ -60,6 +62,7 @@ class MLXModel:
     sees: bool
     rewritten: bool
     encodes: bool
+    pooling: str | None
     chats: bool
     calls_tools: bool
     converted: bool
@@ -94,13 +97,25 @@ def describe_mlx(folder: Path) -> MLXModel:
         vocabulary=_number(text, "vocab_size") or 0,
         sees=isinstance(config.get("vision_config"), dict),
         rewritten=any(tensor.dtype in REWRITTEN for tensor in tensors),
-        encodes=architecture in ENCODERS,
+        encodes=architecture in ENCODERS or text.get("use_bidirectional_attention") is True,
+        pooling=_pooling(folder),
         chats=template is not None,
         calls_tools=template is not None and "tools" in template and any(mark in template for mark in TOOL_MARKS),
         converted=isinstance(config.get("quantization"), dict) or written_format(parts[0]) == "mlx",
         tokenizes=any((folder / name).is_file() for name in TOKENIZERS),
         parts=parts,
     )
+
+
+def _pooling(folder: Path) -> str | None:
+    """As sentence-transformers note it. mlx_lm.convert leaves that out: then the name tells, and the last token counts,
+    as in Qwen3-Embedding, E5-Mistral and GTE-Qwen2."""
+    path = folder / "1_Pooling/config.json"
+    if path.is_file():
+        said = _json(path, "")
+        return next((pooling for name, pooling in POOLINGS.items() if said.get(name) is True), None)
+    cached = folder.parent.name == "snapshots"  # of Hugging Face's cache: the repository's folder has the name
+    return "last" if "embedding" in (folder.parent.parent if cached else folder).name.lower() else None
 
 
 def _json(path: Path, missing: str) -> dict[str, Any]:

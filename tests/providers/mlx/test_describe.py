@@ -192,7 +192,7 @@ def _no_config(folder: Path) -> None:
         (_outside, "something else than files beside it"),
         (_no_json, "config.json is no JSON"),
         (_no_type, "model_type"),
-        (_encoder, "runs no embedding models.*llama_cpp"),
+        (_encoder, "runs no encoders.*llama_cpp"),
         (_no_config, "no config.json"),
     ],
 )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_cpp import Llama
 
 from lanhaven.engines.serving.bad import BadRequest
+from lanhaven.engines.serving.embeddings import listed
 
 
 class Embedder:
@@ -22,15 +21,9 @@ class Embedder:
 
     async def __call__(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         texts = self._texts(body.get("input"))
-        packed = body.get("encoding_format") == "base64"
         async with self._turn:
             vectors, tokens = await asyncio.to_thread(self._embed, texts)
-        data = [
-            {"object": "embedding", "index": place, "embedding": _packed(vector) if packed else vector}
-            for place, vector in enumerate(vectors)
-        ]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return {"object": "list", "model": self._alias, "data": data, "usage": usage}
+        return listed(self._alias, vectors, tokens, body)
 
     def _texts(self, value: Any) -> list[str]:
         values = value if isinstance(value, list) and not _are_tokens(value) else [value]
@@ -53,7 +46,3 @@ class Embedder:
 
 def _are_tokens(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(each) is int for each in value)
-
-
-def _packed(vector: Sequence[float]) -> str:
-    return base64.b64encode(array("f", vector).tobytes()).decode()

@@ -16,6 +16,7 @@ from mlx_lm.utils import load_tokenizer
 
 from lanhaven.engines.mlx.batched import Batched
 from lanhaven.engines.mlx.caches import Quantized, can_be_quantized, new_cache
+from lanhaven.engines.mlx.embedding import Pooling, told
 from lanhaven.engines.mlx.memory import PromptMemory
 from lanhaven.engines.mlx.prompts import TokenizerPrompts
 from lanhaven.engines.mlx.texts import Draft, TextSteps
@@ -47,6 +48,7 @@ class LoadedModel:
     ends: frozenset[int]
     computing: Computing
     facts: Mapping[str, object]
+    embeds: bool = False  # it makes embeddings, and no texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ def load_model(settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Loade
     step = int(settings.get("n_batch") or (GPU_STEP if mx.default_device() == mx.Device(mx.gpu) else CPU_STEP))
     memory = PromptMemory(int(settings.get("cache_ram_mib") or 0) << 20)
     shared: dict[str, Any] = {"prompt_step": step, "memory": memory, "max_kv_size": settings.get("max_kv_size")}
+    if settings.get("pooling"):
+        return _embedding(found, mailbox, ends, Pooling(found.model, str(settings["pooling"]), prompt_step=step))
     if found.processor is not None:
         return _seeing(found, settings, mailbox, ends, shared)
     cache = new_cache(found.model, settings.get("max_kv_size"))
@@ -80,6 +84,12 @@ def load_model(settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Loade
         )
     facts = _facts(slots, cache, quantized)
     return LoadedModel(found.tokenizer, TokenizerPrompts(found.tokenizer), ends, computing, facts)
+
+
+def _embedding(found: _Read, mailbox: Mailbox, ends: frozenset[int], pooling: Pooling) -> LoadedModel:
+    computing = Single(mailbox, frozenset(), pooling, told)
+    prompts = TokenizerPrompts(found.tokenizer)
+    return LoadedModel(found.tokenizer, prompts, ends, computing, _facts(1, (), None), embeds=True)
 
 
 def _seeing(

@@ -15,7 +15,7 @@ from lanhaven.engines.serving.log import Log
 from lanhaven.engines.serving.mailbox import Mailbox
 
 PACKAGES = ("mlx-lm", "mlx-vlm", "mlx")
-NO_EMBEDDINGS = "this model does not support embeddings: mlx-lm runs no embedding models, llama_cpp does"
+NO_EMBEDDINGS = "this model does not support embeddings: it is made to write"
 
 
 def main() -> None:
@@ -41,6 +41,7 @@ def _device(mx: Any) -> dict[str, Any]:
 
 
 def _load(facts: Mapping[str, object], settings: Mapping[str, Any], mailbox: Mailbox, log: Log) -> Ready:
+    from lanhaven.engines.mlx.embedding import Embedder
     from lanhaven.engines.mlx.grammar import TokenGrammars
     from lanhaven.engines.mlx.loading import defaults_of, load_model
     from lanhaven.engines.mlx.sampling import draw
@@ -59,7 +60,9 @@ def _load(facts: Mapping[str, object], settings: Mapping[str, Any], mailbox: Mai
         draw,
     )
     grammars = TokenGrammars(tokenizer._tokenizer, loaded.ends)  # llguidance wants Hugging Face's own
-    service = Service("mlx", model, defaults_of(Path(settings["model"])), grammars, _no_embeddings)
+    embed = Embedder(model.alias, model.prompts, model.computing, model.context) if loaded.embeds else _no_embeddings
+    defaults = defaults_of(Path(settings["model"]))
+    service = Service("mlx", model, defaults, grammars, embed, writes=not loaded.embeds)
     known = {"tools": bool(tokenizer.has_tool_calling), "thinks": bool(tokenizer.has_thinking)}
     told = {**loaded.facts, **known, **facts}
     return Ready(service, loaded.computing, told)

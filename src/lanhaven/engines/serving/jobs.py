@@ -30,13 +30,20 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Vector:
+    """What an embedding model makes of a whole text."""
+
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The computation broke off."""
 
     message: str
 
 
-Event = Progress | Token | Failed
+Event = Progress | Token | Vector | Failed
 
 
 @dataclass(eq=False, slots=True)

@@ -17,18 +17,28 @@ Embed = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 class Service:
     """`engine`: its name, for the list of models. `defaults`: how a silent request is answered. `embed` None: the
-    model makes no embeddings."""
+    model makes no embeddings. `writes` False: it makes nothing else."""
 
     def __init__(
-        self, engine: str, model: Model, defaults: Choice, grammars: Grammars, embed: Embed | None = None
+        self,
+        engine: str,
+        model: Model,
+        defaults: Choice,
+        grammars: Grammars,
+        embed: Embed | None = None,
+        *,
+        writes: bool = True,
     ) -> None:
         self.engine = engine
         self.model = model
         self._defaults = defaults
         self._grammars = grammars
         self._embed = embed
+        self._writes = writes
 
     async def reply(self, body: Mapping[str, Any], *, chat: bool) -> tuple[Ask, Reply]:
+        if not self._writes:
+            raise BadRequest("this model makes embeddings, and no texts", 501)
         marks, prompts = self.model.marks, self.model.prompts
         ask = read_ask(
             body,

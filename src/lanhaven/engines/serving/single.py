@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from lanhaven.engines.serving.jobs import Job, Token
+from lanhaven.engines.serving.jobs import Job, Token, Vector
 from lanhaven.engines.serving.mailbox import BREAKS, Mailbox
 
 # Computes one job: its tokens, each with what its logprobs can be had of; None between two parts of a prompt, so that
 # one that nobody wants any more ends there. It is closed when nobody wants more.
 Steps = Callable[[Job], Generator[tuple[int, Any] | None, None, None]]
 # (job, token, what its logprobs can be had of, why the answer ends with it) -> what is told of it
-Telling = Callable[[Job, int, Any, str | None], Token]
+Telling = Callable[[Job, int, Any, str | None], Token | Vector]
 
 
 class Single:

@@ -53,13 +53,15 @@ _SAMPLING: Mapping[str, tuple[type, ...]] = MappingProxyType(
 class Options:
     """One model's settings. `load` and `sampling` hold those that are another spelling of profiles.
 
-    vision: False = the language part alone, True = unavailable without its eyes, None = as far as it goes.
+    vision: False = the language part alone, True = unavailable without its eyes, None = as far as it goes. pooling: how
+    embeddings are made, "none" = it writes, None = as the folder says.
     """
 
     model_path: Path
     draft_model_path: Path | None = None
     num_draft_tokens: int = 6
     vision: bool | None = None
+    pooling: str | None = None
     chat_template: str | None = None
     chat_template_path: Path | None = None
     cache_type: str = STANDARD
@@ -137,6 +139,7 @@ _READERS: Mapping[str, Reader] = MappingProxyType(
         "draft_model_path": path,
         "num_draft_tokens": integer(1, 64),
         "vision": flag,
+        "pooling": one_of(("last", "mean", "none")),
         "sampling": _sampling,
         "cache_type": one_of((STANDARD, ROTATING, QUANTIZED)),
         "max_kv_size": integer(16),

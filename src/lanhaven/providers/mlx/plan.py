@@ -21,6 +21,7 @@ ROUTES = frozenset(
     {"/v1/chat/completions", "/v1/completions", "/v1/chat/completions/input_tokens"}
     | {"/tokenize", "/detokenize", "/apply-template"}
 )
+EMBEDDING_ROUTES = frozenset({"/v1/embeddings", "/tokenize", "/detokenize"})
 EXTRAS = frozenset(
     {"return_progress", "verbose", "chat_template_kwargs", "grammar", "json_schema"}
     | {"xtc_probability", "xtc_threshold"}
@@ -31,8 +32,9 @@ NO_EYES = (
 )
 NO_DRAFT = "config.draft_model_path is for texts: with vision: false the model's language part is loaded alone."
 REWRITTEN = "mlx-vlm would write into the model's weights of type F8_E8M0 to read them. Convert them (mlx_vlm.convert)."
-NO_EMBEDDINGS = "mlx-lm runs no embedding models. Load a GGUF of the model with the provider llama_cpp."
+NO_ENCODERS = "mlx-lm runs no encoders. Load a GGUF of the model with the provider llama_cpp."
 ONE_BY_ONE = "with this cache or draft model mlx-lm computes one request after the other"
+ONE_BY_ONE_EMBEDDING = "texts are turned into vectors one after the other"
 ONE_BY_ONE_SEEING = "mlx-vlm computes one request of a model that sees after the other"
 
 # Measured: SmolLM2 in bfloat16 on a CPU, 353 MiB in use (PSS) when loaded, 257 of them weights.
@@ -50,6 +52,7 @@ class Files:
     template: str | None  # that replaces the model's own
     sees: bool = False  # it is loaded with its eyes
     blind: bool = False  # it has eyes, and mlx-vlm is not there
+    pooling: str | None = None  # it makes embeddings, in this way
 
     @property
     def parts(self) -> tuple[Path, ...]:
@@ -63,7 +66,7 @@ def read_files(options: Options, *, eyes: bool) -> Files:
     """
     model = describe_mlx(options.model_path)
     if model.encodes:
-        raise bad(Reason.MALFORMED, NO_EMBEDDINGS)
+        raise bad(Reason.MALFORMED, NO_ENCODERS)
     check_cache(model, options)
     draft = describe_mlx(options.draft_model_path) if options.draft_model_path is not None else None
     if draft is not None and draft.vocabulary != model.vocabulary:
@@ -72,7 +75,9 @@ def read_files(options: Options, *, eyes: bool) -> Files:
             param="draft_model_path",
         )
     template = options.chat_template or _template(options.chat_template_path)
-    return Files(model, draft, template, _sees(options, model, eyes=eyes), blind=model.sees and not eyes)
+    pooling = None if options.pooling == "none" else options.pooling or model.pooling
+    sees = pooling is None and _sees(options, model, eyes=eyes)
+    return Files(model, draft, template, sees, blind=model.sees and not eyes, pooling=pooling)
 
 
 def _sees(options: Options, model: MLXModel, *, eyes: bool) -> bool:
@@ -105,31 +110,39 @@ def _template(path: Path | None) -> str | None:
 def describe(key: str, provider: str, files: Files, options: Options) -> ModelInfo:
     """The model as the catalog shows it."""
     model = files.model
-    capabilities = {"completion"}
-    capabilities |= {"chat"} if model.chats or files.template is not None else set()
-    capabilities |= {"tools"} if model.calls_tools and files.template is None else set()
-    capabilities |= {"vision"} if files.sees else set()
     return ModelInfo(
         key=key,
         provider=provider,
-        kind=ModelKind.VLM if files.sees else ModelKind.LLM,
+        kind=ModelKind.EMBEDDING if files.pooling else ModelKind.VLM if files.sees else ModelKind.LLM,
         format="mlx",
         size_bytes=sum(part.stat().st_size for part in files.parts),
         max_context=model.max_context,
         layers=model.layers,
         quantization=model.quantization,
         architecture=model.architecture,
-        capabilities=frozenset(capabilities),
+        capabilities=_capabilities(files),
         path=model.path,
         load=options.load,
         sampling=options.sampling,
     )
 
 
+def _capabilities(files: Files) -> frozenset[str]:
+    if files.pooling:
+        return frozenset({"embedding"})
+    able = {
+        "completion": True,
+        "chat": files.model.chats or files.template is not None,
+        "tools": files.model.calls_tools and files.template is None,
+        "vision": files.sees,
+    }
+    return frozenset(name for name, holds in able.items() if holds)
+
+
 def batches(files: Files, options: Options, cache: Cache) -> bool:
     """mlx-lm computes several requests at once only with a plain cache and without a draft model; mlx-vlm only such as
     are sampled alike."""
-    return cache.bits is None and options.draft_model_path is None and not files.sees
+    return cache.bits is None and options.draft_model_path is None and not files.sees and not files.pooling
 
 
 def effective(files: Files, options: Options, config: LoadConfig, defaults: Defaults) -> LoadConfig:
@@ -164,6 +177,7 @@ def child_settings(
         "model": str(files.model.path.absolute()),
         "sees": files.sees,
         "blind": files.blind,
+        "pooling": files.pooling,
         "alias": key,
         "context": config.context_length,
         "slots": config.slots,
@@ -196,16 +210,17 @@ def outcome(asked: LoadConfig, used: LoadConfig, files: Files, options: Options,
     applied: dict[str, object] = {"contextLength": config.context_length, "slots": slots} | cache.applied(ready)
     if files.draft is not None:
         applied |= {"draftTokens": options.num_draft_tokens}
-    ignored = [*_size_ignored(asked, config, sees=files.sees), *cache.ignored(asked, ready), *_never(asked, ready)]
+    ignored = [*_size_ignored(asked, config, files), *cache.ignored(asked, ready), *_never(asked, ready)]
     return Outcome(config, applied, tuple(ignored))
 
 
-def _size_ignored(asked: LoadConfig, config: LoadConfig, *, sees: bool) -> list[Ignored]:
+def _size_ignored(asked: LoadConfig, config: LoadConfig, files: Files) -> list[Ignored]:
     ignored = []
     if asked.context_length is not None and asked.context_length > (config.context_length or 0):
         ignored.append(Ignored("contextLength", f"the model takes {config.context_length} tokens at most"))
     if asked.slots is not None and asked.slots > (config.slots or 1):
-        ignored.append(Ignored("slots", ONE_BY_ONE_SEEING if sees else ONE_BY_ONE))
+        why = ONE_BY_ONE_EMBEDDING if files.pooling else ONE_BY_ONE_SEEING if files.sees else ONE_BY_ONE
+        ignored.append(Ignored("slots", why))
     return ignored
 
 

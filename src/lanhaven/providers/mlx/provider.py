@@ -23,6 +23,7 @@ from lanhaven.providers.children import UNIX_SOCKETS, ChildProvider, Load, Place
 from lanhaven.providers.defaults import TIMERS
 from lanhaven.providers.mlx.options import Options, read_defaults, read_options
 from lanhaven.providers.mlx.plan import (
+    EMBEDDING_ROUTES,
     EXTRAS,
     ROUTES,
     Files,
@@ -142,8 +143,9 @@ class MLX(ChildProvider):
         def loaded(place: Place, process: EngineProcess, ready: Mapping[str, Any], size_bytes: int) -> Loaded:
             device = ready["devices"][0]
             self._device = f"{device['description']} ({device['type']})"
+            routes = EMBEDDING_ROUTES if files.pooling else ROUTES
             result = outcome(asked, used, files, options, ready)
-            upstream = place.upstream(process, info.key, slots=result.config.slots, routes=ROUTES, extras=EXTRAS)
+            upstream = place.upstream(process, info.key, slots=result.config.slots, routes=routes, extras=EXTRAS)
             return Loaded(upstream, result.config, size_bytes, result.applied, result.ignored)
 
         return await self._run(
