@@ -78,6 +78,8 @@ def _largest(house: HouseProcess, done: threading.Event) -> int:
 
 @pytest.mark.req("F-063", "P4", "C17")
 def test_a_swap_cuts_no_stream(house: HouseProcess) -> None:
+    for identifier, instance in house.loaded().items():
+        house.unload(instance["path"], instanceId=identifier)
     for name in ("alpha", "beta"):
         house.chat("Hello", model=name, max_tokens=1)
     with ExitStack() as stack, ThreadPoolExecutor(1) as threads, house.events() as events:
