@@ -50,6 +50,7 @@ class GatewayLimits:
     queue_wait: float = 60.0
     queue_wait_stream: float = 600.0
     crash_grace: float = 0.25  # how long a broken connection waits for its engine's death certificate
+    own_crash_grace: float = 2.0  # the same for an engine of ours that sent no status: it is all but certain to be dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +278,11 @@ class Inference:
 
     async def _verdict(self, error: GatewayError) -> GatewayError:
         """The engine's death, if that is what broke the connection: it is reported a moment later than the socket."""
-        cause = await self._lease.cause(self._context.limits.crash_grace) if self._lease is not None else None
-        return self._judged(cause or error)
+        if self._lease is None:
+            return self._judged(error)
+        limits, broke_off = self._context.limits, "status" not in error.facts
+        grace = limits.own_crash_grace if broke_off and self._lease.ours else limits.crash_grace
+        return self._judged(await self._lease.cause(grace) or error)
 
     def _judged(self, error: GatewayError) -> GatewayError:
         """A crash before the reply began may be retried by the client; one after it would repeat a generation."""

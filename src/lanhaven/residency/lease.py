@@ -49,6 +49,11 @@ class Lease:
         return self._resident.info.kind
 
     @property
+    def ours(self) -> bool:
+        """Whether its engine is a process that this server started."""
+        return self._resident.loaded is not None and self._resident.loaded.ours
+
+    @property
     def sampling(self) -> Sampling:
         """The instance's own defaults, as they are now."""
         return self._resident.sampling
