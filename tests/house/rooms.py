@@ -56,6 +56,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.store": "store",
         "lanhaven.media": "media",
         "lanhaven.runfile": "runfile",
+        "lanhaven.network": "network",
         "lanhaven.keys": "keys",
         "lanhaven.dialects": "dialects",
         "lanhaven.dialects.base": "dialects.base",
@@ -111,7 +112,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "store": frozenset({"events", "types", "errors"}),
         "media": frozenset({"types", "errors"}),
         "runfile": frozenset({"types", "errors"}),
-        "keys": frozenset({"types", "errors", "config"}),
+        "network": frozenset({"types", "errors", "config"}),
+        "keys": frozenset({"types", "errors", "config", "network"}),
         "dialects.base": frozenset({"types", "errors", "wire", "gateway", "upstream", "media", "store", "downloads"}),
         "dialects": frozenset(
             {"dialects.base", "types", "errors", "wire", "events", "gateway", "upstream", "media", "lmstudio", "store"}
@@ -122,6 +124,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         # of config only the reader of the environment, which imports nothing: the SDK pulls no settings and no pydantic
         "client": frozenset({"config.environ", "types", "errors", "wire"}),
         "cli": frozenset({"client", "config", "catalog", "importer", "keys", "packed", "runfile", "types", "errors"})
+        | {"network"}
         # of providers only what doctor asks of the engines
         | {"config.environ", "testing", "providers", "providers.base"},
     }

@@ -12,7 +12,7 @@ import pytest
 
 from lanhaven.errors import GatewayError
 from lanhaven.keys.store import KeyScope, KeyStore, digest_of
-from lanhaven.server.addresses import (
+from lanhaven.network.addresses import (
     Gate,
 )
 from lanhaven.server.attempts import TooManyAttempts, WrongKeys

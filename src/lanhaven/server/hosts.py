@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
-from lanhaven.server.addresses import Ip, parse
+from lanhaven.network.addresses import Ip, parse
 
 REMEMBERED = 1024  # Host headers whose verdict is cached
 

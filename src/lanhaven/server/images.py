@@ -11,7 +11,7 @@ from lanhaven.media.fetch import Admits, Fetcher
 from lanhaven.media.images import Images
 from lanhaven.media.sources import Limits
 from lanhaven.media.workers import WorkerPlan, Workers
-from lanhaven.server.addresses import Reach, embedded, parse, reach
+from lanhaven.network.addresses import Reach, embedded, parse, reach
 
 WORKER = "lanhaven.media.worker"
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from lanhaven.keys.exposure import exposure
-from lanhaven.server.addresses import Ip, Network, interfaces, networks_of
+from lanhaven.network.addresses import Ip, Network, interfaces, networks_of
 from lanhaven.server.hosts import machine_names
 
 if TYPE_CHECKING:

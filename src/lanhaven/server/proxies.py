@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lanhaven.errors import Forbidden
-from lanhaven.server.addresses import Gate, parse_hop
+from lanhaven.network.addresses import Gate, parse_hop
 
 
 def client_behind(peer: str, forwarded: bytes, proxies: Gate) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 from lanhaven.errors import Forbidden, GatewayError, InvalidRequest, Unauthorized, UnsupportedMediaType
 from lanhaven.keys.store import ALL_SCOPES, KeyInfo, KeyScope, KeyStore, digest_of
+from lanhaven.network.addresses import Gate
 from lanhaven.server.access import Access, AccessRules
-from lanhaven.server.addresses import Gate
 from lanhaven.server.attempts import WrongKeys
 from lanhaven.server.cors import Cors, is_own
 from lanhaven.server.hosts import HostNames

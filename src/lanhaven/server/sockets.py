@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lanhaven.errors import GatewayError
-from lanhaven.server.addresses import Reach, parse, reach
+from lanhaven.network.addresses import Reach, parse, reach
 
 PORTS_TRIED = 20
 UNSENT = 128 << 10  # bytes that the kernel keeps for a client beyond what is on its way

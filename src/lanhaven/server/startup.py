@@ -25,10 +25,10 @@ from lanhaven.keys.exposure import check_bind
 from lanhaven.keys.store import KeyStore
 from lanhaven.models_file import models_path
 from lanhaven.models_file.difference import Difference
+from lanhaven.network.addresses import parse
 from lanhaven.providers.base import Health
 from lanhaven.runfile import RunInfo, remove, write
 from lanhaven.server import listener
-from lanhaven.server.addresses import parse
 from lanhaven.server.build import build, sockets_folder
 from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits

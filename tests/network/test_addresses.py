@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lanhaven.config import Settings
-from lanhaven.server.addresses import (
+from lanhaven.network.addresses import (
     Gate,
     Reach,
     embedded,

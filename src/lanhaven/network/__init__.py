@@ -1,0 +1,1 @@
+"""This machine on its network: addresses, the name on the LAN, other servers there, certificates."""
