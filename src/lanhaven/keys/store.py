@@ -133,6 +133,11 @@ class KeyStore:
         not count for `required`."""
         self._run = (*self._run, KeyInfo("this run", ALL_SCOPES, digest_of(token), source="run"))
 
+    def named(self, name: str) -> KeyInfo | None:
+        """The key of this name, those of this run included; None if there is none, or no longer."""
+        self._look()
+        return next((key for key in (*self._fixed, *self._stored, *self._run) if key.name == name), None)
+
     def verify(self, key: str | bytes) -> KeyInfo | None:
         """Whose key this is; None if nobody's."""
         return self.verify_digest(digest_of(key))
