@@ -1,0 +1,47 @@
+import { api, onSignedOut } from "./api";
+
+/** GET /ui/session. */
+export interface SessionState {
+  signedIn: boolean;
+  keyRequired: boolean;
+  key?: { name: string; scopes: string[] };
+  version: string;
+  tls: boolean;
+}
+
+class Session {
+  state = $state.raw<SessionState | undefined>();
+  problem = $state<string | undefined>();
+
+  constructor() {
+    onSignedOut(() => {
+      if (this.state?.signedIn) this.state = { ...this.state, signedIn: false };
+    });
+  }
+
+  /** Whether what this scope allows may be done: always without keys. */
+  may(scope: "inference" | "admin" | "debug"): boolean {
+    return Boolean(this.state?.signedIn && (!this.state.key || this.state.key.scopes.includes(scope)));
+  }
+
+  async look(): Promise<void> {
+    try {
+      this.state = await api.get<SessionState>("/ui/session");
+      this.problem = undefined;
+    } catch (error) {
+      this.problem = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  async signIn(key: string): Promise<void> {
+    await api.post("/ui/session", { key });
+    await this.look();
+  }
+
+  async signOut(): Promise<void> {
+    await api.delete("/ui/session");
+    await this.look();
+  }
+}
+
+export const session = new Session();
