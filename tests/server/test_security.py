@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
+        "/ui/link",
         "/v1/models",
         "/v1/chat/completions",
         "/api/tags",
@@ -64,7 +64,8 @@ async def test_every_path_but_the_public_ones_needs_a_key(tmp_path: Path, path: 
 @pytest.mark.req("S0-04", "S0-85")
 async def test_public_paths_need_no_key(tmp_path: Path) -> None:
     house = door(tmp_path)
-    for path in ("/health", "/livez", "/readyz", "/favicon.ico", "/schema/models.json", "/schema/config.json"):
+    schemas = ("/schema/models.json", "/schema/config.json")
+    for path in ("/", "/ui/session", "/health", "/livez", "/readyz", "/favicon.ico", *schemas):
         assert (await house.ask(path)).status == 200
         assert (await house.ask(path, bearer("wrong"))).status == 200
         assert house.scopes[-1]["lanhaven.key"] is None

@@ -20,6 +20,7 @@ NEEDS: tuple[tuple[str, KeyScope], ...] = (
     ("/debug", KeyScope.DEBUG),
     ("/v1/debug", KeyScope.DEBUG),
     ("/metrics", KeyScope.DEBUG),
+    ("/ui/link", KeyScope.ADMIN),
     ("/api/v1/models/load", KeyScope.ADMIN),
     ("/api/v1/models/unload", KeyScope.ADMIN),
     ("/api/v1/models/download", KeyScope.ADMIN),
@@ -32,8 +33,9 @@ NEEDS: tuple[tuple[str, KeyScope], ...] = (
 )
 # LM Studio's clients look for a server without a key, and take any refusal for "not there".
 PROBES = frozenset({"/livez", "/readyz", "/favicon.ico", "/lmstudio-greeting", "/lms-status"})
-# A page without secrets; its reader types the key in that its requests need.
-PAGES = frozenset({"/ai/lmstudio/demo", "/ai/lmstudio/demo.css", "/ai/lmstudio/demo.js"})
+# Nothing secret is in the page and its files; what it asks the server for needs a key, or a session.
+PAGES = frozenset({"/", "/ai/lmstudio/demo"})
+SIGN_IN = "/ui/session"
 # What editors read to check models.yaml and config.yaml; it says nothing of this server.
 SCHEMAS = frozenset(f"/schema/{name}.json" for name in NAMES)
 PUBLIC = PROBES | PAGES | SCHEMAS
@@ -80,6 +82,8 @@ class AccessRules:
     def _decide(self, path: str) -> Access:
         if path in self._public:
             return Access(None, public=True)
+        if path == SIGN_IN:
+            return Access(None, public=True, guarded=True, json_only=True)
         if path in HEALTH | PUBLIC:
             return Access(None)
         for prefix, needed in NEEDS:

@@ -14,15 +14,17 @@ from functools import partial
 from typing import Any
 
 from lanhaven.errors import Forbidden, GatewayError, InvalidRequest, Unauthorized, UnsupportedMediaType
-from lanhaven.keys.store import ALL_SCOPES, KeyInfo, KeyScope, KeyStore, digest_of
+from lanhaven.keys.store import ALL_SCOPES, KeyInfo, KeyScope, KeyStore
 from lanhaven.network.addresses import Gate
 from lanhaven.server.access import Access, AccessRules
 from lanhaven.server.attempts import WrongKeys
+from lanhaven.server.callers import Callers
 from lanhaven.server.cors import Cors, is_own
 from lanhaven.server.hosts import HostNames
 from lanhaven.server.policy import SecurityPolicy
 from lanhaven.server.proxies import client_behind
 from lanhaven.server.replies import SECURITY_HEADERS, Headers, error_body, new_request_id
+from lanhaven.server.sessions import Sessions
 
 __all__ = ["Security", "SecurityPolicy", "native_refusal"]
 
@@ -42,6 +44,8 @@ _READ = frozenset(
         b"content-type",
         b"x-forwarded-for",
         b"access-control-request-method",
+        b"cookie",
+        b"sec-fetch-site",
     }
 )
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -66,7 +70,7 @@ class Security:
     "lanhaven.admit", for a WebSocket at one of the paths `sockets`: see `_admit`.
 
     token: a key with all scopes for this run. refuse: words an error for the route that was asked. sockets: paths of
-    WebSockets that ask for the key themselves.
+    WebSockets that ask for the key themselves. callers: those of the application behind it, where it signs browsers in.
     """
 
     def __init__(
@@ -79,20 +83,20 @@ class Security:
         refuse: Refuse = native_refusal,
         clock: Callable[[], float] = time.monotonic,
         sockets: Container[str] = frozenset(),
+        callers: Callers | None = None,
     ) -> None:
         self._app = app
         self._sockets = sockets
         self._guests = Gate(policy.guests, loopback=False)
         self._keys = keys
         self._refuse = refuse
-        self._keyless = policy.keyless
         self._gate = Gate(policy.allowlist)
         self._proxies = Gate(policy.trusted_proxies, loopback=False)
         self._behind_proxies = bool(policy.trusted_proxies)
         self._hosts = HostNames(policy.host_names, policy.own_addresses)
         self._cors = Cors(policy.cors_origins)
         self._access = AccessRules(health_is_public=policy.health_is_public, public=policy.public_paths)
-        self._wrong_keys = WrongKeys(clock, allowed=policy.wrong_keys_per_minute)
+        self._callers = callers or callers_of(policy, keys, Sessions(clock), clock)
         if token is not None:
             keys.trust(token)
 
@@ -136,7 +140,7 @@ class Security:
             self._judge_origin(origin, host, strict=True)  # no CORS holds a page back from a socket
             scope["lanhaven.admit"] = partial(self._admit, address, seen)
             return False
-        scope["lanhaven.key"] = key = self._key(access, address, seen)
+        scope["lanhaven.key"] = key = self._key(scope, access, address, seen)
         if key is None and not access.public:
             self._judge_origin(origin, host, strict=not self._cors.any or access.guarded)
         elif access.guarded and scope.get("method") not in _SAFE:
@@ -162,12 +166,12 @@ class Security:
         extra += self._cors.headers(origin)
         return False
 
-    def _key(self, access: Access, address: str, seen: dict[bytes, bytes]) -> KeyInfo | None:
+    def _key(self, scope: Scope, access: Access, address: str, seen: dict[bytes, bytes]) -> KeyInfo | None:
         """The caller's key; None where none is needed. Unauthorized, Forbidden, TooManyAttempts."""
-        if self._keyless and not self._keys.required:
+        if self._callers.anybody:
             return None  # a key that is sent nevertheless ("not-needed") is ignored
         try:
-            key = self._verified(address, presented_key(seen))
+            key = self._callers.by_key(address, presented_key(seen)) or self._signed_in(scope, seen)
         except GatewayError:
             if access.public:
                 return None
@@ -186,9 +190,9 @@ class Security:
         Unauthorized, TooManyAttempts. What came through a proxy that is not trusted is no guest: whoever it brings in
         has the proxy's address.
         """
-        if self._keyless and not self._keys.required:
+        if self._callers.anybody:
             return None, frozenset(ALL_SCOPES)
-        key = self._verified(address, token.encode() if token is not None else presented_key(seen))
+        key = self._callers.by_key(address, token.encode() if token is not None else presented_key(seen))
         if key is not None:
             return key.name, frozenset(key.scopes)
         direct = self._behind_proxies or b"x-forwarded-for" not in seen
@@ -196,16 +200,20 @@ class Security:
             return None, GUEST_SCOPES
         raise Unauthorized("Unauthorized", hint="use an API token (lanhaven keys add --lmstudio NAME makes one)")
 
-    def _verified(self, address: str, presented: bytes | None) -> KeyInfo | None:
-        if presented is None:
-            return None
-        digest = digest_of(presented)
-        self._wrong_keys.check(address, digest)
-        key = self._keys.verify_digest(digest)
+    def _signed_in(self, scope: Scope, seen: dict[bytes, bytes]) -> KeyInfo | None:
+        """The key of the browser's session. Forbidden where the request is not one of our own pages': unlike a key, a
+        cookie comes along by itself, also from a page of another port of this host (F-151)."""
+        cookies = seen.get(b"cookie")
+        key = self._callers.by_cookie(seen.get(b"host", b""), cookies) if cookies is not None else None
         if key is None:
-            self._wrong_keys.wrong(address)
-            raise Unauthorized("Unauthorized", hint="the key is not, or no longer, one of this server's")
-        self._wrong_keys.right(address, digest)
+            return None
+        origin = seen.get(b"origin")
+        if origin is not None:
+            ours = is_own(origin, seen.get(b"host", b""))
+        else:
+            ours = scope.get("method") in ("GET", "HEAD") or seen.get(b"sec-fetch-site") == b"same-origin"
+        if not ours:
+            raise Forbidden("Origin not allowed", hint="a browser's session is for this server's own page; send a key")
         return key
 
     def _judge_origin(self, origin: bytes | None, host: bytes, *, strict: bool) -> None:
@@ -221,6 +229,11 @@ class Security:
         if error.status == 401:
             headers = [*headers, (b"www-authenticate", b'Bearer realm="lanhaven"')]
         await _reply(_with_headers(send, extra), error.status, body, headers)
+
+
+def callers_of(policy: SecurityPolicy, keys: KeyStore, sessions: Sessions, clock: Callable[[], float]) -> Callers:
+    """Who may ask under this policy."""
+    return Callers(keys, sessions, WrongKeys(clock, allowed=policy.wrong_keys_per_minute), keyless=policy.keyless)
 
 
 def presented_key(seen: dict[bytes, bytes]) -> bytes | None:
@@ -264,6 +277,8 @@ def _headers_of(scope: Scope) -> dict[bytes, bytes]:
 def _again(name: bytes, first: bytes, second: bytes) -> bytes:
     if name == b"x-forwarded-for":
         return first + b"," + second
+    if name == b"cookie":
+        return first + b"; " + second
     if first == second:
         return first
     if name in {b"x-api-key", b"authorization"}:

@@ -1,0 +1,79 @@
+"""Who asks: by a key, or by the cookie of a browser that signed in with one."""
+
+from __future__ import annotations
+
+from lanhaven.errors import Unauthorized
+from lanhaven.keys.store import KeyInfo, KeyStore, digest_of
+from lanhaven.server.attempts import WrongKeys
+from lanhaven.server.cookie import cookie_of
+from lanhaven.server.sessions import LINK_SECONDS, Holder, Sessions
+
+THIS_RUN = "this run"  # what the key store calls the token of `lanhaven up` itself
+
+
+class Callers:
+    """keyless: whether a server without any key serves."""
+
+    def __init__(self, keys: KeyStore, sessions: Sessions, wrong_keys: WrongKeys, *, keyless: bool) -> None:
+        self.keys = keys
+        self._sessions = sessions
+        self._wrong_keys = wrong_keys
+        self._keyless = keyless
+
+    @property
+    def anybody(self) -> bool:
+        """Whether no key is asked for. It ends for good with the first key."""
+        return self._keyless and not self.keys.required
+
+    def by_key(self, address: str, presented: bytes | None) -> KeyInfo | None:
+        """The key that was presented; None without one. Unauthorized, TooManyAttempts."""
+        if presented is None:
+            return None
+        digest = digest_of(presented)
+        self._wrong_keys.check(address, digest)
+        key = self.keys.verify_digest(digest)
+        if key is None:
+            self._wrong_keys.wrong(address)
+            raise Unauthorized("Unauthorized", hint="the key is not, or no longer, one of this server's")
+        self._wrong_keys.right(address, digest)
+        return key
+
+    def by_cookie(self, host: bytes, cookies: bytes) -> KeyInfo | None:
+        """The key that this browser signed in with; None if it did not, or the key is no longer good."""
+        cookie = cookie_of(host, cookies)
+        holder = self._sessions.holder(cookie) if cookie is not None else None
+        if cookie is None or holder is None:
+            return None
+        key = self._key_of(holder)
+        if key is None:
+            self._sessions.close(cookie)
+        return key
+
+    def sign_in(self, key: KeyInfo) -> str:
+        """The cookie of a new session with this key."""
+        return self._sessions.open(_holder(key))
+
+    def sign_out(self, host: bytes, cookies: bytes) -> None:
+        """End the session that this browser has, if any."""
+        cookie = cookie_of(host, cookies)
+        if cookie is not None:
+            self._sessions.close(cookie)
+
+    def link(self, key: KeyInfo | None, seconds: float | None = LINK_SECONDS) -> str | None:
+        """A token that signs one browser in, with this key or else the one of this run; None where there is neither."""
+        key = key or self.keys.named(THIS_RUN)
+        return None if key is None else self._sessions.link(_holder(key), seconds)
+
+    def redeem(self, token: str) -> str | None:
+        """The cookie that a link's token becomes; None for one that is not, or no longer, good."""
+        holder = self._sessions.redeem(token)
+        key = self._key_of(holder) if holder is not None else None
+        return None if key is None else self.sign_in(key)
+
+    def _key_of(self, holder: Holder) -> KeyInfo | None:
+        key = self.keys.named(holder.name)
+        return key if key is not None and key.digest == holder.digest else None
+
+
+def _holder(key: KeyInfo) -> Holder:
+    return Holder(key.name, key.digest, lasting=key.source != "run")
