@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -122,6 +122,9 @@ class InferenceStart(GatewayEvent):
     dialect: str
     model: str | None
     client: str | None
+    address: str | None = None  # of the client
+    user_agent: str | None = None
+    parameters: Mapping[str, float | bool | str] | None = None  # numbers and switches, never text
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -136,7 +139,8 @@ class InferenceQueued(GatewayEvent):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class InferenceComplete(GatewayEvent):
-    """A request ended well. Seconds since it was accepted; `queue_seconds` until it got its instance."""
+    """A request ended well. Seconds since it was accepted; `queue_seconds` until it got its instance, of which
+    `load_seconds` went by while that was being loaded. `first_token_seconds`: of an answer that its engine streams."""
 
     name = "inference_complete"
     request_id: str
@@ -151,11 +155,16 @@ class InferenceComplete(GatewayEvent):
     finish_reason: str | None
     usage: Usage
     dropped: Dropped | None = None  # what of the prompt was left out on wish
+    load_seconds: float = 0.0
+    first_token_seconds: float | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Failure(GatewayEvent):
-    """A request or an operation ended badly. operation: "inference", "model_load", "model_unload", ..."""
+    """A request or an operation ended badly. operation: "inference", "model_load", "model_unload", ...
+
+    Of a request: how far it came, as in InferenceComplete; None where it did not come so far.
+    """
 
     name = "error"
     operation: str
@@ -169,6 +178,10 @@ class Failure(GatewayEvent):
     client: str | None = None
     cancelled: bool = False  # the client left
     seconds: float = 0.0
+    streamed: bool | None = None
+    queue_seconds: float | None = None
+    load_seconds: float | None = None
+    first_token_seconds: float | None = None
 
 
 Listener = Callable[[GatewayEvent], None]

@@ -29,6 +29,7 @@ from lanhaven.errors import (
 from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart
 from lanhaven.fitting import Fitting
 from lanhaven.media.images import Images
+from lanhaven.parameters import parameters
 from lanhaven.residency.pool import Lease, Pool
 from lanhaven.types.chat import DECLARED, Dropped, InferenceRequest, Outcome, Timing
 from lanhaven.types.images import Sizing
@@ -73,7 +74,7 @@ class Inference:
     Leaving the context, for whatever reason, closes the upstream and gives the instance back before anything else.
     """
 
-    __slots__ = ("_context", "_error", "_exchange", "_lease", "_waiting", "dropped", "request", "timing")
+    __slots__ = ("_context", "_error", "_exchange", "_lease", "_waiting", "_wanted", "dropped", "request", "timing")
 
     def __init__(self, context: InferenceContext, request: InferenceRequest) -> None:
         self._context = context
@@ -81,6 +82,7 @@ class Inference:
         self._exchange: Exchange | None = None
         self._error: GatewayError | None = None
         self._waiting: asyncio.Task[Any] | None = None
+        self._wanted: str | None = None  # key of the model, once its name is resolved
         self.request = request
         self.timing = Timing(accepted=context.clock())
         self.dropped: Dropped | None = None  # what of the prompt was left out, known once it is open
@@ -96,6 +98,9 @@ class Inference:
                 dialect=request.dialect,
                 model=request.model,
                 client=request.client,
+                address=request.address,
+                user_agent=request.user_agent,
+                parameters=parameters(request),
             )
         )
         return self
@@ -131,6 +136,7 @@ class Inference:
         if lease is None:
             raise InternalError("Nothing was asked yet.")
         self.request.body = body
+        self.timing.first_token = self._first_token()
         self._exchange = None  # it is over: who aborts this request now ends the sending
         await self._see(self._context.catalog.get(lease.model_key))
         with self._abortable():
@@ -187,6 +193,14 @@ class Inference:
     def outcome(self) -> Outcome:
         return self._exchange.outcome if self._exchange is not None else Outcome()
 
+    def _first_token(self) -> float | None:
+        """When the first piece of the (first) answer was there."""
+        timing = self.timing
+        return self.outcome.first_token if timing.first_token is None else timing.first_token
+
+    def _since(self, moment: float | None) -> float | None:
+        return None if moment is None else moment - self.timing.accepted
+
     @property
     def instance_id(self) -> str | None:
         """The instance that serves; None while that is open."""
@@ -200,6 +214,7 @@ class Inference:
     def resolve(self) -> Target:
         context, request = self._context, self.request
         target = context.catalog.resolve(request.model, context.pool.ids())
+        self._wanted = target.info.key
         able, need = target.info.capabilities, request.route.capability
         if need is not None and able and need not in able:
             raise InvalidRequest(
@@ -227,6 +242,7 @@ class Inference:
                 affinity=request.affinity,
             )
             self.timing.leased = context.clock()
+            self.timing.loading = lease.loading
             if request.route in DECLARED and request.route not in lease.upstream.routes:
                 raise UnsupportedFeature(f"The engine of {target.info.key} has no {request.route}.", retry=False)
             lease.on_abort = self._lost
@@ -352,10 +368,12 @@ class Inference:
             finish_reason=outcome.finish_reason,
             usage=outcome.usage,
             dropped=self.dropped,
+            load_seconds=timing.loading,
+            first_token_seconds=self._since(self._first_token()),
         )
 
     def _failure(self, error: BaseException) -> Failure:
-        left = isinstance(error, asyncio.CancelledError)
+        left, timing = isinstance(error, asyncio.CancelledError), self.timing
         known = error if isinstance(error, GatewayError) else InternalError("Internal error.")
         return Failure(
             operation="inference",
@@ -363,12 +381,16 @@ class Inference:
             code="client_closed" if left else known.code,
             status=499 if left else known.status,
             request_id=self.request.request_id,
-            model_key=self._lease.model_key if self._lease else None,
+            model_key=self._lease.model_key if self._lease else self._wanted,
             instance_id=self._lease.instance_id if self._lease else None,
             dialect=self.request.dialect,
             client=self.request.client,
             cancelled=left,
-            seconds=(self.timing.finished or self.timing.accepted) - self.timing.accepted,
+            seconds=(timing.finished or timing.accepted) - timing.accepted,
+            streamed=self.request.stream,
+            queue_seconds=self._since(timing.leased),
+            load_seconds=None if timing.leased is None else timing.loading,
+            first_token_seconds=self._since(self._first_token()),
         )
 
 

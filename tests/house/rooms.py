@@ -51,6 +51,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.reloading": "gateway",
         "lanhaven.context": "gateway",
         "lanhaven.fitting": "gateway",
+        "lanhaven.parameters": "gateway",
         "lanhaven.metrics": "metrics",
         "lanhaven.exposition": "metrics",
         "lanhaven.store": "store",

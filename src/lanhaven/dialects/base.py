@@ -97,6 +97,7 @@ class Call:
     query: bytes = b""
     headers: Headers = field(default_factory=list)
     key_name: str | None = None
+    address: str | None = None
     extra: Headers | tuple[()] = ()  # headers of the dialect's own, for every kind of reply
     interval: float = 15.0  # seconds between keep-alive comments of a silent stream
     started: bool = False
@@ -117,6 +118,8 @@ class Call:
             dialect=self.dialect.name,
             client=self.key_name,
             headers=self.headers,
+            address=self.address,
+            user_agent=user_agent(self.headers),
         )
 
     async def reply(self, status: int, body: bytes, headers: Headers = JSON) -> None:
@@ -241,6 +244,14 @@ def conversation(headers: Headers, said: Any, body: Mapping[str, Any]) -> str | 
     for found in (said, body.get("prompt_cache_key"), body.get("user")):
         if found and isinstance(found, str):
             return found[:LONGEST_NAME]
+    return None
+
+
+def user_agent(headers: Headers) -> str | None:
+    """The program that the client says it is."""
+    for name, value in headers:
+        if name == b"user-agent" and value:
+            return value[:LONGEST_NAME].decode("latin-1")
     return None
 
 

@@ -45,6 +45,14 @@ class Lease:
         return self._resident.info.key
 
     @property
+    def loading(self) -> float:
+        """Seconds of `waited` in which the instance was being loaded, room made for it included."""
+        resident = self._resident
+        if resident.loaded_at is None:
+            return 0.0
+        return max(0.0, min(resident.loaded_at, self.since) - max(self.since - self.waited, resident.since))
+
+    @property
     def kind(self) -> ModelKind:
         return self._resident.info.kind
 

@@ -91,7 +91,7 @@ class App:
         if routed is None:
             await self._other(scope, receive, send)
             return
-        key = scope.get("lanhaven.key")
+        key, client = scope.get("lanhaven.key"), scope.get("client")
         call = Call(
             send=send,
             request_id=scope["lanhaven.request_id"],
@@ -101,6 +101,7 @@ class App:
             query=scope["query_string"],
             headers=scope["headers"],
             key_name=None if key is None else key.name,
+            address=None if client is None else client[0],
             interval=self._interval,
         )
         await self._serve(call, routed, scope, receive)

@@ -153,8 +153,6 @@ def _start(event: InferenceStart) -> dict[str, Any]:
 
 def _complete(event: InferenceComplete) -> dict[str, Any]:
     body = _timed(_plain(event))
-    for name in ("queue", "firstByte"):
-        body[f"{name}Ms"] = round(body.pop(f"{name}Seconds") * 1000)
     del body["usage"]
     return body | {"tokenUsage": token_usage(event.usage) if event.usage.total_tokens else None}
 
@@ -177,6 +175,9 @@ def _token_info(event: LMStudioTokenInfo) -> dict[str, Any]:
 
 def _timed(body: dict[str, Any]) -> dict[str, Any]:
     body["totalTimeMs"] = round(body.pop("seconds") * 1000)
+    for name in STAGES & body.keys():
+        seconds = body.pop(name)
+        body[name.removesuffix("Seconds") + "Ms"] = None if seconds is None else round(seconds * 1000)
     return body
 
 
@@ -192,6 +193,9 @@ WRITERS: dict[type[GatewayEvent], Callable[[Any], dict[str, Any]]] = {
     LMStudioSamplingParams: _params,
     LMStudioTokenInfo: _token_info,
 }
+
+
+STAGES = frozenset({"queueSeconds", "loadSeconds", "firstByteSeconds", "firstTokenSeconds"})
 
 
 def _camel(name: str) -> str:

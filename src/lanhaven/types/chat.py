@@ -70,6 +70,8 @@ class InferenceRequest:
     method: str = "POST"
     dialect: str = "openai"
     client: str | None = None  # name of the key used, for events
+    address: str | None = None  # of the client, and the program that it says it is: for events
+    user_agent: str | None = None
     stream: bool = False  # set by the gateway once defaults are merged
     patient: bool = False  # a whole reply may take as long as a stream's first byte
     usage_wanted: bool = False  # the client itself asked for the usage chunk of a stream
@@ -116,11 +118,16 @@ class Dropped:
 
 @dataclass(slots=True)
 class Timing:
-    """Seconds on the monotonic clock at which a request reached each stage; None = not reached."""
+    """Seconds on the monotonic clock at which a request reached each stage; None = not reached.
+
+    loading: seconds of its wait in which its instance was being loaded. first_token: of a stream only.
+    """
 
     accepted: float
     leased: float | None = None
+    loading: float = 0.0
     first_byte: float | None = None
+    first_token: float | None = None
     finished: float | None = None
 
 
@@ -131,3 +138,4 @@ class Outcome:
     usage: Usage = field(default_factory=Usage)
     finish_reason: str | None = None
     status: int = 0
+    first_token: float | None = None  # when the first block of a stream was there, on the monotonic clock

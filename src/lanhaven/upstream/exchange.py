@@ -241,6 +241,8 @@ class Exchange:
                 await connection.wait(PART)
                 continue
             if block:
+                if self.outcome.first_token is None:
+                    self.outcome.first_token = monotonic()
                 return block
         if self._error is not None:
             raise self._error
