@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 
 from lanhaven.config import Settings, load_settings
 from lanhaven.engines.scripted import Seen
@@ -29,6 +30,8 @@ from lanhaven.server.build import build
 from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.listener import running
+from lanhaven.server.native import native_app
+from lanhaven.server.security import SecurityPolicy, callers_of
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 
@@ -102,6 +105,12 @@ def settings_for(home: Path, values: Mapping[str, Any], models: str) -> Settings
     (home / "models.yaml").write_text(models)
     places = {f"{name}_dir": home / name for name in ("config", "data", "state", "cache")}
     return load_settings({"mock": True, "models_file": home / "models.yaml", **places, **values})
+
+
+def native_of(services: Services) -> FastAPI:
+    """The native API of a server that does not run."""
+    keys = KeyStore.from_settings(services.settings)
+    return native_app(services, callers_of(SecurityPolicy(), keys, services.sessions, services.clock))
 
 
 @asynccontextmanager

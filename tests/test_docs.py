@@ -24,9 +24,8 @@ from lanhaven.errors import GatewayError
 from lanhaven.events import GatewayEvent
 from lanhaven.server.app import Router
 from lanhaven.server.build import build
-from lanhaven.server.native import native_app
 from lanhaven.server.services import Services
-from tests.serving import MODELS, settings_for
+from tests.serving import MODELS, native_of, settings_for
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -68,7 +67,7 @@ def router(services: Services) -> Router:
 @pytest.fixture
 def native_paths(services: Services) -> set[str]:
     """Every path of the native API, those that the OpenAPI document leaves out too."""
-    native = native_app(services)
+    native = native_of(services)
     outside = {str(path) for route in native.routes if (path := vars(route).get("path")) is not None}
     return outside | set(described(native))
 

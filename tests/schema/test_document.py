@@ -16,11 +16,10 @@ from lanhaven.dialects import all_dialects
 from lanhaven.dialects.openai.fields import CHECKS, check_fields
 from lanhaven.errors import InvalidRequest
 from lanhaven.server.app import Router
-from lanhaven.server.native import native_app
 from lanhaven.server.schema.families import family_schemas, joined
 from lanhaven.server.schema.parts import EVENTS, LINES
 from tests.schema.houses import MODELS, Schemas, examples, operations
-from tests.serving import House, serving
+from tests.serving import House, native_of, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +82,7 @@ def served(house: House) -> Iterator[tuple[str, str]]:
     for path, methods in paths.items():
         if f"/v1{path}" not in paths:
             yield from ((method.lower(), path) for method in methods)
-    native = native_app(house.services)
+    native = native_of(house.services)
     for path, described in get_openapi(title="x", version="x", routes=native.routes)["paths"].items():
         yield from ((method, path) for method in described)
     for route in native.routes:  # those that FastAPI does not describe
@@ -184,6 +183,9 @@ async def test_the_examples_are_answered_as_the_document_says(
         await house.http.post("/admin/models/load", json={"modelKey": "smollm2"})  # others are of unloading it
         reply = await ask(house, method, path, body, media)
         assert reply.is_success, f"{path}: {reply.text}"
+        if reply.status_code == 204:
+            assert "204" in document["paths"][path][method]["responses"]
+            continue
         schema = reply_schema(document, path, method, reply)
         assert schemas.problems(reply.json(), schema["schema"]) == [], f"{path}: {reply.text}"
 
@@ -214,6 +216,9 @@ async def test_what_is_read_is_as_the_document_says(house: House, document: dict
             continue
         name = next((each for start, each in names.items() if path.startswith(start)), "smollm2")
         reply = await house.http.get(re.sub(r"\{\w+\}", name, path))
+        if reply.is_redirect:
+            assert str(reply.status_code) in operation["responses"]
+            continue
         content = reply_schema(document, path, method, reply)
         if reply.headers["content-type"].startswith(EVENTS):
             assert [p for item in items(reply) for p in schemas.problems(item, content["x-item-schema"])] == [], path

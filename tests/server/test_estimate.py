@@ -53,12 +53,12 @@ async def test_what_loads_taught_outlives_the_server(tmp_path: Path) -> None:
     async with serving(tmp_path, models=SIZED) as house:
         ask = {"json": {"modelKey": "alpha"}}
         assert (await house.http.post("/admin/models/estimate", **ask)).json()["learnt"] is False
-        await house.services.lessons.restore()
+        await house.services.restore()
         assert (await house.http.post("/admin/models/estimate", **ask)).json()["learnt"] is True
 
 
 async def test_lessons_that_are_none_are_ignored(tmp_path: Path) -> None:
     async with serving(tmp_path, models=SIZED) as house:
         await house.services.store.put("lessons", "residency.ledger", b"no lessons")
-        await house.services.lessons.restore()
+        await house.services.restore()
         assert (await house.chat(model="alpha")).status_code == 200

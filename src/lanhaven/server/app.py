@@ -19,6 +19,7 @@ from lanhaven.errors import GatewayError, InternalError, MethodNotAllowed
 from lanhaven.gateway import SHUTDOWN
 from lanhaven.server.body import read_body, read_pieces
 from lanhaven.server.native import error_json
+from lanhaven.server.pages import Pages
 from lanhaven.wire import encode, refuse_odd
 
 Message = MutableMapping[str, Any]
@@ -28,7 +29,6 @@ Send = Callable[[Message], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NO_SOCKETS: Mapping[str, ASGI] = MappingProxyType({})
-BANNER = b"LanHaven is running\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class App:
         self,
         router: Router,
         native: ASGI,
+        pages: Pages,
         *,
         max_body: int,
         interval: float,
@@ -79,6 +80,7 @@ class App:
         self.router = router
         self.sockets = sockets
         self._native = native
+        self._pages = pages
         self._max_body = max_body
         self._interval = interval
         self._draining = draining
@@ -137,8 +139,8 @@ class App:
         await serve(scope, receive, send)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/" and scope["method"] in ("GET", "HEAD"):
-            await plain(send, 200, BANNER if scope["method"] == "GET" else b"", b"text/plain; charset=utf-8")
+        if self._pages.serves(scope["method"], scope["path"]):
+            await self._pages(scope, send)
             return
         request_id, started = scope["lanhaven.request_id"], False
 
@@ -174,13 +176,6 @@ def replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
-
-
-async def plain(send: Send, status: int, body: bytes, kind: bytes) -> None:
-    """A small reply."""
-    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def refuse(send: Send, error: GatewayError) -> None:

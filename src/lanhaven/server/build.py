@@ -25,13 +25,15 @@ from lanhaven.packed import PackedModel, fetch
 from lanhaven.providers.base import Provider, ProviderContext, Tell, tell_nobody
 from lanhaven.providers.registry import create, provider_names
 from lanhaven.reloading import Reloading
+from lanhaven.residency.ledger import Ledger
 from lanhaven.residency.pool import Pool
 from lanhaven.residency.settings import PoolSettings
 from lanhaven.server.images import make_images
-from lanhaven.server.lessons import Lessons
+from lanhaven.server.kept import Kept
 from lanhaven.server.memory import held_bytes, within_budget
 from lanhaven.server.operations import Operations
 from lanhaven.server.services import Services
+from lanhaven.server.sessions import Sessions
 from lanhaven.store import FILE_NAME, Store
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
@@ -63,6 +65,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     client = UpstreamClient(timers(settings))
     limits = GatewayLimits(queue_wait=settings.queue_wait, queue_wait_stream=settings.queue_wait_stream)
     images, store = make_images(settings), Store(settings.data_dir / FILE_NAME)
+    sessions = Sessions(time.time)
     gateway = Gateway(catalog, pool, client, bus, limits, clock, images)
 
     reloading = Reloading(file, catalog, pool, bus, settings.loaded_limit)
@@ -83,13 +86,38 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         metrics=metrics,
         operations=operations,
         store=store,
-        lessons=Lessons(pool.ledger, store),
+        sessions=sessions,
+        kept=(kept_lessons(pool.ledger, store), kept_sessions(sessions, store)),
         downloads=Downloads(lambda name, progress: fetch(name, settings.data_dir, progress), register),
         clock=clock,
         started=clock(),
         available_memory=free,
         reloading=reloading,
         draining=draining,
+    )
+
+
+def kept_lessons(ledger: Ledger, store: Store) -> Kept:
+    """What loads taught."""
+    return Kept(
+        "lessons",
+        "residency.ledger",
+        store,
+        changes=lambda: ledger.changes,
+        dump=ledger.lessons,
+        restore=ledger.restore,
+    )
+
+
+def kept_sessions(sessions: Sessions, store: Store) -> Kept:
+    """Who is signed in."""
+    return Kept(
+        "sessions",
+        "ui.sessions",
+        store,
+        changes=lambda: sessions.changes,
+        dump=sessions.dump,
+        restore=sessions.restore,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from lanhaven import __version__
@@ -17,14 +17,15 @@ from lanhaven.dialects.base import retry_headers
 from lanhaven.errors import GatewayError, ModelNotFound
 from lanhaven.server.access import SCHEMAS
 from lanhaven.server.admin import admin_router, native_error, not_found
+from lanhaven.server.callers import Callers
 from lanhaven.server.debug import debug_router
-from lanhaven.server.demo_page import add_demo
 from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
 from lanhaven.server.models_file import models_file_router
 from lanhaven.server.redoc_page import add_redoc
 from lanhaven.server.schema.document import document, operation_name
 from lanhaven.server.services import Services
+from lanhaven.server.sign_in import sign_in_router
 
 # Zod's word for pydantic's kind of failure: clients of the first gateway parse these (S0-74).
 ZOD = {
@@ -45,15 +46,21 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def native_app(services: Services) -> FastAPI:
+def native_app(services: Services, callers: Callers) -> FastAPI:
     """Routes, documentation and error bodies of the native API."""
     app = FastAPI(version=__version__, openapi_url=None, generate_unique_id_function=operation_name)
-    for router in (admin_router(services), models_file_router(services), debug_router(services), info_router(services)):
+    for router in (
+        admin_router(services),
+        models_file_router(services),
+        debug_router(services),
+        info_router(services),
+        sign_in_router(callers),
+    ):
         app.include_router(router)
     _add_documentation(app)
     _add_schemas(app)
     add_redoc(app)
-    add_demo(app)
+    app.add_route("/ai/lmstudio/demo", _playground, ["GET"], include_in_schema=False)
     app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -84,6 +91,11 @@ def _add_schemas(app: FastAPI) -> None:
 
     for path in sorted(SCHEMAS):
         app.add_route(path, schema, ["GET"], include_in_schema=False)
+
+
+async def _playground(request: Request) -> Response:
+    """Where models are tried now (S3-40)."""
+    return RedirectResponse("/#/playground", headers={"cache-control": "no-cache"})
 
 
 def address(request: Request) -> str:

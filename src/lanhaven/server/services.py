@@ -18,8 +18,9 @@ from lanhaven.metrics import Metrics
 from lanhaven.providers.base import Health, Provider
 from lanhaven.reloading import Reloading
 from lanhaven.residency.pool import Pool
-from lanhaven.server.lessons import Lessons
+from lanhaven.server.kept import Kept
 from lanhaven.server.operations import Operations
+from lanhaven.server.sessions import Sessions
 from lanhaven.store import Store
 from lanhaven.upstream.pool import UpstreamClient
 
@@ -39,7 +40,8 @@ class Services:
     metrics: Metrics
     operations: Operations
     store: Store
-    lessons: Lessons
+    sessions: Sessions
+    kept: tuple[Kept, ...]
     downloads: Downloads
     clock: Callable[[], float]
     started: float
@@ -77,8 +79,18 @@ class Services:
         await asyncio.gather(self.pool.aclose(drain), self.downloads.aclose())
         await asyncio.gather(*(provider.aclose() for provider in self.providers.values()))
         await asyncio.gather(self.client.aclose(), self.images.aclose())
-        await self.lessons.keep()
+        await self.keep()
         await self.store.aclose()
+
+    async def restore(self) -> None:
+        """Before the first request: what an earlier run has left."""
+        for each in self.kept:
+            await each.restore()
+
+    async def keep(self) -> None:
+        """Write what the next run is to have."""
+        for each in self.kept:
+            await each.keep()
 
     def close_streams(self) -> None:
         """Let the readers of the debug stream go: they would keep a stopping server waiting."""

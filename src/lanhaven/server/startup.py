@@ -79,7 +79,7 @@ async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], beg
     try:
         keys = KeyStore.from_settings(settings)
         check_bind(settings, keys)
-        await services.lessons.restore()
+        await services.restore()
         await services.catalog.refresh()
         shutdown.on_abort(lambda: services.gateway.abort_all(SHUTDOWN))
         shutdown.on_drain(services.close_streams)
@@ -132,7 +132,7 @@ async def keep_current(services: Services, interval: float = SWEEP_SECONDS) -> N
         if step % STEPS_PER_ASK == 0 or not services.catalog.complete:
             await services.catalog.ask()  # first: an instance is taken over only if its model is known
         await services.pool.sweep()
-        await services.lessons.keep()
+        await services.keep()
 
 
 async def watch_models(services: Services, interval: float = LOOK_SECONDS) -> None:

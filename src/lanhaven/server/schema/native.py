@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.server.schema.entry import ENTRY
 from lanhaven.server.schema.native_replies import LOOKING, MODELS
 from lanhaven.server.schema.parts import TEXT, WHOLE, Schema, Stream, contents, either, json_of, listing, record, ref
 
@@ -13,6 +14,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     {
         **MODELS,
         **LOOKING,
+        **ENTRY,
         "NativeError": record({"error": TEXT, "code": TEXT, "hint": TEXT}, "error"),
         "Issue": record(
             {
@@ -50,6 +52,8 @@ REPLIES: Mapping[str, str] = MappingProxyType(
         "info_readyz": "Alive",
         "info_capabilities": "Capabilities",
         "info_performance": "Performance",
+        "ui_session": "BrowserSession",
+        "ui_link": "DashboardLink",
     }
 )
 OTHERS: Mapping[str, Schema] = MappingProxyType(
@@ -67,6 +71,7 @@ EXAMPLES: Mapping[str, Schema] = MappingProxyType(
         "admin_unload": {"modelKey": "smollm2"},
         "admin_edit": {"modelKey": "smollm2", "changes": {"ttl": "30m", "defaults": {"temperature": 0.2}}},
         "admin_remove": {"modelKey": "old-model"},
+        "ui_sign_in": {"key": "sk-lan-a-key-of-this-server"},
     }
 )
 
@@ -75,7 +80,9 @@ def complete(operation: dict[str, Any]) -> None:
     """Add to an operation what is known of it here. KeyError for one whose reply nobody has described."""
     name, replies = operation["operationId"], operation["responses"]
     _tell_errors(replies)
-    replies["200"]["content"] = OTHERS[name] if name in OTHERS else json_of(REPLIES[name])
+    done = next(status for status in replies if status < "300")
+    if done != "204":
+        replies[done]["content"] = OTHERS[name] if name in OTHERS else json_of(REPLIES[name])
     if name in EXAMPLES:
         operation["requestBody"]["content"]["application/json"]["example"] = EXAMPLES[name]
 

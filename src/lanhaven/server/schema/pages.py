@@ -10,25 +10,25 @@ from lanhaven.server.schema.parts import ANY, TEXT, Schema, json_of
 
 SCHEMAS: Mapping[str, Schema] = MappingProxyType({})
 
-HTML, PLAIN, STYLE, SCRIPT, JSON = "text/html", "text/plain", "text/css", "text/javascript", "application/json"
+HTML, PLAIN, SCRIPT, JSON = "text/html", "text/plain", "text/javascript", "application/json"
 SCHEMA = "application/schema+json"
 PAGES = (
-    ("/", "banner", "That the server runs", PLAIN),
+    ("/", "banner", "The dashboard for a browser (`Accept: text/html`); else that the server runs", PLAIN),
     ("/docs", "docs", "This document as a page", HTML),
     ("/redoc", "redoc", "This document in Redoc", HTML),
     ("/redoc/redoc.standalone.js", "redoc_script", "A file of that page", SCRIPT),
     ("/openapi.json", "openapi", "This document", JSON),
     ("/schema/models.json", "models_schema", "The JSON schema of models.yaml", SCHEMA),
     ("/schema/config.json", "config_schema", "The JSON schema of config.yaml", SCHEMA),
-    ("/ai/lmstudio/demo", "demo", "A page to try a model on", HTML),
-    ("/ai/lmstudio/demo.css", "demo_style", "A file of that page", STYLE),
-    ("/ai/lmstudio/demo.js", "demo_script", "A file of that page", SCRIPT),
 )
 
 
 def paths() -> dict[str, Any]:
     """Path -> operations."""
-    return {path: {"get": _page(name, summary, kind)} for path, name, summary, kind in PAGES}
+    demo = {"tags": ["pages"], "summary": "To the dashboard's playground", "operationId": "demo"}
+    moved = {"307": {"description": "It is at `/#/playground`."}}
+    pages = {path: {"get": _page(name, summary, kind)} for path, name, summary, kind in PAGES}
+    return {**pages, "/ai/lmstudio/demo": {"get": {**demo, "responses": moved}}}
 
 
 def _page(name: str, summary: str, kind: str) -> Schema:
