@@ -23,10 +23,11 @@ export interface Options {
   signal?: AbortSignal;
   /** In place of the session: to try a key out. */
   key?: string;
+  headers?: Record<string, string>;
 }
 
 export async function request(method: string, path: string, body?: unknown, options: Options = {}): Promise<Response> {
-  const headers: Record<string, string> = { accept: "application/json" };
+  const headers: Record<string, string> = { accept: "application/json", ...options.headers };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (options.key) headers["x-api-key"] = options.key;
   let response: Response;
@@ -50,21 +51,25 @@ export async function request(method: string, path: string, body?: unknown, opti
 /** The error of a reply, whichever dialect worded it. */
 export async function failure(response: Response): Promise<ApiError> {
   const text = await response.text().catch(() => "");
-  let body: unknown = text;
   try {
-    body = JSON.parse(text);
+    return worded(response.status, JSON.parse(text));
   } catch {
-    /* not JSON: a proxy's page, or nothing */
+    return worded(response.status, text); // not JSON: a proxy's page, or nothing
   }
+}
+
+/** The error that this body tells, whichever dialect worded it; those without a member for the hint end with "Try: ...". */
+export function worded(status: number, body: unknown): ApiError {
   const said = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
   const inner = (typeof said.error === "object" && said.error !== null ? said.error : said) as Record<string, unknown>;
   const message = [inner.message, said.error, inner.error, said.message].find((each) => typeof each === "string");
   const details = Array.isArray(said.details) ? said.details.map(issue).join("; ") : "";
   const hint = [inner.hint, said.hint].find((each) => typeof each === "string");
+  const [words = "", tried] = ((message as string | undefined) ?? `The server answered ${status}.`).split(/ Try: (.*)/s, 2);
   return new ApiError(
-    response.status,
-    [(message as string | undefined) ?? `The server answered ${response.status}.`, details].filter(Boolean).join(": "),
-    hint as string | undefined,
+    status,
+    [words, details].filter(Boolean).join(": "),
+    (hint as string | undefined) ?? tried,
     (typeof inner.code === "string" ? inner.code : said.code) as string | undefined,
     body,
   );
