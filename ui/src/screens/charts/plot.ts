@@ -6,6 +6,7 @@ import { INKS, type ChartKind, write } from "./series";
 const NAMES = [...INKS, "--ink-3", "--line", "--surface"] as const;
 const MARGIN = 64;
 const DAY = 86_400;
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000]; // of things that are counted
 
 export class Palette {
   private now = colours(NAMES);
@@ -38,9 +39,9 @@ export function options(chart: ChartKind, palette: Palette, size: { width: numbe
     cursor: { sync: { key: "charts", setSeries: false }, drag: { x: false, y: false }, y: false, points: { size: 7 } },
     scales: { x: { time: true }, y: scale, ...(right ? { count: scale } : {}) },
     axes: [
-      { ...axis, grid: { show: false }, size: 28, space: 64, values: (_plot, at) => at.map((each, index) => moment(each, at[1]! - at[0]!, index)) },
-      { ...axis, grid, size: MARGIN, space: 34, values: (_plot, at) => at.map((each) => write(chart, chart.lines[0]!, each)) },
-      ...(other ? [{ ...axis, grid: { show: false }, scale: "count", side: 1 as const, size: 40, space: 34, values: (_plot: uPlot, at: number[]) => at.map((each) => (Number.isInteger(each) ? String(each) : "")) }] : []),
+      { ...axis, grid: { show: false }, size: 22, space: 64, values: (_plot, at) => at.map((each, index) => moment(each, at[1]! - at[0]!, index)) },
+      { ...axis, grid, size: MARGIN, space: 34, values: (_plot, at) => at.map((each) => short(write(chart, chart.lines[0]!, each))), ...(chart.whole ? { incrs: WHOLE } : {}) },
+      ...(other ? [{ ...axis, grid: { show: false }, scale: "count", side: 1 as const, size: 40, space: 34, incrs: WHOLE, values: (_plot: uPlot, at: number[]) => at.map(String) }] : []),
     ],
     series: [
       {},
@@ -56,6 +57,11 @@ export function options(chart: ChartKind, palette: Palette, size: { width: numbe
     ],
     hooks: { setCursor: [(plot) => oncursor(plot.cursor.idx ?? null)] },
   };
+}
+
+/** "1.00" -> "1", "6.0 GB" -> "6 GB". */
+function short(text: string): string {
+  return text.replace(/\.0+(?!\d)/, "");
 }
 
 /** Which measures stand alone: a line needs two, so they are drawn as points. */

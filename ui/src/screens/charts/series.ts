@@ -47,11 +47,14 @@ export interface ChartKind {
   title: string;
   lines: Line[];
   write: (value: Measure) => string;
+  /** What it counts comes in whole numbers. */
+  whole?: boolean;
 }
 
 const perSecond = (pick: (series: Series) => number[]) => (series: Series) => pick(series).map((each) => each / series.step);
 const completed = (series: Series) => series.requests.map((all, at) => Math.max(0, all - (series.errors[at] ?? 0) - (series.cancelled[at] ?? 0)));
 const small = (value: Measure) => (value === null ? "–" : value === 0 ? "0" : value < 10 ? value.toFixed(2) : rate(value));
+const tidy = (value: Measure) => (value === null || Number.isInteger(value) ? count(value) : value.toFixed(1));
 
 export const CHARTS: readonly ChartKind[] = [
   {
@@ -80,8 +83,8 @@ export const CHARTS: readonly ChartKind[] = [
     id: "queue", title: "Queue", write: ms,
     lines: [
       { label: "wait p95", ink: "--series-2", filled: true, values: (series) => series.queueP95Ms },
-      { label: "waiting", ink: "--series-3", values: (series) => series.waiting, write: small, right: true },
-      { label: "running", ink: "--series-5", values: (series) => series.inflight, write: small, right: true },
+      { label: "waiting", ink: "--series-3", values: (series) => series.waiting, write: tidy, right: true },
+      { label: "running", ink: "--series-5", values: (series) => series.inflight, write: tidy, right: true },
     ],
   },
   {
@@ -89,7 +92,7 @@ export const CHARTS: readonly ChartKind[] = [
     lines: [{ label: "in use", ink: "--series-1", filled: true, values: (series) => series.memoryBytes }],
   },
   {
-    id: "errors", title: "Failed and cancelled", write: count,
+    id: "errors", title: "Failed and cancelled", write: count, whole: true,
     lines: [
       { label: "failed", ink: "--series-4", filled: true, values: (series) => series.errors },
       { label: "cancelled", ink: "--series-5", values: (series) => series.cancelled },
