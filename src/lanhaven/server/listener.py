@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.protocol import HttpProtocol
 from lanhaven.server.shutdown import Shutdown, signals
 from lanhaven.server.sockets import Address, bind, bound_address, with_spare_ports
+from lanhaven.server.tls import TlsDoor, only_https
 from lanhaven.server.websocket import SocketProtocol
 
 __all__ = ["Listener", "everybody", "run", "running", "serve", "with_spare_ports"]
@@ -32,6 +34,7 @@ log = logging.getLogger("lanhaven.listener")
 
 ASGI = Callable[..., Coroutine[Any, Any, None]]
 Ready = Callable[[tuple[Address, ...]], None]
+Tls = Callable[[], ssl.SSLContext]
 
 
 def everybody(address: str) -> bool:
@@ -47,16 +50,18 @@ async def serve(
     on_ready: Ready | None = None,
     shutdown: Shutdown | None = None,
     admits: Callable[[str], bool] = everybody,
+    tls: Tls | None = None,
 ) -> None:
     """Serve until a signal comes or `shutdown.begin` is called; returns when the last connection is closed.
 
     on_ready: gets the addresses that were really bound, in the order of `listen`.
     admits: whether a client address may connect at all (see security.Security.admits_peer).
+    tls: the context for a new connection; None = plain HTTP.
     Raises ListenError if an address cannot be had.
     """
     limits = limits or ListenerLimits()
     shutdown = shutdown or Shutdown()
-    listener = Listener(app, limits, shutdown, admits)
+    listener = Listener(app, limits, shutdown, admits, tls)
     with signals(shutdown, limits.shutdown_timeout):
         bound = await listener.start(listen)
         try:
@@ -79,10 +84,11 @@ async def running(
     shutdown: Shutdown | None = None,
     admits: Callable[[str], bool] = everybody,
     host: str = "127.0.0.1",
+    tls: Tls | None = None,
 ) -> AsyncIterator[str]:
     """Serve inside this process, on a free port; gives the base URL. For tests and embedding: takes no signals."""
     shutdown = shutdown or Shutdown()
-    listener = Listener(app, limits or ListenerLimits(), shutdown, admits)
+    listener = Listener(app, limits or ListenerLimits(), shutdown, admits, tls)
     (address, *_) = await listener.start([Address(host, 0)])
     try:
         yield address.url
@@ -105,8 +111,17 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 class Listener:
     """Accepts connections for one application on any number of sockets."""
 
-    def __init__(self, app: ASGI, limits: ListenerLimits, shutdown: Shutdown, admits: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGI,
+        limits: ListenerLimits,
+        shutdown: Shutdown,
+        admits: Callable[[str], bool],
+        tls: Tls | None = None,
+    ) -> None:
         self._limits = limits
+        self._admits = admits
+        self._tls = tls
         self._shutdown = shutdown
         self._config = Config(
             app, interface="asgi3", lifespan="off", ws="websockets-sansio", log_config=None, access_log=False,
@@ -116,7 +131,7 @@ class Listener:
         self._config.load()
         self._config.ws_protocol_class = functools.partial(SocketProtocol, limits=limits)  # type: ignore[assignment]
         self._state = ServerState()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsDoor] = []
         self._clock: asyncio.TimerHandle | None = None
         self._protocol = functools.partial(
             HttpProtocol,
@@ -143,16 +158,27 @@ class Listener:
             loop = asyncio.get_running_loop()
             self._tick(loop)
             for sock in sockets:
-                self._servers.append(
-                    await loop.create_server(
-                        functools.partial(self._protocol, loop), sock=sock, backlog=self._limits.backlog
-                    )
-                )
+                self._servers.append(await self._open(sock, loop))
         except BaseException:
             for sock in sockets:
                 sock.close()
             raise
-        return tuple(bound_address(sock) for sock in sockets)
+        return tuple(bound_address(sock, tls=self._tls is not None) for sock in sockets)
+
+    async def _open(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> asyncio.Server | TlsDoor:
+        protocol = functools.partial(self._protocol, loop)
+        if self._tls is None:
+            return await loop.create_server(protocol, sock=sock, backlog=self._limits.backlog)
+
+        def plain() -> HttpProtocol:
+            made = protocol()
+            made.app, made.ws_protocol_class = only_https, None
+            return made
+
+        return TlsDoor(
+            sock, self._tls, encrypted=protocol, plain=plain, limits=self._limits, admits=self._admits,
+            open_connections=self._state.connections,
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """Drain, abort, cancel, close: each for a bounded time; nothing of ours runs afterwards."""

@@ -26,7 +26,7 @@ class OutputGuard:
     def watch(self, transport: asyncio.Transport, client: Any) -> None:
         """From now on; `client` is who the log says it was."""
         self._transport, self._client = transport, client
-        self._unsent = transport.get_write_buffer_size()
+        self._unsent = unsent(transport)
         if self._unsent:
             self._deadline.set(self._seconds)
 
@@ -41,7 +41,7 @@ class OutputGuard:
 
     def _expired(self) -> None:
         transport = self._transport
-        left = transport.get_write_buffer_size() if transport is not None else 0
+        left = unsent(transport) if transport is not None else 0
         if transport is None or not left:
             return
         if left < self._unsent:
@@ -49,3 +49,11 @@ class OutputGuard:
         else:
             log.info("a client stopped reading: %s", self._client)
             transport.abort()
+
+
+def unsent(transport: asyncio.Transport) -> int:
+    """Bytes that wait to be written."""
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:  # asyncio's own TLS transport, once it was closed twice (3.11, sslproto.py): all is lost
+        return 0

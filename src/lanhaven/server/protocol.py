@@ -269,7 +269,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     def _should_upgrade_to_ws(self) -> bool:
-        """Only a whole offer: a GET without a body, with the key that the answer is made from."""
+        """Only a whole offer, where there are WebSockets: a GET without a body, with the key that the answer is made
+        from."""
+        if self.ws_protocol_class is None:
+            return False
         whole = self.framing is None and self.scope["method"] == "GET"
         return whole and any(name == b"sec-websocket-key" for name, _ in self.headers)
 

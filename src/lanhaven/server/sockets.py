@@ -33,6 +33,7 @@ class Address:
     port: int
     if_taken: IfTaken = IfTaken.FAIL
     spare: int = PORTS_TRIED
+    tls: bool = False
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -41,7 +42,7 @@ class Address:
     def url(self) -> str:
         """How a client on this machine reaches it."""
         local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://{replace(self, host=local)}"
+        return f"{'https' if self.tls else 'http'}://{replace(self, host=local)}"
 
 
 class ListenError(GatewayError):
@@ -68,10 +69,10 @@ def bind(address: Address) -> list[socket.socket]:
     )
 
 
-def bound_address(sock: socket.socket) -> Address:
+def bound_address(sock: socket.socket, *, tls: bool = False) -> Address:
     """The address a socket really has."""
     host, port = sock.getsockname()[:2]
-    return Address(host, port)
+    return Address(host, port, tls=tls)
 
 
 def with_spare_ports(addresses: Iterable[Address], spare: int) -> tuple[Address, ...]:
