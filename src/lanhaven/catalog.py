@@ -85,6 +85,10 @@ class Catalog:
         """Every model: those of models.yaml in the file's order, then those the providers know."""
         return tuple(self._index.models.values())
 
+    def lists(self, key: str) -> bool:
+        """Whether the model is one of models.yaml; the others are known to providers by themselves."""
+        return key in self._described
+
     def get(self, key: str) -> ModelInfo | None:
         """The model with this key, spelled exactly."""
         return self._index.models.get(key)

@@ -139,6 +139,10 @@ class Downloads:
         """What can be fetched."""
         return tuple(self._models.values())
 
+    def jobs(self) -> Sequence[Download]:
+        """How far all are, and how the last ones ended, oldest first."""
+        return tuple(job.snapshot() for job in self._jobs.values())
+
     def find(self, name: str) -> PackedModel:
         """By name or alias, in any case. ModelNotFound."""
         low = name.lower()

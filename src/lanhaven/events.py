@@ -177,6 +177,7 @@ class Failure(GatewayEvent):
     dialect: str | None = None
     client: str | None = None
     cancelled: bool = False  # the client left
+    hint: str | None = None  # what to do about it
     seconds: float = 0.0
     streamed: bool | None = None
     queue_seconds: float | None = None

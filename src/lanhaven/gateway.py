@@ -128,16 +128,20 @@ class Gateway:
 
         Stored defaults are kept unless `sampling` is given, which replaces them (`merge` lays it over them).
         """
-        loaded = self._instances(name, instance_id)
-        if not loaded:
-            raise ModelNotFound(_absent(name, instance_id), hint=f"lanhaven load {name}", retry=False)
-        instance = max(loaded, key=lambda each: each.last_used)
+        instance = self.loaded(name, instance_id)
         kept = instance.sampling
         if sampling is not None:
             kept = sampling.over(kept if merge else Sampling())
             self.pool.set_sampling(instance.instance_id, kept)
         self._activate(instance.model_key, instance.instance_id)
         return instance.model_key, instance.instance_id, kept
+
+    def loaded(self, name: str, instance_id: str | None = None) -> Instance:
+        """The instance of this identifier, else the model's that was used last. ModelNotFound."""
+        found = self._instances(name, instance_id)
+        if not found:
+            raise ModelNotFound(_absent(name, instance_id), hint=f"lanhaven load {name}", retry=False)
+        return max(found, key=lambda each: each.last_used)
 
     def active(self) -> tuple[str | None, str | None, Sampling]:
         """Key, instance and defaults of the active model; (None, None, Sampling()) when none is."""

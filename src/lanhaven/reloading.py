@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from lanhaven.catalog import Catalog
@@ -34,6 +35,11 @@ class Reloading:
         self._turn = asyncio.Lock()
         self._listeners: list[Listener] = []
         self.problem: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._file.path
 
     def listen(self, listener: Listener) -> None:
         """Call back, in the event loop, whenever the file was taken over."""

@@ -47,7 +47,8 @@ async def test_an_entry_is_changed_in_its_place_and_holds_at_once(tmp_path: Path
             "defaults": {"topP": 0.9, "stopStrings": ["x"]},
         }
         answer = await post(house, "edit", {"modelKey": "alpha", "changes": changes | {"load": {"slots": 2}}})
-        assert answer == {"status": "changed", "modelKey": "alpha", "added": [], "removed": [], "changed": ["alpha"]}
+        told = {"status": "changed", "modelKey": "alpha", "added": [], "removed": [], "changed": ["alpha"]}
+        assert answer == told | {"file": str(tmp_path / "models.yaml")}
         text = (tmp_path / "models.yaml").read_text()
         assert [line for line in text.splitlines() if "#" in line] == [
             "# what we have",
@@ -130,6 +131,26 @@ async def test_the_look_after_an_edit_takes_nothing_over_again(tmp_path: Path) -
         for _ in range(3):
             await house.services.reloading.look()
         assert len(house.named(CatalogChanged)) == 1
+
+
+async def test_a_model_of_another_server_is_added_and_nothing_else(tmp_path: Path) -> None:
+    async with serving(tmp_path, FILE) as house:
+        body = {"modelKey": "far", "baseUrl": "http://127.0.0.1:9", "apiKey": "sk-secret", "model": "qwen"}
+        answer = await post(house, "add", {**body, "description": "on the shelf"})
+        assert (answer["status"], answer["added"]) == ("added", ["far"])
+        text = (tmp_path / "models.yaml").read_text()
+        assert text.startswith(FILE)
+        for part in ("id: far", "provider: openai", "base_url: http://127.0.0.1:9", "api_key: sk-secret"):
+            assert part in text
+        info = house.services.catalog.get("far")
+        assert info is not None
+        assert (info.provider, info.description) == ("openai", "on the shelf")
+        assert "sk-secret" not in (await house.http.get("/admin/models")).text
+        text = (tmp_path / "models.yaml").read_text()
+        await post(house, "add", body, 400)  # it is there already
+        for wrong in ({"baseUrl": "file:///etc/passwd"}, {"provider": "command"}, {"modelKey": ""}):
+            await post(house, "add", {**body, "modelKey": "other", **wrong}, 400)
+        assert (tmp_path / "models.yaml").read_text() == text
 
 
 def names(folder: Path) -> list[str]:

@@ -56,7 +56,14 @@ def unload_completed(resident: Resident, seconds: float) -> ModelUnloadComplete:
 
 def refused(operation: str, info: ModelInfo, error: GatewayError) -> Failure:
     """An order that never got as far as an instance: the one it named, if it is there, goes on."""
-    return Failure(operation=operation, error=error.message, code=error.code, status=error.status, model_key=info.key)
+    return Failure(
+        operation=operation,
+        error=error.message,
+        code=error.code,
+        status=error.status,
+        hint=error.hint,
+        model_key=info.key,
+    )
 
 
 def failure(operation: str, resident: Resident, error: GatewayError, seconds: float = 0.0) -> Failure:
@@ -66,6 +73,7 @@ def failure(operation: str, resident: Resident, error: GatewayError, seconds: fl
         error=error.message,
         code=error.code,
         status=error.status,
+        hint=error.hint,
         model_key=resident.info.key,
         instance_id=resident.instance_id,
         seconds=seconds,

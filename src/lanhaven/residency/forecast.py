@@ -29,6 +29,7 @@ class Forecast:
     evictable_bytes: int
     verdict: Verdict
     largest_context: int | None
+    evicts: tuple[str, ...] = ()  # instances that would have to leave first
 
     @property
     def fits(self) -> bool:
@@ -52,7 +53,16 @@ def forecast(
     want = policy.Want(model_key=info.key, automatic=False, needed_bytes=need.bytes, fresh=True)
     free, evictable = policy.within_reach(residents, limits, now)
     most = ledger.largest_context(info, config, free + evictable)
-    return Forecast(need, max(0, free), evictable, _verdict(policy.plan(residents, want, limits, now)), most)
+    decision = policy.plan(residents, want, limits, now)
+    return Forecast(need, max(0, free), evictable, _verdict(decision), most, _evicts(decision))
+
+
+def _evicts(decision: policy.Decision) -> tuple[str, ...]:
+    match decision:
+        case policy.Load(evict=victims) | policy.Wait(hold=victims):
+            return victims
+        case _:
+            return ()
 
 
 def _verdict(decision: policy.Decision) -> Verdict:

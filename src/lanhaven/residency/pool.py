@@ -110,9 +110,9 @@ class Pool:
         """Snapshots of all, in the order they came."""
         return [each.instance() for each in self._books]
 
-    def used_bytes(self) -> int:
-        """Memory of this machine that loaded instances hold; those still loading are not counted."""
-        return sum(each.size_bytes for each in self._books.occupants() if each.loaded)
+    def occupants(self) -> list[policy.Occupant]:
+        """Who holds memory of this machine, or has it promised."""
+        return self._books.occupants()
 
     def forecast(self, info: ModelInfo, config: LoadConfig) -> Forecast:
         """What would become of an order to load it now. Nothing is promised."""
@@ -311,10 +311,11 @@ class Pool:
         self._named(instance_id).pinned = pinned
         self._room.give()
 
-    def set_idle_ttl(self, instance_id: str, seconds: float) -> None:
-        """Seconds without a request that end the instance; 0 = never. ModelNotFound."""
+    def set_idle_ttl(self, instance_id: str, seconds: float | None) -> None:
+        """Seconds without a request that end the instance; 0 = never, None = as for all. ModelNotFound."""
         resident = self._named(instance_id)
         resident.config = replace(resident.config, idle_ttl=seconds)
+        resident.load_config = replace(resident.load_config, idle_ttl=seconds)
 
     def _named(self, instance_id: str) -> Resident:
         resident = self._books.get(instance_id)

@@ -49,7 +49,9 @@ class Admin:
         services, default = self._services, self._services.catalog.default_model
         return {
             "loaded": [instance_json(each, services) for each in services.pool.instances()],
-            "downloaded": [model_json(each, default) for each in services.catalog.models()],
+            "downloaded": [
+                model_json(each, default, listed=services.catalog.lists(each.key)) for each in services.catalog.models()
+            ],
         }
 
     async def load(self, body: LoadBody) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def instance_json(instance: Instance, services: Services) -> dict[str, Any]:
     }
 
 
-def model_json(info: ModelInfo, default: str | None) -> dict[str, Any]:
+def model_json(info: ModelInfo, default: str | None, *, listed: bool) -> dict[str, Any]:
     """One entry of `downloaded` (S0-07) with what else is known."""
     return {
         "path": info.key,
@@ -196,6 +198,11 @@ def model_json(info: ModelInfo, default: str | None) -> dict[str, Any]:
         "unavailableReason": info.unavailable,
         "description": info.description,
         "default": info.key == default,
+        "listed": listed,
+        "pinned": info.pinned,
+        "preload": info.preload,
+        "loadConfig": load_config_json(info.load),
+        "defaultInference": sampling_json(info.sampling),
     }
 
 

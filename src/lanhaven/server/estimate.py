@@ -19,6 +19,7 @@ def estimate_json(info: ModelInfo, config: LoadConfig, forecast: Forecast) -> di
         "parts": parts_json(need.parts) if need.parts is not None else None,
         "availableBytes": forecast.available_bytes,
         "evictableBytes": forecast.evictable_bytes,
+        "evicts": list(forecast.evicts),
         "fits": forecast.fits,
         "verdict": forecast.verdict.value,
         "contextLength": config.context_length,

@@ -30,6 +30,15 @@ def free_bytes(cgroup: Path = CGROUP) -> int:
         return machine  # no cgroup v2 here
 
 
+def total_bytes(cgroup: Path = CGROUP) -> int:
+    """Memory of this machine, or of the container where that may have less."""
+    machine = int(psutil.virtual_memory().total)
+    try:
+        return min(machine, int((cgroup / "memory.max").read_text()))
+    except (OSError, ValueError):
+        return machine  # no cgroup v2 here, or no limit ("max")
+
+
 def held_bytes(instances: Iterable[Instance]) -> int:
     """Bytes that loaded instances hold.
 

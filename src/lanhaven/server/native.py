@@ -23,6 +23,7 @@ from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
 from lanhaven.server.models_file import models_file_router
 from lanhaven.server.redoc_page import add_redoc
+from lanhaven.server.residents import residents_router
 from lanhaven.server.schema.document import document, operation_name
 from lanhaven.server.services import Services
 from lanhaven.server.sign_in import sign_in_router
@@ -52,6 +53,7 @@ def native_app(services: Services, callers: Callers) -> FastAPI:
     for router in (
         admin_router(services),
         models_file_router(services),
+        residents_router(services),
         debug_router(services),
         info_router(services),
         sign_in_router(callers),

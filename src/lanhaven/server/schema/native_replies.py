@@ -22,20 +22,48 @@ from lanhaven.server.schema.parts import (
     word,
 )
 
-DEFAULTS = told(ANY, "Inference defaults: only what is said.")
-CONFIG = told(ANY, "Load config: only what is said.")
+DEFAULTS = ref("InferenceDefaults")
+CONFIG = ref("LoadSettings")
 
 PARTS = ("weights", "projector", "kv", "compute", "promptCache", "engine")
 
 MODELS: Mapping[str, Schema] = MappingProxyType(
     {
-        "LoadedInstance": record(
+        "LoadSettings": told(
+            record(
+                {
+                    "contextLength": WHOLE,
+                    "gpu": record({"ratio": NUMBER, "layers": WHOLE}),
+                    "cpuThreads": WHOLE,
+                    "ropeFrequencyBase": NUMBER,
+                    "ropeFrequencyScale": NUMBER,
+                    "slots": WHOLE,
+                    "flashAttention": FLAG,
+                    "kvType": TEXT,
+                    "ttlSeconds": NUMBER,
+                }
+            ),
+            "How to load: only what is said.",
+        ),
+        "InferenceDefaults": told(
+            record(
+                {
+                    **dict.fromkeys(("temperature", "topP", "minP", "repeatPenalty"), NUMBER),
+                    **dict.fromkeys(("maxTokens", "topK", "seed"), WHOLE),
+                    "stopStrings": listing(TEXT),
+                    "stream": FLAG,
+                    "contextOverflow": TEXT,
+                }
+            ),
+            "What is filled in where a request is silent: only what is said.",
+        ),
+        "LoadedInstance": whole_record(
             {
                 "path": told(TEXT, "The model key."),
                 "identifier": TEXT,
                 "provider": TEXT,
                 "type": TEXT,
-                "state": told(TEXT, "loading, ready, draining or failed."),
+                "state": word("loading", "ready", "draining", "failed"),
                 "sizeBytes": WHOLE,
                 "contextLength": nullable(WHOLE),
                 "slots": nullable(WHOLE),
@@ -52,12 +80,9 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "defaultInference": DEFAULTS,
                 "error": nullable(TEXT),
                 "reloadNeeded": told(FLAG, "models.yaml says now that the model is to be loaded otherwise."),
-            },
-            "path",
-            "identifier",
-            "state",
+            }
         ),
-        "AvailableModel": record(
+        "AvailableModel": whole_record(
             {
                 "path": told(TEXT, "The model key."),
                 "size": WHOLE,
@@ -74,10 +99,12 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "unavailableReason": nullable(TEXT),
                 "description": nullable(TEXT),
                 "default": FLAG,
-            },
-            "path",
-            "size",
-            "type",
+                "listed": told(FLAG, "It stands in models.yaml; the others are known to their providers."),
+                "pinned": FLAG,
+                "preload": FLAG,
+                "loadConfig": CONFIG,
+                "defaultInference": DEFAULTS,
+            }
         ),
         "AdminModels": whole_record(
             {"loaded": listing(ref("LoadedInstance")), "downloaded": listing(ref("AvailableModel"))}
@@ -108,6 +135,7 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "parts": nullable(ref("MemoryParts")),
                 "availableBytes": WHOLE,
                 "evictableBytes": told(WHOLE, "What would come free if all that may be evicted left."),
+                "evicts": told(listing(TEXT), "Instances that would have to leave first."),
                 "fits": FLAG,
                 "verdict": word("fits", "fits_after_eviction", "does_not_fit"),
                 "contextLength": nullable(WHOLE),
@@ -137,8 +165,9 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
         ),
         "EntryChanged": whole_record(
             {
-                "status": word("changed", "removed"),
+                "status": word("added", "changed", "removed"),
                 "modelKey": TEXT,
+                "file": told(TEXT, "The models.yaml that was changed."),
                 "added": told(listing(TEXT), "Keys of models that can be asked for now."),
                 "removed": listing(TEXT),
                 "changed": listing(TEXT),
@@ -154,6 +183,61 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "problems": listing(TEXT),
             }
         ),
+        "HeldMemory": whole_record(
+            {
+                "instanceId": TEXT,
+                "modelKey": TEXT,
+                "bytes": told(WHOLE, "Of this machine; 0 where a model runs elsewhere, or nobody knows."),
+                "state": word("loading", "ready", "draining", "failed"),
+            }
+        ),
+        "Memory": record(
+            {
+                "totalBytes": WHOLE,
+                "freeBytes": WHOLE,
+                "availableBytes": told(WHOLE, "What a load may take now."),
+                "budgetBytes": told(WHOLE, "What all models together may take."),
+                "models": listing(ref("HeldMemory")),
+            },
+            "totalBytes",
+            "freeBytes",
+            "availableBytes",
+            "models",
+        ),
+        "DownloadJob": record(
+            {
+                "jobId": TEXT,
+                "status": word("downloading", "completed", "failed"),
+                "stage": TEXT,
+                "downloadedBytes": WHOLE,
+                "totalBytes": WHOLE,
+                "secondsLeft": NUMBER,
+                "error": TEXT,
+            },
+            "jobId",
+            "status",
+            "stage",
+            "downloadedBytes",
+            "totalBytes",
+        ),
+        "PackedModel": record(
+            {
+                "name": TEXT,
+                "description": TEXT,
+                "license": TEXT,
+                "downloadBytes": WHOLE,
+                "sizeBytes": WHOLE,
+                "here": FLAG,
+                "job": ref("DownloadJob"),
+            },
+            "name",
+            "description",
+            "license",
+            "downloadBytes",
+            "sizeBytes",
+            "here",
+        ),
+        "PackedModels": whole_record({"models": listing(ref("PackedModel"))}),
         "EngineLog": whole_record({"instanceId": TEXT, "lines": listing(TEXT)}),
     }
 )
