@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lanhaven.cli import output
 from lanhaven.cli.failure import CliError, Exit
 
 if TYPE_CHECKING:
     from lanhaven.config import Settings
     from lanhaven.server import ServerInfo
+
+
+OPENED_WITHIN = 600.0  # seconds; a link that no browser came for must not stay good
 
 
 class Api(StrEnum):
@@ -37,7 +39,10 @@ def up(
         bool, typer.Option("--lan", help="Let other machines in; makes an API key if there is none.")
     ] = False,
     models: Annotated[Path | None, typer.Option("--models", metavar="FILE", help="The models.yaml to serve.")] = None,
-    open_docs: Annotated[bool, typer.Option("--open/--no-open", help="Open the API docs in the browser.")] = False,
+    open_page: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Open the dashboard in the browser (at a terminal: yes)."),
+    ] = None,
     provider: Annotated[
         str | None, typer.Option("--provider", metavar="mock", help="mock: scripted models, for trying out clients.")
     ] = None,
@@ -47,7 +52,7 @@ def up(
 ) -> None:
     """Start the server (alias: serve). Ctrl-C stops it, a second Ctrl-C at once."""
     from lanhaven import __version__
-    from lanhaven.cli import first_run, up_banner
+    from lanhaven.cli import browser, first_run, up_banner
     from lanhaven.config import load_settings
 
     if provider not in (None, "mock"):
@@ -76,8 +81,8 @@ def up(
 
     def ready(info: ServerInfo) -> None:
         up_banner.show(info, __version__, new_key)
-        if open_docs:
-            _open(f"{info.url}/docs")
+        if browser.wanted(open_page):
+            browser.show_soon(info.link(seconds=OPENED_WITHIN), info.url)
 
     raise typer.Exit(run(settings, ready))
 
@@ -90,10 +95,3 @@ def _key_for_lan(settings: Settings) -> str | None:
         return None
     store = KeyStore.from_settings(settings)
     return None if store.list() else store.add("lan")
-
-
-def _open(url: str) -> None:
-    import webbrowser
-
-    if not webbrowser.open(url):
-        output.note(f"there is no browser to open {url} in")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from lanhaven.cli import output, units
 
 if TYPE_CHECKING:
     from lanhaven.server import ServerInfo
+
+LOGGED_SECONDS = 600.0
 
 
 def show(info: ServerInfo, version: str, new_key: str | None) -> None:
@@ -26,6 +29,7 @@ def lines(info: ServerInfo, version: str, new_key: str | None) -> Iterator[list[
         yield [(f"port {info.moved_from_port} is taken by another program: listening on {info.url}", "yellow")]
     yield []
     base = info.lan_url or info.url
+    yield dashboard(info, base)
     yield _address("OpenAI", f"{base}/v1")
     for number, url in enumerate(info.also):
         yield _address("" if number else "also at", url)
@@ -43,6 +47,15 @@ def lines(info: ServerInfo, version: str, new_key: str | None) -> Iterator[list[
         yield [(f"  ! {problem}", "yellow")]
     if not info.models:
         yield [("  no model yet. Try  lanhaven get smollm2", "yellow")]
+
+
+def dashboard(info: ServerInfo, base: str) -> list[tuple[str, str]]:
+    """The page's address. On a terminal the link waits until somebody uses it; in a log, where it may be read for
+    years, ten minutes."""
+    if info.keyless:
+        return _address("Dashboard", f"{base}/")
+    link = info.link(base, None if sys.stderr.isatty() else LOGGED_SECONDS)
+    return [*_address("Dashboard", link), ("   (works once; another: lanhaven open)", "dim")]
 
 
 def _address(name: str, url: str) -> list[tuple[str, str]]:

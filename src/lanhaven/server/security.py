@@ -96,7 +96,7 @@ class Security:
         self._hosts = HostNames(policy.host_names, policy.own_addresses)
         self._cors = Cors(policy.cors_origins)
         self._access = AccessRules(health_is_public=policy.health_is_public, public=policy.public_paths)
-        self._callers = callers or callers_of(policy, keys, Sessions(clock), clock)
+        self.callers = callers or callers_of(policy, keys, Sessions(clock), clock)
         if token is not None:
             keys.trust(token)
 
@@ -168,10 +168,10 @@ class Security:
 
     def _key(self, scope: Scope, access: Access, address: str, seen: dict[bytes, bytes]) -> KeyInfo | None:
         """The caller's key; None where none is needed. Unauthorized, Forbidden, TooManyAttempts."""
-        if self._callers.anybody:
+        if self.callers.anybody:
             return None  # a key that is sent nevertheless ("not-needed") is ignored
         try:
-            key = self._callers.by_key(address, presented_key(seen)) or self._signed_in(scope, seen)
+            key = self.callers.by_key(address, presented_key(seen)) or self._signed_in(scope, seen)
         except GatewayError:
             if access.public:
                 return None
@@ -190,9 +190,9 @@ class Security:
         Unauthorized, TooManyAttempts. What came through a proxy that is not trusted is no guest: whoever it brings in
         has the proxy's address.
         """
-        if self._callers.anybody:
+        if self.callers.anybody:
             return None, frozenset(ALL_SCOPES)
-        key = self._callers.by_key(address, token.encode() if token is not None else presented_key(seen))
+        key = self.callers.by_key(address, token.encode() if token is not None else presented_key(seen))
         if key is not None:
             return key.name, frozenset(key.scopes)
         direct = self._behind_proxies or b"x-forwarded-for" not in seen
@@ -204,7 +204,7 @@ class Security:
         """The key of the browser's session. Forbidden where the request is not one of our own pages': unlike a key, a
         cookie comes along by itself, also from a page of another port of this host (F-151)."""
         cookies = seen.get(b"cookie")
-        key = self._callers.by_cookie(seen.get(b"host", b""), cookies) if cookies is not None else None
+        key = self.callers.by_cookie(seen.get(b"host", b""), cookies) if cookies is not None else None
         if key is None:
             return None
         origin = seen.get(b"origin")

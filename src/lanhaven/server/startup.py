@@ -30,6 +30,7 @@ from lanhaven.providers.base import Health
 from lanhaven.runfile import RunInfo, remove, write
 from lanhaven.server import listener
 from lanhaven.server.build import build, sockets_folder
+from lanhaven.server.callers import Callers
 from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.logs import configure, log_events, log_requests
@@ -58,6 +59,14 @@ class ServerInfo:
     seconds: float
     moved_from_port: int | None
     also: tuple[str, ...] = ()  # further addresses
+    keyless: bool = True  # no key is asked for
+    token: Callable[[float | None], str | None] = lambda seconds: None
+
+    def link(self, base: str | None = None, seconds: float | None = None) -> str:
+        """The dashboard at `base` (else at `url`), with a new token that signs one browser in, within `seconds` if that
+        is said."""
+        token = self.token(seconds)
+        return f"{base or self.url}/" + (f"?token={token}" if token else "")
 
 
 def serve_until_stopped(settings: Settings, on_ready: Callable[[ServerInfo], None]) -> int:
@@ -107,7 +116,7 @@ async def _listen(
 
     def bound(where: tuple[Address, ...]) -> None:
         write(settings.state_dir, RunInfo(where[0].url, os.getpid(), token, __version__, utc_now()))
-        starting.append(asyncio.create_task(_announce(services, where, on_ready, began)))
+        starting.append(asyncio.create_task(_announce(services, where, secured.callers, on_ready, began)))
 
     try:
         await listener.serve(
@@ -143,7 +152,11 @@ async def watch_models(services: Services, interval: float = LOOK_SECONDS) -> No
 
 
 async def _announce(
-    services: Services, where: tuple[Address, ...], on_ready: Callable[[ServerInfo], None], began: float
+    services: Services,
+    where: tuple[Address, ...],
+    callers: Callers,
+    on_ready: Callable[[ServerInfo], None],
+    began: float,
 ) -> None:
     """Load what is to be loaded at the start, then tell that the server is ready."""
     settings = services.settings
@@ -163,6 +176,8 @@ async def _announce(
             seconds=time.monotonic() - began,
             moved_from_port=moved,
             also=tuple(dict.fromkeys(each.url for each in where if each.port != main.port)),
+            keyless=callers.anybody,
+            token=lambda seconds: callers.link(None, seconds),
         )
     )
     if settings.prewarm:
