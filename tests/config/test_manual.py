@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 FIELDS = sorted(Settings.model_fields)
 EXAMPLES_ONLY = {  # no default that could be written down
     *("api", "also_listen", "api_key", "ip_allowlist", "allowed_hosts", "cors_origins"),
-    *("models_file", "memory_budget", "run_dir", "image_hosts", "image_networks"),
+    *("models_file", "memory_budget", "run_dir", "image_hosts", "image_networks", "tls_cert", "tls_key"),
 }
 
 

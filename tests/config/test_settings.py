@@ -137,3 +137,20 @@ def test_a_home_that_is_nowhere_is_told_in_words() -> None:
     with pytest.raises(InvalidRequest, match="set HOME") as refusal:
         load_settings({"data_dir": "~nobody-of-this-name/data"})
     assert "data_dir (flag --data-dir)" in refusal.value.message
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "-x", "x-", "ä", "x" * 63, "two words"])
+def test_a_name_on_the_network_is_one_label(name: str) -> None:
+    with pytest.raises(ValidationError, match="is not a name of letters, digits and dashes"):
+        Settings(mdns_name=name)
+
+
+def test_a_name_on_the_network_may_come_with_its_end() -> None:
+    assert Settings(mdns_name="Models-2.local").mdns_name == "models-2"
+
+
+def test_a_certificate_comes_with_its_key() -> None:
+    with pytest.raises(ValidationError, match="tls_cert and tls_key go together"):
+        Settings(tls_cert="/tmp/a.crt")
+    assert Settings(tls_cert="/tmp/a.crt", tls_key="/tmp/a.key").https
+    assert not Settings().https

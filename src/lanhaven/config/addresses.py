@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 Network = IPv4Network | IPv6Network
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 
@@ -81,6 +82,14 @@ def host_name(text: str) -> str:
     if text == "*":
         raise ValueError("'*' would let any web page reach this server (DNS rebinding): list the names")
     return host(text.rstrip(".")).lower()
+
+
+def label(text: str) -> str:
+    """One part of a name, as mDNS has it: lower case, without .local. 62 signs, so that "-2" still fits."""
+    name = text.strip().lower().removesuffix(".local")
+    if not _LABEL.fullmatch(name):
+        raise ValueError(f"{text!r} is not a name of letters, digits and dashes: write lanhaven")
+    return name
 
 
 def image_host(text: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -68,6 +69,11 @@ class Settings(BaseModel):
     also_listen: Words = Field((), description="Further `host:port` addresses of this server, as far as they are free.")
     lan: bool = Field(False, description="Listen on every interface (host 0.0.0.0 unless said). Needs a strong key.")
     open_to_all: bool = Field(False, description="Serve the network without a key. Warned about at every start.")
+    mdns: bool = Field(True, description="With lan: tell the network the name `mdns_name`.local, and that we serve.")
+    mdns_name: str = Field("lanhaven", description="Name on the network, without .local.")
+    tls: bool = Field(False, description="Serve HTTPS; without tls_cert, with a certificate of an own authority.")
+    tls_cert: Folder | None = Field(None, description="Certificate (PEM, with its chain) to serve HTTPS with.")
+    tls_key: Folder | None = Field(None, description="The key of tls_cert (PEM, without a password).")
     trusted_proxies: Words = Field((), description="Networks of reverse proxies whose X-Forwarded-For is believed.")
 
     # Who may come in
@@ -182,6 +188,18 @@ class Settings(BaseModel):
     def _host(cls, value: str) -> str:
         return addresses.host(value)
 
+    @field_validator("mdns_name")
+    @classmethod
+    def _mdns_name(cls, value: str) -> str:
+        return addresses.label(value)
+
+    @field_validator("tls_key")
+    @classmethod
+    def _tls_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_cert") is None):
+            raise ValueError("tls_cert and tls_key go together: name both files, or neither")
+        return value
+
     @field_validator("also_listen")
     @classmethod
     def _also_listen(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -249,6 +267,11 @@ class Settings(BaseModel):
     def listeners(self) -> tuple[tuple[str, int], ...]:
         """(host, port) of each address to listen on, the main one first."""
         return ((self.host, self.port), *(addresses.listener(entry) for entry in self.also_listen))
+
+    @property
+    def https(self) -> bool:
+        """Whether the server speaks TLS."""
+        return self.tls or self.tls_cert is not None
 
     def loaded_limit(self, of_models_file: int | None) -> int:
         """max_loaded_models: as said here, else as models.yaml says, else the default."""
