@@ -1,0 +1,16 @@
+/** Short names for what the server's routes say (schema.ts is made of its OpenAPI document by scripts/ui-types). */
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type LoadedInstance = Schemas["LoadedInstance"];
+export type AvailableModel = Schemas["AvailableModel"];
+export type AdminModels = Schemas["AdminModels"];
+export type LoadSettings = Schemas["LoadSettings"];
+export type InferenceDefaults = Schemas["InferenceDefaults"];
+export type ModelLoaded = Schemas["ModelLoaded"];
+export type LoadEstimate = Schemas["LoadEstimate"];
+export type Memory = Schemas["Memory"];
+export type PackedModel = Schemas["PackedModel"];
+export type PackedModels = Schemas["PackedModels"];
+export type EntryChanged = Schemas["EntryChanged"];
