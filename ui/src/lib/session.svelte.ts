@@ -1,4 +1,5 @@
 import { api, onSignedOut } from "./api";
+import { secret } from "./secret.svelte";
 
 /** GET /ui/session. */
 export interface SessionState {
@@ -40,6 +41,7 @@ class Session {
 
   async signOut(): Promise<void> {
     await api.delete("/ui/session");
+    secret.forget();
     await this.look();
   }
 }
