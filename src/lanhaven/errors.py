@@ -17,6 +17,7 @@ GatewayError
 │   └── UnsupportedFeature      501 capability_unavailable
 ├── CapacityError               right request, wrong moment: retry later
 │   ├── QueueFull               429 queue_full
+│   ├── RateLimited             429 rate_limit_exceeded
 │   ├── QueueTimeout            503 queue_timeout
 │   ├── InsufficientMemory      503 insufficient_memory
 │   ├── Overloaded              503 overloaded
@@ -190,6 +191,13 @@ class QueueFull(CapacityError):
 
     status = 429
     code = "queue_full"
+
+
+class RateLimited(CapacityError):
+    """The key has asked for as much as it may within a minute, or a day: facts hold limit and unit."""
+
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class QueueTimeout(CapacityError):

@@ -97,33 +97,15 @@ class Database:
         if self._connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._connection = self._open()
+                self._connection = connected(self._path, self._schema, self._layout)
             except sqlite3.DatabaseError as error:
                 if isinstance(
                     error, sqlite3.OperationalError
                 ):  # locked, disk full, no permission: not the file's fault
                     raise
                 _set_aside(self._path)
-                self._connection = self._open()
+                self._connection = connected(self._path, self._schema, self._layout)
         return self._connection
-
-    def _open(self) -> sqlite3.Connection:
-        """WAL: a reader never waits for a writer, and a crash loses nothing that was committed but the last instant."""
-        self._path.touch(mode=0o600)
-        connection = sqlite3.connect(self._path, check_same_thread=False, timeout=10)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA secure_delete = ON")
-            (layout,) = connection.execute("PRAGMA user_version").fetchone()
-            if layout not in (0, self._layout):
-                raise sqlite3.DatabaseError(f"its layout is {layout}, of another LanHaven")
-            connection.executescript(self._schema)
-            connection.execute(f"PRAGMA user_version = {self._layout}")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -190,6 +172,31 @@ class Store:
 
     def _oldest(self) -> int:
         return int(self._clock() - self._limits.max_age)
+
+
+def connected(path: Path, schema: str, layout: int) -> sqlite3.Connection:
+    """A connection to the SQLite file, which only this user may read and which is made if there is none.
+
+    WAL: a reader never waits for a writer, and a crash loses nothing that was committed but the last instant.
+    sqlite3.DatabaseError for a file that is no database, or has another layout; OSError.
+    """
+    if not path.exists():
+        path.touch(mode=0o600)
+    connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found not in (0, layout):
+            raise sqlite3.DatabaseError(f"its layout is {found}, of another LanHaven")
+        connection.executescript(schema)
+        if found != layout:
+            connection.execute(f"PRAGMA user_version = {layout}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _set_aside(path: Path) -> None:

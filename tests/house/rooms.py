@@ -58,6 +58,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.history": "history",
         "lanhaven.media": "media",
         "lanhaven.runfile": "runfile",
+        "lanhaven.connect": "connect",
         "lanhaven.network": "network",
         "lanhaven.keys": "keys",
         "lanhaven.dialects": "dialects",
@@ -115,6 +116,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "history": frozenset({"store", "events", "types", "errors"}),
         "media": frozenset({"types", "errors"}),
         "runfile": frozenset({"types", "errors"}),
+        "connect": frozenset({"errors", "config"}),
         "network": frozenset({"types", "errors", "config"}),
         "keys": frozenset({"types", "errors", "config", "network"}),
         "dialects.base": frozenset({"types", "errors", "wire", "gateway", "upstream", "media", "store", "downloads"}),
@@ -127,7 +129,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         # of config only the reader of the environment, which imports nothing: the SDK pulls no settings and no pydantic
         "client": frozenset({"config.environ", "types", "errors", "wire"}),
         "cli": frozenset({"client", "config", "catalog", "importer", "keys", "packed", "runfile", "types", "errors"})
-        | {"network"}
+        | {"network", "connect"}
         # of providers only what doctor asks of the engines
         | {"config.environ", "testing", "providers", "providers.base"},
     }

@@ -18,6 +18,7 @@ from lanhaven.errors import GatewayError, ModelNotFound
 from lanhaven.server.access import SCHEMAS
 from lanhaven.server.admin import admin_router, native_error, not_found
 from lanhaven.server.callers import Callers
+from lanhaven.server.connect import connect_router
 from lanhaven.server.debug import debug_router
 from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.info import info_router
@@ -53,6 +54,7 @@ def native_app(services: Services, callers: Callers) -> FastAPI:
     for router in (
         admin_router(services),
         models_file_router(services),
+        connect_router(services),
         residents_router(services),
         debug_router(services),
         info_router(services),

@@ -25,6 +25,7 @@ from lanhaven.errors import (
     NotFound,
     PayloadTooLarge,
     QueueFull,
+    RateLimited,
     Unauthorized,
     UnsupportedFeature,
     UpstreamError,
@@ -122,7 +123,7 @@ def error_type(error: GatewayError) -> str:
             return "conflict_error"
         case PayloadTooLarge():
             return "request_too_large"
-        case QueueFull():
+        case QueueFull() | RateLimited():
             return "rate_limit_error"
         case ClientError():
             return "invalid_request_error"

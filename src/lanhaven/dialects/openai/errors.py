@@ -8,6 +8,7 @@ from lanhaven.errors import (
     Forbidden,
     GatewayError,
     QueueFull,
+    RateLimited,
     Unauthorized,
     UnsupportedFeature,
 )
@@ -30,7 +31,7 @@ def error_type(error: GatewayError) -> str:
             return "authentication_error"
         case Forbidden():
             return "permission_error"
-        case QueueFull():
+        case QueueFull() | RateLimited():
             return "rate_limit_error"
         case UnsupportedFeature():
             return "not_implemented_error"

@@ -22,6 +22,7 @@ from lanhaven.errors import (
     GatewayError,
     InvalidRequest,
     QueueFull,
+    RateLimited,
     UpstreamError,
 )
 from lanhaven.store import new_id
@@ -317,7 +318,7 @@ def failure_code(error: GatewayError) -> str:
     match error:
         case ContextLengthExceeded():
             return "context_length_exceeded"
-        case QueueFull():
+        case QueueFull() | RateLimited():
             return "rate_limit_exceeded"
         case ClientError():
             return "invalid_prompt"

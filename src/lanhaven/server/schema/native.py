@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.server.schema.connect import CONNECT
 from lanhaven.server.schema.entry import ENTRY
 from lanhaven.server.schema.native_replies import LOOKING, MODELS
 from lanhaven.server.schema.parts import TEXT, WHOLE, Schema, Stream, contents, either, json_of, listing, record, ref
@@ -14,6 +15,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     {
         **MODELS,
         **LOOKING,
+        **CONNECT,
         **ENTRY,
         "NativeError": record({"error": TEXT, "code": TEXT, "hint": TEXT}, "error"),
         "Issue": record(
@@ -48,6 +50,7 @@ REPLIES: Mapping[str, str] = MappingProxyType(
         "admin_edit": "EntryChanged",
         "admin_remove": "EntryChanged",
         "admin_logs": "EngineLog",
+        "admin_connect": "ConnectApps",
         "debug_status": "DebugStatus",
         "debug_metrics": "DebugMetrics",
         "debug_recent": "RecentRequests",

@@ -1,0 +1,46 @@
+"""What an app wants of a model, and where the chosen one falls short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lanhaven.connect.quoting import command
+from lanhaven.connect.recipe import Place, Recipe
+
+
+def needs(recipe: Recipe) -> list[str]:
+    """In short: "tools", "vision", "context>=32768"."""
+    wanted = recipe.needs
+    said = [name for name, asked in (("tools", wanted.tools), ("vision", wanted.vision)) if asked]
+    return [*said, f"context>={wanted.context}"] if wanted.context else said
+
+
+def warnings(recipe: Recipe, place: Place) -> list[str]:
+    """What would go wrong, or not go well, with this model; a sentence each."""
+    if not place.chat:
+        return [f"{place.model} is not a model that chats: choose another one.", *recipe.notes(place)]
+    return [*_context(recipe, place), *_abilities(recipe, place), *recipe.notes(place)]
+
+
+def _context(recipe: Recipe, place: Place) -> Sequence[str]:
+    wanted = recipe.needs
+    if place.context is None or place.context >= wanted.context:
+        return ()
+    if place.context <= wanted.prompt:
+        fault = f"context {place.context:,}: {recipe.name}'s first prompt alone is about {wanted.prompt:,} tokens"
+    else:
+        fault = f"context {place.context:,}: {recipe.name} works well with {wanted.context:,}"
+    if place.longest is not None and place.longest <= place.context:
+        return (f"{fault}; {place.model} has no more: choose a model with a longer context.",)
+    longer = min(wanted.context, place.longest or wanted.context)
+    return (f"{fault}; load it with: {command('lanhaven', 'load', place.model, '--context', str(longer))}",)
+
+
+def _abilities(recipe: Recipe, place: Place) -> Sequence[str]:
+    wanted = recipe.needs
+    said = []
+    if wanted.tools and place.tools is False:
+        said.append(f"{place.model} cannot call tools, and {recipe.name} works by tools.")
+    if wanted.vision and place.vision is False:
+        said.append(f"{place.model} sees no images, and {recipe.name} sends some.")
+    return said
