@@ -69,6 +69,8 @@ async def test_an_instance_is_kept_otherwise_without_being_loaded_anew(tmp_path:
         as_all = await keep(house, modelKey="alpha", ttlSeconds=None)
         assert "ttlSeconds" not in as_all["loadConfig"]
         assert as_all["expiresInSeconds"] > 60  # loaded by a request, so the server's own idle time holds
+        cold = await keep(house, modelKey="alpha", defaultInference={"temperature": 0.0})
+        assert cold["defaultInference"] == {"temperature": 0.0}
         assert house.mock.loads["alpha"] == 1
         for wrong in ({"ttlSeconds": -1}, {"pinned": "yes"}, {"color": "red"}):
             await keep(house, 400, modelKey="alpha", **wrong)

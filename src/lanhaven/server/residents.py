@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lanhaven.downloads import Download
 from lanhaven.server.admin import instance_json
-from lanhaven.server.admin_types import Body, Name
+from lanhaven.server.admin_types import Body, Name, SamplingBody
 from lanhaven.server.memory import free_bytes, total_bytes
 from lanhaven.server.services import Services
 
@@ -21,6 +21,7 @@ class KeepBody(Body):
     instance_id: Name | None = None
     pinned: bool | None = None
     ttl_seconds: Annotated[float, Field(ge=0)] | None = None
+    default_inference: SamplingBody | None = None
 
 
 def residents_router(services: Services) -> APIRouter:
@@ -35,13 +36,15 @@ def residents_router(services: Services) -> APIRouter:
 
     @router.post("/models/keep", responses=missing)
     async def keep(body: KeepBody) -> dict[str, Any]:
-        """Pin a loaded instance, or change its idle time; nothing is loaded anew. Without `instanceId`: the one of the
-        model that was used last."""
+        """Pin a loaded instance, change its idle time or its defaults; nothing is loaded anew. Without `instanceId`:
+        the one of the model that was used last."""
         instance_id = services.gateway.loaded(body.model_key, body.instance_id).instance_id
         if body.pinned is not None:
             services.pool.set_pinned(instance_id, body.pinned)
         if "ttl_seconds" in body.model_fields_set:
             services.pool.set_idle_ttl(instance_id, body.ttl_seconds)
+        if body.default_inference is not None:
+            services.pool.set_sampling(instance_id, body.default_inference.sampling())
         return instance_json(services.gateway.loaded(body.model_key, instance_id), services)
 
     @router.get("/downloads")
