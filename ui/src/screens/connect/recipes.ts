@@ -1,0 +1,95 @@
+/** GET /admin/connect: how each app is connected, with the address and the model filled in. */
+
+export interface Step {
+  title: string;
+  kind: "shell" | "file" | "settings" | "code";
+  language?: string;
+  path?: string;
+  text: string;
+}
+
+export interface Probe {
+  name: string;
+  method: string;
+  path: string;
+  body?: unknown;
+  expect?: string;
+}
+
+export interface App {
+  id: string;
+  name: string;
+  about: string;
+  kind: Kind;
+  dialect: string;
+  needs: string[];
+  warnings: string[];
+  tested?: string;
+  steps: Step[];
+  probes: Probe[];
+}
+
+export interface Recipes {
+  baseUrl: string;
+  model: string;
+  contextLength?: number;
+  keyRequired: boolean;
+  apps: App[];
+}
+
+/** GET /admin/lan. */
+export interface Lan {
+  open: boolean;
+  urls: string[];
+  mdns?: string;
+  tls: boolean;
+  caUrl?: string;
+  howToOpen: string;
+}
+
+export type Kind = "agent" | "editor" | "chat" | "home" | "code" | "other";
+
+export const KINDS: Record<Kind, string> = {
+  agent: "Coding agents",
+  editor: "Editors",
+  chat: "Chat and notes",
+  home: "Home and automation",
+  code: "Programs of your own",
+  other: "Others",
+};
+
+const PLACEHOLDER = "{{key}}";
+export const NO_KEY = "not-needed";
+
+/** A step's text with the key in it; without one, with words that say what goes there. */
+export function filled(text: string, key: string | undefined): string {
+  return text.split(PLACEHOLDER).join(key || "YOUR-KEY"); // replaceAll would read $& in a key
+}
+
+export interface Group {
+  kind: Kind;
+  title: string;
+  apps: App[];
+}
+
+/** The apps that a text finds (each word of it somewhere), by kind. */
+export function found(apps: readonly App[], text: string): Group[] {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const match = (app: App) => {
+    const said = [app.name, app.id, app.about, app.dialect, KINDS[app.kind]].join(" ").toLowerCase();
+    return words.every((word) => said.includes(word));
+  };
+  const kinds = Object.keys(KINDS) as Kind[];
+  return kinds
+    .map((kind) => ({ kind, title: KINDS[kind], apps: apps.filter((app) => app.kind === kind && match(app)) }))
+    .filter((group) => group.apps.length);
+}
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+/** The addresses an app may use, the best first: as this page was opened from elsewhere, else the LAN's, else this machine's. */
+export function addresses(origin: string, lan: Lan | undefined): string[] {
+  const outside = lan?.open ? [...lan.urls, ...(lan.mdns ? [lan.mdns] : [])].map((url) => url.replace(/\/$/, "")) : [];
+  const local = LOOPBACK.test(new URL(origin).hostname);
+  return [...new Set(local ? [...outside, origin] : [origin, ...outside])];
+}
