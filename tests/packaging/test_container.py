@@ -30,7 +30,8 @@ pytestmark = pytest.mark.timeout(240)  # where the build tools are not there yet
 PACKAGES = Path(pytest.__file__).parents[1]
 PIP = next(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))  # runs as it is
 KEY = "a-key-of-16-letters-or-more"
-FIRST, IMAGE = stages(FOLDER / "Dockerfile")
+PAGE, FIRST, IMAGE = stages(FOLDER / "Dockerfile")
+BUILT = ROOT / "src/lanhaven/server/ui"
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for word, rest in FIRST.steps:
         if word == "COPY":
             *sources, target = rest.split()
+            if sources[0] == "--from=page":
+                _page(root / "src" / target)
+                continue
             for source in sources:
-                _copy(ROOT / source, root / "src" / target / (source if target == "./" else ""))
+                name = source if target == "./" else Path(source).name if target.endswith("/") else ""
+                _copy(ROOT / source, root / "src" / target / name)
         elif word == "RUN" and "--require-hashes" not in rest:
             _run(rest, root)
             for environment in root.glob("opt/*/bin/.."):
@@ -54,7 +59,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def _page(target: Path) -> None:
+    """What the first stage would have made: the checkout's, or one like it."""
+    if BUILT.is_dir():
+        _copy(BUILT, target)
+    target.mkdir(exist_ok=True)
+    if not (target / "index.html").exists():
+        (target / "index.html").write_text("<!doctype html>")
+
+
 def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     else:
@@ -153,7 +168,7 @@ def test_nobody_is_root_and_no_key_is_in_it() -> None:
     assert int(user) > 1000
     variables = {name for stage in (FIRST, IMAGE) for name in stage.environment}
     assert not [name for name in variables if re.search(r"KEY|TOKEN|SECRET|PASS", name)]
-    assert not FIRST.environment
+    assert not FIRST.environment | PAGE.environment
 
 
 def test_its_variables_are_settings_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +189,10 @@ def test_what_is_copied_is_there_and_let_in() -> None:
     ignored = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
     let_in = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     assert "*" in ignored
-    for rest in FIRST.of("COPY"):
+    for rest in [*PAGE.of("COPY"), *FIRST.of("COPY")]:
         *sources, _ = rest.split()
+        if sources[0] == "--from=page":
+            continue
         assert all((ROOT / source).exists() and source in let_in for source in sources)
     secrets = (".env", "models.yaml", "config.yaml", "keys.json", ".git", "data.db")
     assert not [name for name in secrets if any(fnmatch(name, pattern) for pattern in let_in)]
@@ -188,6 +205,14 @@ def test_every_package_is_held_by_its_hash_and_is_the_tested_one() -> None:
     served, tested = (dict(pin.findall((ROOT / f"requirements{each}.lock").read_text())) for each in ("", "-dev"))
     assert served.items() <= tested.items()
     assert "xllamacpp" in served
+
+
+def test_the_page_is_built_from_its_lock_and_taken_over() -> None:
+    (build,) = PAGE.of("RUN")
+    assert build.startswith("npm ci --ignore-scripts")
+    assert f"--outDir {FIRST.of('COPY')[-1].split()[1]} " in build
+    ignored = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {"**/node_modules", "src/lanhaven/server/ui"} <= set(ignored)
 
 
 def test_both_stages_are_of_one_slim_python() -> None:
