@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
+import sqlite3
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from lanhaven.config import Settings
 from lanhaven.errors import InvalidRequest, NotFound, StorageFull
 from lanhaven.keys.exposure import UnsafeBind, check_bind
+from lanhaven.keys.key import Terms
 from lanhaven.keys.store import ALL_SCOPES, KeyFileError, KeyScope, KeyStore, weakness
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
@@ -34,7 +37,7 @@ class Clock:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "conf" / "keys.json"
+    return tmp_path / "conf" / "keys.sqlite3"
 
 
 def test_a_key_is_shown_once_and_only_its_digest_is_kept(path: Path) -> None:
@@ -42,9 +45,10 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept(path: Path) -> None:
     secret = store.add("laptop", {KeyScope.INFERENCE})
     assert secret.startswith("sk-lan-")
     assert len(secret) == len("sk-lan-") + 43
-    text = path.read_text()
-    assert secret not in text
-    assert hashlib.sha256(secret.encode()).hexdigest() in text
+    kept = path.read_bytes()
+    assert secret.encode() not in kept
+    assert secret[12:].encode() not in kept
+    assert hashlib.sha256(secret.encode()).digest() in kept
     (key,) = store.list()
     assert (key.name, key.scopes, key.prefix, key.source) == ("laptop", {KeyScope.INFERENCE}, secret[:11], "file")
     assert key.created is not None
@@ -100,26 +104,32 @@ def test_a_file_that_others_can_read_is_closed_and_told(path: Path, caplog: pyte
     assert "other users could read" in caplog.text
 
 
+@pytest.mark.parametrize("content", [b"{", b"no database at all" * 100])
+def test_a_damaged_file_keeps_the_server_from_starting(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match=r"keys\.sqlite3 is damaged") as raised:
+        KeyStore(path)
+    assert "lanhaven keys add" in (raised.value.hint or "")
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize(
-    "content",
+    "damage",
     [
-        "",
-        "{",
-        "[]",
-        '{"version": 1}',
-        '{"version": 1, "keys": [{}]}',
-        '{"version": 1, "keys": [1]}',
-        '{"version": 2, "keys": []}',
-        '{"version": 1, "keys": [{"name": "a", "sha256": "00", "prefix": "", "scopes": [], "created": ""}]}',
-        '{"version": 1, "keys": [{"name": "a", "sha256": "%s", "prefix": "", "scopes": ["all"], "created": ""}]}'
-        % ("00" * 32),
+        "UPDATE keys SET terms = '{'",
+        "UPDATE keys SET terms = '{}'",
+        "UPDATE keys SET digest = x'00'",
+        """UPDATE keys SET terms = replace(terms, 'admin', 'all')""",
+        "PRAGMA user_version = 2",
     ],
 )
-def test_a_damaged_file_keeps_the_server_from_starting(path: Path, content: str) -> None:
-    path.parent.mkdir()
-    path.write_text(content)
-    path.chmod(0o600)
-    with pytest.raises(KeyFileError, match=r"keys\.json"):
+def test_rows_that_are_no_keys_keep_the_server_from_starting(path: Path, damage: str) -> None:
+    KeyStore(path).add("one")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(damage)
+    with pytest.raises(KeyFileError, match=r"keys\.sqlite3 is damaged"):
         KeyStore(path)
 
 
@@ -187,16 +197,16 @@ def test_a_file_that_breaks_while_serving_changes_nothing(path: Path, caplog: py
     store = KeyStore(path, clock=clock)
     secret = store.add("one")
     good = path.read_bytes()
-    path.write_text("{")
+    path.write_bytes(b"{" + good[1:])
     for _ in range(5):
         clock.now += 1
         assert store.verify(secret) is not None
     assert caplog.text.count("stay as they were") == 1
-    path.write_bytes(good.replace(b'"one"', b'"two"'))
+    path.write_bytes(good)
+    other = KeyStore(path).add("two")
     clock.now += 1
-    found = store.verify(secret)
-    assert found is not None
-    assert found.name == "two"
+    assert store.verify(secret) is not None
+    assert store.verify(other) is not None
 
 
 def test_a_run_token_works_but_does_not_close_the_door(path: Path) -> None:
@@ -226,35 +236,45 @@ def test_the_time_of_last_use_is_kept_in_memory_and_flushed(path: Path) -> None:
     assert fresh.verify(added) is not None
 
 
+@contextmanager
+def full_disk(path: Path) -> Iterator[None]:
+    """The database may take no further page."""
+    connect = sqlite3.connect
+
+    def limited(*words: object, **named: object) -> sqlite3.Connection:
+        database = connect(*words, **named)  # type: ignore[call-overload]
+        assert isinstance(database, sqlite3.Connection)
+        database.execute("PRAGMA max_page_count = 1")
+        return database
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", limited)
+        yield
+
+
 @pytest.mark.req("F-173")
-def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_what_there_was(path: Path) -> None:
     store = KeyStore(path)
     secret = store.add("one")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageFull, match="No space left"):
-        store.add("two")
+    with full_disk(path), pytest.raises(StorageFull, match="No space left"):
+        store.add("two", terms=Terms(models=tuple(f"{number}{'x' * 500}" for number in range(100))))
+    names = [key.name for key in KeyStore(path).list()]
+    assert names == [key.name for key in store.list()]
     assert KeyStore(path).verify(secret) is not None
     assert store.verify(secret) is not None
-    assert sorted(each.name for each in path.parent.iterdir()) == [".keys.json.lock", "keys.json"]
 
 
 @pytest.mark.req("F-173")
-def test_times_of_last_use_that_cannot_be_written_are_lost_and_told(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_times_of_last_use_that_cannot_be_written_are_lost_and_told_once(
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = KeyStore(path)
-    store.verify(store.add("one"))
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    store.flush()
-    assert "No space left" in caplog.text
+    secret = store.add("one")
+    path.write_bytes(b"{" + path.read_bytes()[1:])
+    for _ in range(2):
+        assert store.verify(secret) is not None
+        store.flush()
+    assert caplog.text.count("the times of last use are lost") == 1
 
 
 def test_changes_at_the_same_time_are_all_kept(path: Path) -> None:
@@ -266,7 +286,7 @@ def test_changes_at_the_same_time_are_all_kept(path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {entry["name"] for entry in json.loads(path.read_text())["keys"]} == {f"key-{n}" for n in range(8)}
+    assert {key.name for key in KeyStore(path).list()} == {f"key-{n}" for n in range(8)}
 
 
 @pytest.mark.req("F-148")
@@ -336,7 +356,7 @@ def test_a_server_for_this_machine_or_with_a_strong_key_starts(tmp_path: Path, g
 
 @pytest.mark.req("F-148")
 def test_a_key_in_the_file_is_enough_but_does_not_excuse_a_weak_one(tmp_path: Path) -> None:
-    KeyStore(tmp_path / "keys.json").add("one")
+    KeyStore(tmp_path / "keys.sqlite3").add("one")
     chosen = settings(tmp_path, host="0.0.0.0")
     check_bind(chosen, KeyStore.from_settings(chosen))
     weak = settings(tmp_path, host="0.0.0.0", api_key="change-me-please")

@@ -27,7 +27,7 @@ def test_a_key_is_shown_once_and_only_its_beginning_after_that(alone: Cli) -> No
     assert row[:3] == ["anna", "inference", secret[: len(row[2])]]
     (record,) = alone("keys", "ls", "--json").json
     assert record["scopes"] == ["inference"]
-    assert record["lastUsed"] is None
+    assert "lastUsed" not in record
 
 
 def test_a_key_for_lm_studios_clients(alone: Cli) -> None:
@@ -65,7 +65,7 @@ def test_keys_that_cannot_be(alone: Cli, words: tuple[str, ...], status: int) ->
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files are POSIX's")
 def test_the_key_file_is_private(alone: Cli) -> None:
     alone("keys", "add", "anna")
-    (file,) = alone.home.rglob("keys.json")
+    (file,) = alone.home.rglob("keys.sqlite3")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 

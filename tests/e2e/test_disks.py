@@ -34,7 +34,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.req("F-173")
 def test_a_server_whose_disk_is_full_goes_on(disk: Path) -> None:
     with running(disk, FILE, *MOCK) as house:
-        keys = disk / "config" / "keys.json"
+        keys = disk / "config" / "keys.sqlite3"
         before = {path: path.read_bytes() for path in (keys, disk / "models.yaml") if path.exists()}
         filler = fill(disk)
         edit = {"modelKey": "alpha", "changes": {"description": "x" * 9000}}
@@ -78,7 +78,7 @@ def test_what_holds_secrets_is_private_whatever_the_modes_around_it(tmp_path: Pa
         assert lanhaven(tmp_path, "keys", "add", "anna").returncode == 0
         with running(tmp_path, FILE, *MOCK) as house:
             assert house.http.get("/v1/models").status_code == 401
-            secret = [tmp_path / "state" / "server.json", *(tmp_path / "config").glob("*keys.json*")]
+            secret = [tmp_path / "state" / "server.json", *(tmp_path / "config").glob("*keys.sqlite3*")]
             assert len(secret) > 1
             assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
     finally:

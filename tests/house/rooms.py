@@ -118,7 +118,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "runfile": frozenset({"types", "errors"}),
         "connect": frozenset({"errors", "config"}),
         "network": frozenset({"types", "errors", "config"}),
-        "keys": frozenset({"types", "errors", "config", "network"}),
+        "keys": frozenset({"types", "errors", "events", "config", "network", "store"}),
         "dialects.base": frozenset({"types", "errors", "wire", "gateway", "upstream", "media", "store", "downloads"}),
         "dialects": frozenset(
             {"dialects.base", "types", "errors", "wire", "events", "gateway", "upstream", "media", "lmstudio", "store"}

@@ -83,7 +83,7 @@ def door(tmp_path: Path, policy: SecurityPolicy | None = None, *, key: str | Non
             await answer(send)
 
     clock = Clock()
-    keys = KeyStore(tmp_path / "keys.json", api_key=key)
+    keys = KeyStore(tmp_path / "keys.sqlite3", api_key=key)
     return Door(Security(app, policy or SecurityPolicy(), keys, clock=clock, **more), keys, clock, scopes)
 
 

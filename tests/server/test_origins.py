@@ -219,7 +219,7 @@ async def test_a_foreign_page_changes_nothing_even_with_a_key(tmp_path: Path) ->
 )
 async def test_unusual_spellings_of_a_path_are_refused(tmp_path: Path, raw: str) -> None:
     app = Recorder()
-    async with running(Security(app, SecurityPolicy(), KeyStore(tmp_path / "keys.json", api_key=KEY))) as url:
+    async with running(Security(app, SecurityPolicy(), KeyStore(tmp_path / "keys.sqlite3", api_key=KEY))) as url:
         for key in ("", f"X-API-Key: {KEY}"):
             assert (await ask(url, get(raw, *([key] if key else [])))).status == 400
     assert app.scopes == []
@@ -241,7 +241,7 @@ async def test_unusual_spellings_of_a_path_are_refused(tmp_path: Path, raw: str)
 )
 async def test_other_spellings_are_judged_by_what_the_router_sees(tmp_path: Path, raw: str) -> None:
     app = Recorder()
-    keys = KeyStore(tmp_path / "keys.json")
+    keys = KeyStore(tmp_path / "keys.sqlite3")
     inference, admin = keys.add("inference", {KeyScope.INFERENCE}), keys.add("admin", {KeyScope.ADMIN})
     async with running(Security(app, SecurityPolicy(), keys)) as url:
         assert (await ask(url, get(raw))).status == 401
@@ -256,7 +256,7 @@ async def test_other_spellings_are_judged_by_what_the_router_sees(tmp_path: Path
 
 async def test_a_model_key_with_a_slash_may_be_encoded(tmp_path: Path) -> None:
     app = Recorder()
-    keys = KeyStore(tmp_path / "keys.json", api_key=KEY)
+    keys = KeyStore(tmp_path / "keys.sqlite3", api_key=KEY)
     async with running(Security(app, SecurityPolicy(), keys)) as url:
         for raw in ("/v1/models/qwen%2Fqwen3-4b", "/api/v0/models/a%2fb%2Fc"):
             assert (await ask(url, get(raw, f"X-API-Key: {KEY}"))).status == 200

@@ -1,62 +1,83 @@
-"""Keys: made, checked, revoked. Only SHA-256 digests are kept; no slow hash is needed for 256 random bits."""
+"""Keys: made, checked, changed, revoked. Only SHA-256 digests are kept; 256 random bits need no slow hash."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import asyncio
 import logging
-import re
-import secrets
-import string
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanhaven.errors import GatewayError, InvalidRequest, NotFound
-from lanhaven.keys import key_file
-from lanhaven.keys.key_file import ALL_SCOPES, KeyFileError, KeyInfo, KeyScope
+from lanhaven.errors import GatewayError, InvalidRequest, NotFound, Overloaded
+from lanhaven.keys import earlier, key_file
+from lanhaven.keys.key import ALL_SCOPES, KeyInfo, KeyScope, OldKey, Terms, check_name, check_scopes, checked
+from lanhaven.keys.key_file import KeyFileError, Keys
+from lanhaven.keys.making import digest_of, is_studios, new_secret, prefix_of, weakness
+from lanhaven.keys.meters import Count, Meters
+from lanhaven.keys.table import KeyTable
 
 if TYPE_CHECKING:
     from lanhaven.config import Settings
 
-__all__ = ["ALL_SCOPES", "KeyFileError", "KeyInfo", "KeyScope", "KeyStore", "weakness"]
+__all__ = ["ALL_SCOPES", "KeyFileError", "KeyInfo", "KeyScope", "KeyStore", "digest_of", "weakness"]
 
 log = logging.getLogger("lanhaven.keys")
 
-FILE_NAME = "keys.json"
-MARK = "sk-lan-"
-STUDIO_MARK = "sk-lm-"  # of the form that LM Studio's clients take: sk-lm-xxxxxxxx:yyyyyyyyyyyyyyyyyyyy
-SHOWN = len(MARK) + 4
+FILE_NAME = "keys.sqlite3"
 LOOK_EVERY = 0.5  # seconds between two looks at the file (F-154 promises 1 s)
+UNKNOWN: key_file.Identity = ()  # of a file that is to be read again
+AGENT_SHOWN = 200  # characters of a User-Agent
 
-SAMPLES = frozenset(
-    {"change-me-please", "your-api-key-here", "your-secret-key", "your-secret-api-key", "replace-this-with-a-key"}
-)
-SHORTEST_STRONG = 16
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+def seconds_now() -> float:
+    """Since the epoch."""
+    return time.time_ns() / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What is to be written down of the use of keys."""
+
+    uses: tuple[key_file.Use, ...]
+    counts: list[Count]
 
 
 class KeyStore:
-    """Named keys in a file, the one of the settings, and those of this run. Not for use by several threads.
+    """Named keys in a file, the one of the settings, and those of this run. What reads is for one thread (the event
+    loop's); what changes the file may be called in another one.
 
     `verify` sees changes of the file (by `lanhaven keys` in another process) within LOOK_EVERY seconds. A file that is
     damaged while the server runs changes nothing; one that is deleted revokes its keys.
+
+    clock: seconds that only go forward. wall: seconds since the epoch.
     """
 
-    def __init__(self, path: Path, *, api_key: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        api_key: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = seconds_now,
+    ) -> None:
         self._path = path
         self._clock = clock
-        self._fixed: tuple[KeyInfo, ...] = ()
-        self._run: tuple[KeyInfo, ...] = ()
+        self._wall = wall
+        self._fixed: Keys = ()
+        self._run: Keys = ()
         if api_key:
             self._fixed = (KeyInfo("settings", ALL_SCOPES, digest_of(api_key), source="settings"),)
-        self._used: dict[str, float] = {}  # name -> this process's clock
+        self._used: dict[str, tuple[float, str | None]] = {}  # name -> when (since the epoch), by which program
+        self._unwritten: set[str] = set()
+        self._told = False  # that nothing can be written
+        self.meters = Meters(clock, wall)
+        key_file.take_over(path, path.with_name(earlier.FILE_NAME))
         self._identity = key_file.identity(path)
         self._stored = key_file.read(path)
+        self.meters.restore(key_file.counts(path, wall()))
+        self._table = KeyTable((*self._fixed, *self._stored))
         self._look_at = clock() + LOOK_EVERY
         self._had_keys = bool(self._fixed or self._stored)
 
@@ -69,6 +90,8 @@ class KeyStore:
     def __repr__(self) -> str:
         return f"KeyStore({', '.join(key.name for key in self.list()) or 'empty'})"
 
+    # ---- reading
+
     @property
     def required(self) -> bool:
         """Whether requests need a key. Once there was one it stays so until the server starts anew: revoking the last
@@ -76,27 +99,63 @@ class KeyStore:
         self._look()
         return self._had_keys
 
+    @property
+    def table(self) -> KeyTable:
+        """The keys as they are now."""
+        self._look()
+        return self._table
+
     def list(self) -> tuple[KeyInfo, ...]:
         """All keys but those of this run, with the times of last use that are known."""
         self._look()
-        return self._with_use((*self._fixed, *self._stored))
+        return tuple(self._with_use(key) for key in (*self._fixed, *self._stored))
 
-    def add(self, name: str, scopes: Iterable[KeyScope] = ALL_SCOPES, *, lmstudio: bool = False) -> str:
+    def named(self, name: str) -> KeyInfo | None:
+        """The key with this name, also one of this run; None if there is none, or no longer."""
+        key = self.table.named(name)
+        return None if key is None or key.expired(self._wall()) else key
+
+    def verify(self, key: str | bytes) -> KeyInfo | None:
+        """Whose key this is; None if nobody's."""
+        return self.verify_digest(digest_of(key))
+
+    def verify_digest(self, digest: bytes, user_agent: bytes | None = None) -> KeyInfo | None:
+        """As `verify`, for the SHA-256 of a key; user_agent: of the program that uses it."""
+        key, now = self.table.find(digest), self._wall()
+        if key is None or key.expired(now):
+            return None
+        agent = None if user_agent is None else user_agent[:AGENT_SHOWN].decode("latin-1")
+        self._used[key.name] = (now, agent)
+        self._unwritten.add(key.name)
+        return key
+
+    def expired(self, digest: bytes) -> bool:
+        """Whether this was a key until its time was over."""
+        key = self.table.find(digest)
+        return key is not None and key.expired(self._wall())
+
+    # ---- changing
+
+    def add(
+        self,
+        name: str,
+        scopes: Iterable[KeyScope] = ALL_SCOPES,
+        *,
+        terms: Terms | None = None,
+        lmstudio: bool = False,
+    ) -> str:
         """Make a key; it is returned this once. InvalidRequest if the name is bad or taken; StorageFull.
 
         lmstudio: of the form that LM Studio's clients take as an API token; good everywhere else too.
         """
-        if not _NAME.fullmatch(name) or name == "settings":
-            raise InvalidRequest(
-                "A key's name has up to 64 letters, digits, and . _ @ - and begins with a letter or digit.",
-                param="name",
-            )
-        chosen = frozenset(KeyScope(scope) for scope in scopes)
-        if not chosen:
-            raise InvalidRequest("A key needs at least one scope: inference, admin, debug.", param="scopes")
-        secret, key = _make(name, chosen, lmstudio=lmstudio)
+        chosen, now = frozenset(KeyScope(scope) for scope in scopes), self._wall()
+        check_name(name)
+        check_scopes(chosen)
+        secret = new_secret(lmstudio=lmstudio)
+        digest, kept = digest_of(secret), checked(terms or Terms(), now)
+        key = KeyInfo(name, chosen, digest, prefix=prefix_of(secret), created=now, terms=kept)
 
-        def with_it(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
+        def with_it(keys: Keys) -> Keys:
             if any(each.name == name for each in keys):
                 raise InvalidRequest(
                     f"There is a key named {name} already.", param="name", hint=f"lanhaven keys rotate {name}"
@@ -106,124 +165,118 @@ class KeyStore:
         self._change(with_it)
         return secret
 
+    def change(self, name: str, scopes: Iterable[KeyScope] | None = None, terms: Terms | None = None) -> None:
+        """Other scopes, other terms; None leaves them. NotFound, InvalidRequest, StorageFull."""
+        chosen = None if scopes is None else frozenset(KeyScope(scope) for scope in scopes)
+        if chosen is not None:
+            check_scopes(chosen)
+
+        def changed(keys: Keys) -> Keys:
+            old = _named(keys, name)
+            kept = old.terms if terms is None or terms == old.terms else checked(terms, self._wall())
+            new = replace(old, scopes=chosen or old.scopes, terms=kept)
+            return tuple(new if each is old else each for each in keys)
+
+        self._change(changed)
+
     def revoke(self, name: str) -> None:
         """Make a key worthless. NotFound; StorageFull."""
 
-        def without_it(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
+        def without_it(keys: Keys) -> Keys:
             gone = _named(keys, name)
             return tuple(each for each in keys if each is not gone)
 
         self._change(without_it)
 
-    def rotate(self, name: str) -> str:
-        """A new key in place of an old one, which is worthless at once; returned this once. NotFound; StorageFull."""
+    def rotate(self, name: str, grace: float = 0.0) -> str:
+        """A new key in place of an old one, which is worthless after `grace` seconds; returned this once. NotFound."""
         made: list[str] = []
 
-        def renewed(keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
-            old = _named(keys, name)
-            secret, key = _make(name, old.scopes, lmstudio=(old.prefix or "").startswith(STUDIO_MARK))
+        def renewed(keys: Keys) -> Keys:
+            old, now = _named(keys, name), self._wall()
+            secret = new_secret(lmstudio=is_studios(old.prefix))
             made.append(secret)
-            return tuple(key if each is old else each for each in keys)
+            rest = OldKey(old.digest, now + grace) if grace > 0 else None
+            new = replace(old, digest=digest_of(secret), prefix=prefix_of(secret), created=now, old=rest)
+            return tuple(new if each is old else each for each in keys)
 
         self._change(renewed)
-        return made[0]
+        return made[-1]
 
     def trust(self, token: str) -> None:
         """Take `token` as a key with all scopes until this process ends: for the command line of the same user. It does
         not count for `required`."""
         self._run = (*self._run, KeyInfo("this run", ALL_SCOPES, digest_of(token), source="run"))
+        self._take(self._stored, self._identity)
 
-    def named(self, name: str) -> KeyInfo | None:
-        """The key of this name, those of this run included; None if there is none, or no longer."""
-        self._look()
-        return next((key for key in (*self._fixed, *self._stored, *self._run) if key.name == name), None)
-
-    def verify(self, key: str | bytes) -> KeyInfo | None:
-        """Whose key this is; None if nobody's."""
-        return self.verify_digest(digest_of(key))
-
-    def verify_digest(self, digest: bytes) -> KeyInfo | None:
-        """As `verify`, for the SHA-256 of a key. Looks at every key, whichever matches (F-144)."""
-        now = self._look()
-        found: KeyInfo | None = None
-        for key in (*self._fixed, *self._stored, *self._run):
-            if hmac.compare_digest(key.digest, digest):
-                found = key
-        if found is not None:
-            self._used[found.name] = now
-        return found
+    # ---- what is written now and then
 
     def flush(self) -> None:
-        """Write the times of last use. Called rarely, at exit; a lost one does no harm, so a full disk is only told."""
+        """Write down the use of the keys. A lost one does no harm, so a full disk is only told, and once."""
+        self._write(self._taken())
+
+    async def keep(self) -> None:
+        """`flush`, without holding the event loop up."""
+        taken = self._taken()
+        if taken.uses or taken.counts:
+            await asyncio.to_thread(self._write, taken)
+
+    def _taken(self) -> _Written:
+        names, self._unwritten = self._unwritten, set()
+        uses = (key_file.Use(name, *self._used[name]) for name in names)
+        return _Written(tuple(uses), self.meters.take())
+
+    def _write(self, taken: _Written) -> None:
+        known = {each.name for each in self._stored}
+        uses = [each for each in taken.uses if each.name in known]
+        counts = [each for each in taken.counts if each.name in known]
+        if not uses and not counts:
+            return
         try:
-            if any(key.name in self._used for key in self._stored):
-                self._change(self._with_use)
+            key_file.record(self._path, uses, counts, self._wall())
+            self._told = False
         except GatewayError as error:
-            log.warning("the times of last use are lost: %s", error.message)
+            if not self._told:
+                log.warning("the times of last use are lost: %s", error.message)
+            self._told = True
 
-    def _with_use(self, keys: tuple[KeyInfo, ...]) -> tuple[KeyInfo, ...]:
-        now, clock = datetime.now(UTC), self._clock()
-        return tuple(
-            replace(key, last_used=_stamp(now - timedelta(seconds=clock - self._used[key.name])))
-            if key.name in self._used
-            else key
-            for key in keys
-        )
+    # ---- the file
 
-    def _change(self, change: Callable[[tuple[KeyInfo, ...]], tuple[KeyInfo, ...]]) -> None:
-        with key_file.locked(self._path):
-            keys = change(key_file.read(self._path))
-            key_file.write(self._path, keys)
-            self._take(keys, key_file.identity(self._path))
+    def _with_use(self, key: KeyInfo) -> KeyInfo:
+        used = self._used.get(key.name)
+        return key if used is None else replace(key, last_used=used[0], user_agent=used[1])
 
-    def _take(self, keys: tuple[KeyInfo, ...], seen: key_file.Identity | None) -> None:
+    def _change(self, change: Callable[[Keys], Keys]) -> None:
+        keys = key_file.change(self._path, change)
+        self._take(keys, key_file.identity(self._path))
+
+    def _take(self, keys: Keys, seen: key_file.Identity | None) -> None:
+        for gone in {each.name for each in self._stored} - {each.name for each in keys}:
+            self.meters.forget(gone)
+            self._used.pop(gone, None)
+            self._unwritten.discard(gone)
         self._stored, self._identity = keys, seen
+        self._table = KeyTable((*self._fixed, *keys, *self._run))
         self._had_keys = self._had_keys or bool(keys)
 
-    def _look(self) -> float:
-        """Read the file again if it changed, at most once in LOOK_EVERY seconds. Returns the time."""
+    def _look(self) -> None:
+        """Read the file again if it changed, at most once in LOOK_EVERY seconds."""
         now = self._clock()
         if now < self._look_at:
-            return now
+            return
         self._look_at = now + LOOK_EVERY
         seen = key_file.identity(self._path)
         if seen != self._identity:
             self._identity = seen  # also if it cannot be used: said once, not twice a second
             try:
                 self._take(key_file.read(self._path), seen)
-            except KeyFileError as error:
+            except Overloaded:
+                self._identity = UNKNOWN
+            except GatewayError as error:
                 log.warning("the key file changed, but the keys stay as they were: %s", error)
-        return now
 
 
-def digest_of(key: str | bytes) -> bytes:
-    """SHA-256. Of bytes, because comparing text raises on what is not ASCII (a 500 where a 401 was due)."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key).digest()
-
-
-def weakness(key: str) -> str | None:
-    """Why a key that somebody chose could be guessed; None if it could not."""
-    if key.lower() in SAMPLES:
-        return "is a sample from a document"
-    if len(key) < SHORTEST_STRONG:
-        return f"is shorter than {SHORTEST_STRONG} characters"
-    return "repeats too few characters" if len(set(key)) < 6 else None
-
-
-def _stamp(when: datetime) -> str:
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _make(name: str, scopes: frozenset[KeyScope], *, lmstudio: bool = False) -> tuple[str, KeyInfo]:
-    secret = f"{STUDIO_MARK}{_letters(8)}:{_letters(20)}" if lmstudio else MARK + secrets.token_urlsafe(32)
-    return secret, KeyInfo(name, scopes, digest_of(secret), prefix=secret[:SHOWN], created=_stamp(datetime.now(UTC)))
-
-
-def _letters(count: int) -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(count))
-
-
-def _named(keys: tuple[KeyInfo, ...], name: str) -> KeyInfo:
+def _named(keys: Keys, name: str) -> KeyInfo:
     for key in keys:
         if key.name == name:
             return key

@@ -9,7 +9,7 @@ from typing import Any
 
 from lanhaven.config.published import NAMES
 from lanhaven.errors import InvalidRequest
-from lanhaven.keys.key_file import KeyScope
+from lanhaven.keys.key import KeyScope
 
 REMEMBERED = 1024  # paths whose needs are cached
 

@@ -1,0 +1,74 @@
+"""Keys on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lanhaven.cli import output
+from lanhaven.cli.output import Column
+
+UNITS = (
+    ("requestsPerMinute", "requests/min"),
+    ("requestsPerDay", "requests/day"),
+    ("tokensPerMinute", "tokens/min"),
+    ("tokensPerDay", "tokens/day"),
+)
+
+
+def table(records: Sequence[Mapping[str, Any]]) -> None:
+    """All keys, one a line."""
+    columns = (
+        Column("NAME", lambda k: k["name"]),
+        Column("GOOD FOR", lambda k: k["scopes"], lambda k: ", ".join(k["scopes"])),
+        Column("BEGINS", lambda k: k["prefix"], lambda k: f"{k['prefix']}…" if k["prefix"] else "–"),
+        Column("CREATED", lambda k: k.get("created"), lambda k: _day(k.get("created"), "–")),
+        Column("LAST USED", lambda k: k.get("lastUsed"), lambda k: _day(k.get("lastUsed"), "never")),
+        Column("FROM", lambda k: k["source"]),
+        Column("MODELS", lambda k: k.get("models"), lambda k: ", ".join(k.get("models", ("all",)))),
+        Column("LIMITS", lambda k: _limits(k), lambda k: _limits(k) or "–"),
+        Column("USED TODAY", lambda k: k["used"]["requestsPerDay"], _used, right=True),
+        Column("EXPIRES", lambda k: k.get("expires"), _expires),
+    )
+    output.rows(columns, records, empty="no keys: the server is open on this machine and closed to others")
+
+
+def details(record: Mapping[str, Any]) -> None:
+    """One key, a fact a line."""
+    used, limits = record["used"], record["limits"]
+    facts = (
+        ("name", record["name"]),
+        ("good for", ", ".join(record["scopes"])),
+        ("begins", record["prefix"] or "–"),
+        ("from", record["source"]),
+        ("created", record.get("created", "–")),
+        ("last used", record.get("lastUsed", "never")),
+        ("by", record.get("userAgent", "–")),
+        ("expires", "has expired" if record["expired"] else record.get("expires", "never")),
+        ("old key good until", record.get("oldKeyUntil", "–")),
+        ("models", ", ".join(record.get("models", ("all",)))),
+        ("networks", ", ".join(record.get("networks", ("all",)))),
+        *((f"{unit} at most", f"{limits[name]:,}" if name in limits else "no limit") for name, unit in UNITS),
+        ("requests today", f"{used['requestsPerDay']:,}"),
+        ("tokens today", f"{used['tokensPerDay']:,}"),
+    )
+    columns = (Column("WHAT", lambda fact: fact["what"]), Column("IS", lambda fact: fact["is"]))
+    output.rows(columns, [{"what": what, "is": value} for what, value in facts], empty="")
+
+
+def _limits(record: Mapping[str, Any]) -> str:
+    limits = record["limits"]
+    return ", ".join(f"{limits[name]:,} {unit}" for name, unit in UNITS if name in limits)
+
+
+def _used(record: Mapping[str, Any]) -> str:
+    used = record["used"]
+    return f"{used['requestsPerDay']:,} requests, {used['tokensPerDay']:,} tokens"
+
+
+def _expires(record: Mapping[str, Any]) -> str:
+    return "has expired" if record["expired"] else _day(record.get("expires"), "never")
+
+
+def _day(time: str | None, nothing: str) -> str:
+    return time[:10] if time else nothing
