@@ -31,6 +31,7 @@ from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.listener import running
 from lanhaven.server.native import native_app
+from lanhaven.server.page_files import File
 from lanhaven.server.security import SecurityPolicy, callers_of
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
@@ -115,9 +116,16 @@ def native_of(services: Services) -> FastAPI:
 
 @asynccontextmanager
 async def serving(
-    home: Path, models: str = MODELS, *, key: str | None = None, limits: ListenerLimits | None = None, **values: Any
+    home: Path,
+    models: str = MODELS,
+    *,
+    key: str | None = None,
+    limits: ListenerLimits | None = None,
+    token: str | None = None,
+    page: Mapping[str, File] | None = None,
+    **values: Any,
 ) -> AsyncIterator[House]:
-    """Serve with these settings until the block ends."""
+    """Serve with these settings until the block ends. token, page: see `compose`."""
     run_dir = Path(tempfile.mkdtemp(prefix="lh-"))  # pytest's own folders are too long for the paths of sockets
     settings = settings_for(home, {"run_dir": run_dir, **values, **({"api_key": key} if key else {})}, models)
     shutdown = Shutdown()
@@ -125,7 +133,7 @@ async def serving(
     events: list[GatewayEvent] = []
     services.bus.listen(events.append)
     await services.catalog.refresh()
-    secured = compose(services, KeyStore.from_settings(settings))
+    secured = compose(services, KeyStore.from_settings(settings), token, page)
     shutdown.on_drain(services.close_streams)
     headers = {"X-API-Key": key} if key else {}
     try:
