@@ -17,6 +17,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
   },
-  server: { proxy: Object.fromEntries(routes.map((path) => [path, server])) },
+  // Host stays as the browser said it: the server refuses pages of other origins.
+  server: { proxy: Object.fromEntries(routes.map((path) => [path, { target: server }])) },
   test: { include: ["src/**/*.test.ts"] },
 });
