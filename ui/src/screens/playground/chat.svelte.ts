@@ -1,0 +1,138 @@
+/** The conversation of this tab: it goes on while another screen is shown, and stays until the tab is closed. */
+import type { Picture, Replay, Said } from "./request";
+import { messages, requestBody } from "./request";
+import { NONE, type Settings, wrong } from "./settings";
+import { Step } from "./step.svelte";
+import { read, write } from "./kept";
+
+const DROP_OLDEST = { "x-lanhaven-context-overflow": "drop-oldest" };
+
+export class Turn {
+  readonly id = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  columns = $state<Step[][]>([]);
+
+  constructor(
+    readonly question: string,
+    readonly pictures: readonly Picture[],
+    columns: Step[][] = [],
+  ) {
+    this.columns = columns;
+  }
+}
+
+class Chat {
+  turns = $state<Turn[]>([]);
+  /** One model, or two side by side. */
+  models = $state<string[]>([""]);
+  settings = $state<Settings>({ ...NONE });
+  draft = $state("");
+  pictures = $state<Picture[]>([]);
+  readonly busy = $derived(this.turns.some((turn) => turn.columns.some((column) => column.at(-1)?.over === false)));
+  readonly ready = $derived(!this.busy && Boolean(this.draft.trim() || this.pictures.length) && !Object.keys(wrong(this.settings)).length);
+
+  constructor() {
+    const kept = read();
+    if (!kept) return;
+    this.models = kept.models;
+    this.settings = { ...NONE, ...kept.settings };
+    this.draft = kept.draft;
+    this.turns = kept.turns.map((turn) => new Turn(turn.question, turn.pictures, turn.columns.map((column) => column.map(spoken))));
+  }
+
+  /** Send what stands in the box. */
+  send(): void {
+    if (!this.ready) return;
+    const { draft, pictures } = this;
+    this.draft = "";
+    this.pictures = [];
+    this.ask(draft.trim(), pictures, this.turns.length);
+  }
+
+  /** A question in this place; all that stood there and behind it goes. */
+  ask(question: string, pictures: readonly Picture[], place: number): void {
+    this.stop();
+    const turn = new Turn(question, pictures, this.models.map((model) => [new Step(model)]));
+    this.turns = [...this.turns.slice(0, place), turn];
+    this.models.forEach((_, column) => void this.run(column));
+  }
+
+  /** The answers of this turn once more, by the models chosen now. `shorten`: the oldest turns may go. */
+  retry(turn: Turn, shorten = false): void {
+    this.stop();
+    const place = this.turns.indexOf(turn);
+    this.turns = [...this.turns.slice(0, place), new Turn(turn.question, turn.pictures, this.models.map((model) => [new Step(model)]))];
+    this.models.forEach((_, column) => void this.run(column, shorten));
+  }
+
+  /** The results of tools are typed: on with it. */
+  goOn(turn: Turn, column: number): void {
+    const steps = turn.columns[column];
+    const last = steps?.at(-1);
+    if (!steps || !last) return;
+    this.turns = this.turns.slice(0, this.turns.indexOf(turn) + 1);
+    steps.push(new Step(last.model));
+    void this.run(column);
+  }
+
+  remove(turn: Turn): void {
+    for (const step of turn.columns.flat()) step.stop();
+    this.turns = this.turns.filter((each) => each !== turn);
+    this.keep();
+  }
+
+  clear(): void {
+    this.stop();
+    this.turns = [];
+    this.keep();
+  }
+
+  stop(): void {
+    for (const step of this.turns.at(-1)?.columns.flat() ?? []) if (!step.over) step.stop();
+  }
+
+  /** The request that this column's answer is asked with: without an answer of its own, that of the box. */
+  body(column: number): Record<string, unknown> {
+    const waits = this.draft.trim() || this.pictures.length;
+    const open = waits || !this.turns.length ? [{ question: this.draft.trim() || "Hello!", pictures: this.pictures, columns: [[]] }] : [];
+    const turns = [...this.turns, ...open];
+    const last = turns.at(-1);
+    const before = last ? [...turns.slice(0, -1), { question: last.question, pictures: last.pictures, columns: [[]] }] : [];
+    return requestBody(this.models[column] ?? "", messages(before, column, this.settings.system), this.settings);
+  }
+
+  replay(replay: Replay): void {
+    this.stop();
+    this.settings = replay.settings;
+    this.turns = replay.turns.map((turn) => new Turn(turn.question, turn.pictures, turn.columns.map((column) => column.map((said) => spoken({ ...said, model: replay.model ?? "", stage: "done" })))));
+    this.draft = replay.question;
+    this.pictures = replay.pictures;
+    if (replay.model) this.models = [replay.model];
+    this.keep();
+  }
+
+  keep(): void {
+    write({ models: this.models, settings: this.settings, draft: this.draft, turns: this.turns });
+  }
+
+  private async run(column: number, shorten = false): Promise<void> {
+    const step = this.turns.at(-1)?.columns[column]?.at(-1);
+    if (!step) return;
+    const body = requestBody(step.model, messages(this.turns, column, this.settings.system), this.settings);
+    await step.run(body, shorten ? DROP_OLDEST : {});
+    this.keep();
+  }
+}
+
+function spoken(said: Said & Partial<Step> & { model: string }): Step {
+  const step = new Step(said.model);
+  step.text = said.text;
+  step.reasoning = said.reasoning;
+  step.calls = said.calls.map((call) => ({ ...call }));
+  step.stage = said.stage === "done" || said.stage === "failed" ? said.stage : "stopped";
+  step.problem = said.problem;
+  step.figures = said.figures;
+  step.finish = said.finish;
+  return step;
+}
+
+export const chat = new Chat();
