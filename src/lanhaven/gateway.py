@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+from lanhaven.admission import Admission
 from lanhaven.catalog import Catalog, Target
 from lanhaven.errors import GatewayError, ModelNotFound, ProviderUnavailable, ServerShutdown
 from lanhaven.events import EventBus, Failure, ModelActivate
@@ -46,6 +47,15 @@ class Gateway:
     @limits.setter
     def limits(self, limits: GatewayLimits) -> None:
         self._context = replace(self._context, limits=limits)
+
+    @property
+    def admission(self) -> Admission:
+        """Who may use what, from now on."""
+        return self._context.admission
+
+    @admission.setter
+    def admission(self, admission: Admission) -> None:
+        self._context = replace(self._context, admission=admission)
 
     def infer(self, request: InferenceRequest) -> Inference:
         """`async with gateway.infer(request) as inference: exchange = await inference.open()`."""
@@ -151,9 +161,23 @@ class Gateway:
         instance = self.pool.get(active.instance_id) if active.instance_id else None
         return active.model_key, active.instance_id, instance.sampling if instance else Sampling()
 
-    def model(self, name: str) -> ModelInfo:
-        """The model of this name (key, alias or instance); ModelNotFound with the native wording."""
-        return self.catalog.resolve(name, self.pool.ids()).info
+    def model(self, name: str, client: str | None = None) -> ModelInfo:
+        """The model of this name (key, alias or instance); ModelNotFound with the native wording, Forbidden."""
+        info = self.catalog.resolve(name, self.pool.ids()).info
+        self.admission.check(client, info)
+        return info
+
+    def models(self, client: str | None) -> list[ModelInfo]:
+        """The models that this client may use."""
+        return [each for each in self.catalog.models() if self.admission.allows(client, each)]
+
+    def instances(self, client: str | None) -> list[Instance]:
+        """The instances of those models."""
+        return [each for each in self.pool.instances() if self._may_see(client, each.model_key)]
+
+    def _may_see(self, client: str | None, key: str) -> bool:
+        info = self.catalog.get(key)
+        return info is None or self.admission.allows(client, info)
 
     def _instances(self, name: str, instance_id: str | None) -> list[Instance]:
         if instance_id is not None:

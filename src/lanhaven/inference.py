@@ -6,13 +6,15 @@ It emits `inference_start` and exactly one of `inference_complete` and `error`, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
 
+from lanhaven.admission import Admission, Everybody
+from lanhaven.capable import check_route, check_sight
 from lanhaven.catalog import Catalog, Target
 from lanhaven.context import Served, explained
 from lanhaven.errors import (
@@ -20,7 +22,6 @@ from lanhaven.errors import (
     EngineCrashed,
     GatewayError,
     InternalError,
-    InvalidRequest,
     ProviderUnavailable,
     QueueFull,
     UnsupportedFeature,
@@ -31,7 +32,7 @@ from lanhaven.fitting import Fitting
 from lanhaven.media.images import Images
 from lanhaven.parameters import parameters
 from lanhaven.residency.pool import Lease, Pool
-from lanhaven.types.chat import DECLARED, Dropped, InferenceRequest, Outcome, Timing
+from lanhaven.types.chat import BEYOND_OPENAI, DECLARED, Dropped, InferenceRequest, Outcome, Timing
 from lanhaven.types.images import Sizing
 from lanhaven.types.models import ModelInfo, Overflow
 from lanhaven.upstream.exchange import Exchange
@@ -65,6 +66,7 @@ class InferenceContext:
     limits: GatewayLimits
     clock: Callable[[], float]
     images: Images
+    admission: Admission = Everybody()
     running: set[Inference] = field(default_factory=set)
 
 
@@ -112,6 +114,8 @@ class Inference:
         a reply. One that turned out to be gone is replaced once.
         """
         target, pool = self.resolve(), self._context.pool
+        if self.request.route not in BEYOND_OPENAI:
+            self._context.admission.admit(self.request.client)
         await self._see(target.info)
         any_will_do = target.instance_id in (None, target.info.key)
         while True:
@@ -151,13 +155,7 @@ class Inference:
         slots = context.images.find(request.body)
         if not slots:
             return
-        if info is not None and info.blind:
-            raise InvalidRequest(
-                f"Model {info.key} cannot see images.",
-                param=slots[0].place,
-                hint=_who_can("vision", context.catalog),
-                retry=False,
-            )
+        check_sight(info, slots[0].place, context.catalog)
         with self._abortable():
             await context.images.settle(slots, request.sizing or Sizing())
 
@@ -215,14 +213,8 @@ class Inference:
         context, request = self._context, self.request
         target = context.catalog.resolve(request.model, context.pool.ids())
         self._wanted = target.info.key
-        able, need = target.info.capabilities, request.route.capability
-        if need is not None and able and need not in able:
-            raise InvalidRequest(
-                f"Model {target.info.key} cannot do {need}: it is made for {', '.join(sorted(able))}.",
-                param="model",
-                hint=_who_can(need, context.catalog),
-                retry=False,
-            )
+        context.admission.check(request.client, target.info)
+        check_route(target.info, request.route, context.catalog)
         if request.load is not None:
             return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))
         return target
@@ -392,8 +384,3 @@ class Inference:
             load_seconds=None if timing.leased is None else timing.loading,
             first_token_seconds=self._since(self._first_token()),
         )
-
-
-def _who_can(need: str, catalog: Catalog) -> str | None:
-    able: Mapping[str, None] = dict.fromkeys(each.key for each in catalog.models() if need in each.capabilities)
-    return f"These can: {', '.join(able)}" if able else None

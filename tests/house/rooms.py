@@ -47,6 +47,8 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.models_file": "catalog",
         "lanhaven.importer": "importer",
         "lanhaven.gateway": "gateway",
+        "lanhaven.admission": "gateway",
+        "lanhaven.capable": "gateway",
         "lanhaven.inference": "gateway",
         "lanhaven.reloading": "gateway",
         "lanhaven.context": "gateway",

@@ -124,7 +124,7 @@ class KeyStore:
         key, now = self.table.find(digest), self._wall()
         if key is None or key.expired(now):
             return None
-        agent = None if user_agent is None else user_agent[:AGENT_SHOWN].decode("latin-1")
+        agent = user_agent[:AGENT_SHOWN].decode("latin-1") if user_agent else self._with_use(key).user_agent
         self._used[key.name] = (now, agent)
         self._unwritten.add(key.name)
         return key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lanhaven.errors import Unauthorized
+from lanhaven.errors import Forbidden, Unauthorized
 from lanhaven.keys.store import KeyInfo, KeyStore, digest_of
 from lanhaven.server.attempts import WrongKeys
 from lanhaven.server.cookie import cookie_of
@@ -25,21 +25,27 @@ class Callers:
         """Whether no key is asked for. It ends for good with the first key."""
         return self._keyless and not self.keys.required
 
-    def by_key(self, address: str, presented: bytes | None) -> KeyInfo | None:
-        """The key that was presented; None without one. Unauthorized, TooManyAttempts."""
+    def by_key(self, address: str, presented: bytes | None, user_agent: bytes | None = None) -> KeyInfo | None:
+        """The key that was presented; None without one. Unauthorized, Forbidden, TooManyAttempts.
+
+        One that has expired is no guess, and not counted as one (F-155).
+        """
         if presented is None:
             return None
         digest = digest_of(presented)
         self._wrong_keys.check(address, digest)
-        key = self.keys.verify_digest(digest)
+        key = self.keys.verify_digest(digest, user_agent)
+        if key is None and self.keys.expired(digest):
+            raise Unauthorized("Unauthorized", hint="the key has expired: lanhaven keys set NAME --expires 30d")
         if key is None:
             self._wrong_keys.wrong(address)
             raise Unauthorized("Unauthorized", hint="the key is not, or no longer, one of this server's")
         self._wrong_keys.right(address, digest)
+        self._at(address, key)
         return key
 
-    def by_cookie(self, host: bytes, cookies: bytes) -> KeyInfo | None:
-        """The key that this browser signed in with; None if it did not, or the key is no longer good."""
+    def by_cookie(self, address: str, host: bytes, cookies: bytes) -> KeyInfo | None:
+        """The key that this browser signed in with; None if it did not, or the key is no longer good. Forbidden."""
         cookie = cookie_of(host, cookies)
         holder = self._sessions.holder(cookie) if cookie is not None else None
         if cookie is None or holder is None:
@@ -47,6 +53,8 @@ class Callers:
         key = self._key_of(holder)
         if key is None:
             self._sessions.close(cookie)
+        else:
+            self._at(address, key)
         return key
 
     def sign_in(self, key: KeyInfo) -> str:
@@ -71,8 +79,12 @@ class Callers:
         return None if key is None else self.sign_in(key)
 
     def _key_of(self, holder: Holder) -> KeyInfo | None:
-        key = self.keys.named(holder.name)
-        return key if key is not None and key.digest == holder.digest else None
+        key = self.keys.verify_digest(holder.digest)
+        return key if key is not None and key.name == holder.name else None
+
+    def _at(self, address: str, key: KeyInfo) -> None:
+        if not self.keys.table.admits(key, address):
+            raise Forbidden("Forbidden", hint=f"the key {key.name} is good in {', '.join(key.terms.networks)} only")
 
 
 def _holder(key: KeyInfo) -> Holder:

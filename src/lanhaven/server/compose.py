@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lanhaven.dialects import all_dialects, all_sockets
+from lanhaven.keys.admission import KeyAdmission
 from lanhaven.keys.store import KeyStore
 from lanhaven.server.app import App, Router, refusal
 from lanhaven.server.native import native_app
@@ -28,6 +29,8 @@ def compose(
     context = services.dialect_context
     router, sockets = Router(all_dialects(context)), all_sockets(context)
     services.background.begin()
+    services.gateway.admission = KeyAdmission(keys)
+    services.bus.listen(keys.meters.listen)
     app = App(
         router,
         native_app(services, callers),

@@ -44,6 +44,7 @@ _READ = frozenset(
         b"content-type",
         b"x-forwarded-for",
         b"access-control-request-method",
+        b"user-agent",
         b"cookie",
         b"sec-fetch-site",
     }
@@ -171,7 +172,8 @@ class Security:
         if self.callers.anybody:
             return None  # a key that is sent nevertheless ("not-needed") is ignored
         try:
-            key = self.callers.by_key(address, presented_key(seen)) or self._signed_in(scope, seen)
+            key = self.callers.by_key(address, presented_key(seen), seen.get(b"user-agent"))
+            key = key or self._signed_in(scope, address, seen)
         except GatewayError:
             if access.public:
                 return None
@@ -192,7 +194,8 @@ class Security:
         """
         if self.callers.anybody:
             return None, frozenset(ALL_SCOPES)
-        key = self.callers.by_key(address, token.encode() if token is not None else presented_key(seen))
+        presented = token.encode() if token is not None else presented_key(seen)
+        key = self.callers.by_key(address, presented, seen.get(b"user-agent"))
         if key is not None:
             return key.name, frozenset(key.scopes)
         direct = self._behind_proxies or b"x-forwarded-for" not in seen
@@ -200,11 +203,11 @@ class Security:
             return None, GUEST_SCOPES
         raise Unauthorized("Unauthorized", hint="use an API token (lanhaven keys add --lmstudio NAME makes one)")
 
-    def _signed_in(self, scope: Scope, seen: dict[bytes, bytes]) -> KeyInfo | None:
+    def _signed_in(self, scope: Scope, address: str, seen: dict[bytes, bytes]) -> KeyInfo | None:
         """The key of the browser's session. Forbidden where the request is not one of our own pages': unlike a key, a
         cookie comes along by itself, also from a page of another port of this host (F-151)."""
         cookies = seen.get(b"cookie")
-        key = self.callers.by_cookie(seen.get(b"host", b""), cookies) if cookies is not None else None
+        key = self.callers.by_cookie(address, seen.get(b"host", b""), cookies) if cookies is not None else None
         if key is None:
             return None
         origin = seen.get(b"origin")
@@ -279,7 +282,7 @@ def _again(name: bytes, first: bytes, second: bytes) -> bytes:
         return first + b"," + second
     if name == b"cookie":
         return first + b"; " + second
-    if first == second:
+    if first == second or name == b"user-agent":
         return first
     if name in {b"x-api-key", b"authorization"}:
         raise Unauthorized("Unauthorized", hint="two different keys came in the same header")

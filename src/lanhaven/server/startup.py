@@ -41,6 +41,7 @@ from lanhaven.server.sockets import Address, IfTaken
 
 SWEEP_SECONDS = 1.5
 LOOK_SECONDS = 0.5  # between two looks at models.yaml; a change counts at the second one that finds it alike
+KEEP_SECONDS = 30.0  # between two times that the use of keys is written down
 STEPS_PER_ASK = 2  # lists of models are long, and change seldom; who did not answer is asked every time (F-020)
 UNFIT_TOLD = 10  # models that cannot run, in the banner
 
@@ -111,7 +112,7 @@ async def _listen(
     settings = services.settings
     token = secrets.token_urlsafe(32)
     secured = compose(services, keys, token)
-    steady = [asyncio.create_task(keep_current(services)), asyncio.create_task(watch_models(services))]
+    steady = [asyncio.create_task(each) for each in (keep_current(services), watch_models(services), keep_used(keys))]
     starting: list[asyncio.Task[None]] = []
 
     def bound(where: tuple[Address, ...]) -> None:
@@ -149,6 +150,13 @@ async def watch_models(services: Services, interval: float = LOOK_SECONDS) -> No
     while True:
         await asyncio.sleep(interval)
         await services.reloading.look()
+
+
+async def keep_used(keys: KeyStore, interval: float = KEEP_SECONDS) -> None:
+    """Write down when keys were used, and what for, until cancelled."""
+    while True:
+        await asyncio.sleep(interval)
+        await keys.keep()
 
 
 async def _announce(

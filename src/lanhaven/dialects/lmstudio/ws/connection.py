@@ -174,6 +174,7 @@ class Connection:
     async def _guarded(self, number: Id, work: Work, fail: Callable[[GatewayError], Awaitable[None]]) -> None:
         """Run it; whatever it raises, the client hears of it, and of nothing of the inside."""
         try:
+            self._peer.context.gateway.admission.recognise(self._peer.key_name)
             await work()
         except GatewayError as error:
             if isinstance(error, InvalidRequest) and error.param is not None:

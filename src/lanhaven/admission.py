@@ -1,0 +1,46 @@
+"""Who may use what. The gateway asks for every request; who knows the keys answers, and nobody else has to think of it.
+
+A client is named by its key, as in events; None: a server without keys, or a guest.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lanhaven.types.models import ModelInfo
+
+
+class Admission(Protocol):
+    """Quick: it is asked in the path of every request."""
+
+    def allows(self, client: str | None, info: ModelInfo) -> bool:
+        """Whether the client may use this model, and may know of it."""
+        ...
+
+    def recognise(self, client: str | None) -> None:
+        """Unauthorized for a client that there is no more: for connections that outlive their keys."""
+        ...
+
+    def check(self, client: str | None, info: ModelInfo) -> None:
+        """Forbidden where `allows` says no; Unauthorized for a client that there is no more."""
+        ...
+
+    def admit(self, client: str | None) -> None:
+        """Count one more request. RateLimited where it would be one too many: then it is not counted."""
+        ...
+
+
+class Everybody:
+    """No bounds."""
+
+    def allows(self, client: str | None, info: ModelInfo) -> bool:
+        return True
+
+    def recognise(self, client: str | None) -> None:
+        return None
+
+    def check(self, client: str | None, info: ModelInfo) -> None:
+        return None
+
+    def admit(self, client: str | None) -> None:
+        return None
