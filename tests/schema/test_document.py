@@ -33,7 +33,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[House]:
-    async with serving(tmp_path_factory.mktemp("house"), MODELS) as house:
+    async with serving(tmp_path_factory.mktemp("house"), MODELS, history=True) as house:
         yield house
 
 
@@ -210,9 +210,11 @@ async def test_what_is_read_is_as_the_document_says(house: House, document: dict
     await house.http.post("/admin/models/load", json={"modelKey": "smollm2"})
     made = (await house.http.post("/v1/responses", json={"model": "smollm2", "input": "Hello"})).json()["id"]
     job = (await house.http.post("/api/v1/ai/lmstudio/infer", json=examples(document)["chat"][2])).json()["job_id"]
-    names = {"/v1/responses": made, "/api/v1/ai": job}
+    await house.http.post("/admin/bodies", json={"enabled": True})
+    asked = (await house.http.post("/v1/chat/completions", json=examples(document)["chat"][2])).headers["x-request-id"]
+    names = {"/v1/responses": made, "/api/v1/ai": job, "/debug/requests": asked}
     for path, method, operation in operations(document):
-        if method != "get" or operation["operationId"] == "debug_stream":
+        if method != "get" or operation["operationId"] in ("debug_stream", "debug_logs_stream"):
             continue
         name = next((each for start, each in names.items() if path.startswith(start)), "smollm2")
         reply = await house.http.get(re.sub(r"\{\w+\}", name, path))

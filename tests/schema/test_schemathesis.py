@@ -22,7 +22,7 @@ def test_whatever_is_asked_is_answered_as_the_document_says(outside: HouseProces
     program = Path(sys.executable).parent / "schemathesis"
     words = [
         str(program), "--config-file", str(CONFIG), "run", f"{outside.url}/openapi.json", "--checks", ",".join(CHECKS),
-        "--exclude-operation-id", "debug_stream", "--exclude-operation-id", "admin_remove", "--no-shrink", "--request-timeout", "20", "--workers", "1",
+        "--exclude-operation-id", "debug_stream", "--exclude-operation-id", "debug_logs_stream", "--exclude-operation-id", "admin_remove", "--no-shrink", "--request-timeout", "20", "--workers", "1",
     ]  # fmt: skip
     done = subprocess.run(
         words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=170, check=False

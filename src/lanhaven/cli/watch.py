@@ -21,7 +21,9 @@ STYLES = {
     "model_activate": "magenta",
 }
 # Told in words of their own, or of no use to a person.
-_QUIET = frozenset({"timestamp", "automatic", "activated", "loadConfig", "defaultInference", "progressRaw", "method", "parameters"})
+_QUIET = frozenset(
+    {"timestamp", "automatic", "activated", "loadConfig", "defaultInference", "progressRaw", "method", "parameters"}
+)
 
 
 def watch(

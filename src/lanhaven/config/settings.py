@@ -135,6 +135,11 @@ class Settings(BaseModel):
     batch_disk_bytes: Bytes = Field(2 * 2**30, description="Disk that files and results of batches may take together.")
     batch_keep: Seconds = Field(7 * 86_400.0, description="How long files and results of batches are kept.")
 
+    # History
+    history: bool = Field(True, description="Keep what went through: who, which model, times and tokens. No texts.")
+    history_days: Count = Field(7, description="Days for which each request is kept; sums of hours are kept for 90.")
+    history_bytes: Bytes = Field(64 * 2**20, description="Largest size of the history's file; the oldest go first.")
+
     # Stopping
     drain_timeout: SecondsOrZero = Field(30.0, description="How long running requests may finish before an unload.")
     shutdown_timeout: Seconds = Field(45.0, description="Longest time from the first signal to the exit.")

@@ -98,6 +98,7 @@ class Call:
     headers: Headers = field(default_factory=list)
     key_name: str | None = None
     address: str | None = None
+    tap: Callable[[str, bytes, Send], Send] | None = None  # sees what is asked and answered, on wish: id, body, send
     extra: Headers | tuple[()] = ()  # headers of the dialect's own, for every kind of reply
     interval: float = 15.0  # seconds between keep-alive comments of a silent stream
     started: bool = False
@@ -218,6 +219,8 @@ async def respond(
     A failure before the status line is an error reply with its own status, after it an error frame. In both cases the
     instance is free and the terminal event is out before the client hears of it.
     """
+    if call.tap is not None:
+        call.send = call.tap(call.request_id, call.body, call.send)
     request.affinity = conversation(call.headers, request.affinity, request.body)
     request.overflow = request.overflow or overflow_asked(call.headers)
     request.patient = streamed is False

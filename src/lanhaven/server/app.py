@@ -17,6 +17,7 @@ import structlog
 from lanhaven.dialects.base import JSON, Call, Dialect, Handler, retry_headers
 from lanhaven.errors import GatewayError, InternalError, MethodNotAllowed
 from lanhaven.gateway import SHUTDOWN
+from lanhaven.history.bodies import Bodies
 from lanhaven.server.body import read_body, read_pieces
 from lanhaven.server.native import error_json
 from lanhaven.server.pages import Pages
@@ -75,6 +76,7 @@ class App:
         max_body: int,
         interval: float,
         draining: Callable[[], bool],
+        bodies: Bodies,
         sockets: Mapping[str, ASGI] = NO_SOCKETS,
     ) -> None:
         self.router = router
@@ -84,6 +86,7 @@ class App:
         self._max_body = max_body
         self._interval = interval
         self._draining = draining
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,6 +107,7 @@ class App:
             headers=scope["headers"],
             key_name=None if key is None else key.name,
             address=None if client is None else client[0],
+            tap=self._bodies.tap,
             interval=self._interval,
         )
         await self._serve(call, routed, scope, receive)

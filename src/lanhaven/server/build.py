@@ -17,6 +17,8 @@ from lanhaven.config.addresses import is_loopback_host
 from lanhaven.downloads import Downloads
 from lanhaven.events import EventBus
 from lanhaven.gateway import Gateway
+from lanhaven.history import History, HistoryLimits
+from lanhaven.history.history import FILE_NAME as HISTORY_NAME
 from lanhaven.inference import GatewayLimits
 from lanhaven.metrics import Metrics
 from lanhaven.models_file import ModelsFile, enlist, models_path
@@ -30,6 +32,7 @@ from lanhaven.residency.pool import Pool
 from lanhaven.residency.settings import PoolSettings
 from lanhaven.server.images import make_images
 from lanhaven.server.kept import Kept
+from lanhaven.server.log_lines import Logs
 from lanhaven.server.memory import held_bytes, within_budget
 from lanhaven.server.operations import Operations
 from lanhaven.server.services import Services
@@ -86,6 +89,8 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         metrics=metrics,
         operations=operations,
         store=store,
+        history=make_history(settings, metrics, pool, bus),
+        logs=Logs(catalog, pool, providers),
         sessions=sessions,
         kept=(kept_lessons(pool.ledger, store), kept_sessions(sessions, store)),
         downloads=Downloads(lambda name, progress: fetch(name, settings.data_dir, progress), register),
@@ -95,6 +100,21 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         reloading=reloading,
         draining=draining,
     )
+
+
+def make_history(settings: Settings, metrics: Metrics, pool: Pool, bus: EventBus) -> History | None:
+    """The listener that keeps what went through; None where that is not wanted."""
+    if not settings.history:
+        return None
+
+    def gauges() -> tuple[int, int, int]:
+        instances = pool.instances()
+        return metrics.inflight, sum(each.waiting for each in instances), held_bytes(instances)
+
+    limits = HistoryLimits(settings.history_days, settings.history_bytes)
+    history = History(settings.data_dir / HISTORY_NAME, limits, gauges)
+    bus.listen(history.listen)
+    return history
 
 
 def kept_lessons(ledger: Ledger, store: Store) -> Kept:

@@ -29,6 +29,8 @@ def compose(
     context = services.dialect_context
     router, sockets = Router(all_dialects(context)), all_sockets(context)
     services.background.begin()
+    if services.history is not None:
+        services.history.begin()
     services.gateway.admission = KeyAdmission(keys)
     services.bus.listen(keys.meters.listen)
     app = App(
@@ -38,6 +40,7 @@ def compose(
         max_body=settings.max_body_bytes,
         interval=settings.keep_alive_interval,
         draining=services.draining,
+        bodies=services.bodies,
         sockets=sockets,
     )
     return Security(

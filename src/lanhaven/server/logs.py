@@ -70,6 +70,18 @@ def _formatter(renderer: Processor) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_chain(), processors=last)
 
 
+def ring_formatter() -> logging.Formatter:
+    """Time, level and text, with a blank between them: for lines that are shown in columns."""
+    return _formatter(_columns)
+
+
+def _columns(logger: Any, method: str, fields: Fields) -> str:
+    time, level, event = (fields.pop(name, "-") for name in ("timestamp", "level", "event"))
+    exception = fields.pop("exception", None)
+    values = " ".join(f"{name}={value}" for name, value in fields.items())
+    return f"{time} {level} {event} {values}".rstrip() + (f"\n{exception}" if exception else "")
+
+
 def _renderer(form: str) -> Processor:
     if form == "text" or (form == "auto" and sys.stderr.isatty()):
         return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())

@@ -21,7 +21,9 @@ from lanhaven.server.callers import Callers
 from lanhaven.server.connect import connect_router
 from lanhaven.server.debug import debug_router
 from lanhaven.server.docs_page import CSP, page
+from lanhaven.server.history import history_router
 from lanhaven.server.info import info_router
+from lanhaven.server.log_routes import logs_router
 from lanhaven.server.models_file import models_file_router
 from lanhaven.server.redoc_page import add_redoc
 from lanhaven.server.residents import residents_router
@@ -57,6 +59,8 @@ def native_app(services: Services, callers: Callers) -> FastAPI:
         connect_router(services),
         residents_router(services),
         debug_router(services),
+        history_router(services),
+        logs_router(services),
         info_router(services),
         sign_in_router(callers),
     ):

@@ -13,12 +13,15 @@ from lanhaven.dialects.base import DialectContext
 from lanhaven.downloads import Downloads
 from lanhaven.events import EventBus, Subscription
 from lanhaven.gateway import Gateway
+from lanhaven.history import History
+from lanhaven.history.bodies import Bodies
 from lanhaven.media.images import Images
 from lanhaven.metrics import Metrics
 from lanhaven.providers.base import Health, Provider
 from lanhaven.reloading import Reloading
 from lanhaven.residency.pool import Pool
 from lanhaven.server.kept import Kept
+from lanhaven.server.log_lines import Logs
 from lanhaven.server.operations import Operations
 from lanhaven.server.sessions import Sessions
 from lanhaven.store import Store
@@ -40,6 +43,8 @@ class Services:
     metrics: Metrics
     operations: Operations
     store: Store
+    history: History | None  # None: it is off
+    logs: Logs
     sessions: Sessions
     kept: tuple[Kept, ...]
     downloads: Downloads
@@ -50,6 +55,7 @@ class Services:
     draining: Callable[[], bool]
     subscribers: set[Subscription] = field(default_factory=set)
     background: Background = field(default_factory=Background)
+    bodies: Bodies = field(default_factory=Bodies)
 
     @property
     def uptime(self) -> float:
@@ -81,6 +87,8 @@ class Services:
         await asyncio.gather(self.client.aclose(), self.images.aclose())
         await self.keep()
         await self.store.aclose()
+        if self.history is not None:
+            await self.history.aclose()
 
     async def restore(self) -> None:
         """Before the first request: what an earlier run has left."""
@@ -93,7 +101,8 @@ class Services:
             await each.keep()
 
     def close_streams(self) -> None:
-        """Let the readers of the debug stream go: they would keep a stopping server waiting."""
+        """Let the readers of the debug stream and of the logs go: they would keep a stopping server waiting."""
+        self.logs.close()
         for subscription in self.subscribers:
             subscription.close()
 

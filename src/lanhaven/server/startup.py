@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import shutil
@@ -84,6 +85,7 @@ async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], beg
     shutdown = Shutdown()
     services = build(settings, lambda: shutdown.draining)
     services.bus.listen(log_events)
+    logging.getLogger().addHandler(services.logs.ring)
     if settings.log_level == "debug":
         services.bus.listen(log_requests)
     try:
@@ -100,6 +102,7 @@ async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], beg
         keys.flush()
     finally:
         await services.aclose(0 if shutdown.aborted or shutdown.hurried else settings.drain_timeout)
+        logging.getLogger().removeHandler(services.logs.ring)
 
 
 async def _listen(

@@ -58,6 +58,7 @@ def mock_settings(entries: Sequence[dict[str, Any]], *, host: str, api_key: str 
             api_key=SecretStr(api_key) if api_key is not None else None,
             cors_origins=("*",),
             max_loaded_models=64,
+            history=False,
             drain_timeout=1.0,
             max_connections=256,
         )

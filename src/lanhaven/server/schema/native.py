@@ -8,6 +8,7 @@ from typing import Any
 
 from lanhaven.server.schema.connect import CONNECT
 from lanhaven.server.schema.entry import ENTRY
+from lanhaven.server.schema.history import HISTORY
 from lanhaven.server.schema.native_replies import LOOKING, MODELS
 from lanhaven.server.schema.parts import TEXT, WHOLE, Schema, Stream, contents, either, json_of, listing, record, ref
 
@@ -15,6 +16,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     {
         **MODELS,
         **LOOKING,
+        **HISTORY,
         **CONNECT,
         **ENTRY,
         "NativeError": record({"error": TEXT, "code": TEXT, "hint": TEXT}, "error"),
@@ -54,6 +56,14 @@ REPLIES: Mapping[str, str] = MappingProxyType(
         "debug_status": "DebugStatus",
         "debug_metrics": "DebugMetrics",
         "debug_recent": "RecentRequests",
+        "debug_series": "HistorySeries",
+        "debug_requests": "HistoryRequests",
+        "debug_usage": "UsageReport",
+        "debug_request": "RequestDetails",
+        "debug_body": "RequestBody",
+        "debug_bodies": "BodiesKept",
+        "admin_set_bodies": "BodiesKept",
+        "debug_logs_of": "Log",
         "info_health": "Health",
         "info_livez": "Alive",
         "info_readyz": "Alive",
@@ -66,6 +76,7 @@ REPLIES: Mapping[str, str] = MappingProxyType(
 OTHERS: Mapping[str, Schema] = MappingProxyType(
     {
         "debug_stream": contents(None, Stream("DebugEvent", said="Live.")),
+        "debug_logs_stream": contents(None, Stream("LogLine", said="Live.")),
         "info_metrics": {"text/plain": {"schema": TEXT}},
     }
 )
@@ -80,6 +91,7 @@ EXAMPLES: Mapping[str, Schema] = MappingProxyType(
         "admin_keep": {"modelKey": "smollm2", "pinned": True, "ttlSeconds": 1800},
         "admin_add": {"modelKey": "qwen3-32b", "baseUrl": "http://192.168.1.30:8000", "model": "Qwen/Qwen3-32B-AWQ"},
         "admin_remove": {"modelKey": "old-model"},
+        "admin_set_bodies": {"enabled": True, "minutes": 15},
         "ui_sign_in": {"key": "sk-lan-a-key-of-this-server"},
     }
 )
