@@ -6,7 +6,7 @@ import { INKS, type ChartKind, write } from "./series";
 const NAMES = [...INKS, "--ink-3", "--line", "--surface"] as const;
 const MARGIN = 64;
 const DAY = 86_400;
-const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000]; // of things that are counted
+const WHOLE = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000].flatMap((each) => [each, 2 * each, 5 * each]); // distances of marks
 
 export class Palette {
   private now = colours(NAMES);

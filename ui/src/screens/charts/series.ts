@@ -47,7 +47,7 @@ export interface ChartKind {
   title: string;
   lines: Line[];
   write: (value: Measure) => string;
-  /** What it counts comes in whole numbers. */
+  /** The axis has whole numbers only. */
   whole?: boolean;
 }
 
@@ -66,7 +66,7 @@ export const CHARTS: readonly ChartKind[] = [
     ],
   },
   {
-    id: "first-token", title: "Time to first token", write: ms,
+    id: "first-token", title: "Time to first token", write: ms, whole: true,
     lines: [
       { label: "p50", ink: "--series-1", filled: true, values: (series) => series.firstTokenP50Ms },
       { label: "p95", ink: "--series-2", values: (series) => series.firstTokenP95Ms },
@@ -80,7 +80,7 @@ export const CHARTS: readonly ChartKind[] = [
     ],
   },
   {
-    id: "queue", title: "Queue", write: ms,
+    id: "queue", title: "Queue", write: ms, whole: true,
     lines: [
       { label: "wait p95", ink: "--series-2", filled: true, values: (series) => series.queueP95Ms },
       { label: "waiting", ink: "--series-3", values: (series) => series.waiting, write: tidy, right: true },
