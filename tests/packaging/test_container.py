@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 from lanhaven.config import Settings, load_settings
 from tests.house_process import sockets_folder, until, wait_ready
 from tests.packaging.dockerfile import Stage, stages
+from tests.packaging.tools import build_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "packaging"
@@ -54,7 +55,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for environment in root.glob("opt/*/bin/.."):
                 _borrow(environment, PIP, "pip")
         elif word == "RUN" and "requirements-build" in rest:
-            _borrow(root / "opt/build", _build_packages())
+            _borrow(root / "opt/build", build_packages())
     _borrow(root / "opt/lanhaven", PACKAGES)
     return root
 
@@ -84,16 +85,6 @@ def _run(line: str, root: Path) -> None:
     words = ["sh", "-euc", here]
     done = subprocess.run(words, cwd=root / "src", capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-
-
-def _build_packages() -> Path:
-    folder = ".tools/packaging"
-    done = subprocess.run(
-        ["scripts/setup", "--quiet", "--other", folder, "requirements-build.lock"],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return next((ROOT / folder).glob("lib/python*/site-packages"))
 
 
 def _borrow(environment: Path, packages: Path, name: str = "borrowed") -> None:
