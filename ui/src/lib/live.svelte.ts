@@ -59,7 +59,8 @@ class Live {
       this.state = "open";
       if (this.opened++) for (const each of this.again) each();
     };
-    source.onerror = () => {
+    source.onerror = (event) => {
+      if (event instanceof MessageEvent) return; // an event of ours that is called "error"
       this.state = "lost";
       if (source.readyState === EventSource.CLOSED) this.retry(source); // a refusal: the browser gives up, we do not
     };
