@@ -175,6 +175,11 @@ class Gateway:
         """The instances of those models."""
         return [each for each in self.pool.instances() if self._may_see(client, each.model_key)]
 
+    def named_instances(self, client: str | None) -> list[tuple[str, ModelInfo]]:
+        """Identifier and model of those that the catalog knows."""
+        known = ((name, self.catalog.get(key)) for name, key in self.pool.ids().items())
+        return [(name, info) for name, info in known if info is not None and self.admission.allows(client, info)]
+
     def _may_see(self, client: str | None, key: str) -> bool:
         info = self.catalog.get(key)
         return info is None or self.admission.allows(client, info)

@@ -56,11 +56,12 @@ def card(gateway: Gateway, info: ModelInfo, name: str) -> dict[str, Any]:
     }
 
 
-def cards(gateway: Gateway) -> list[dict[str, Any]]:
-    """Everything that can chat, each model under its key, its aliases of Claude's kind, its instances' identifiers."""
+def cards(gateway: Gateway, client: str | None) -> list[dict[str, Any]]:
+    """Everything that can chat, of what the client may use: under its key, its aliases of Claude's kind, its instances'
+    identifiers."""
     return [
         card(gateway, info, name)
-        for info in gateway.catalog.models()
+        for info in gateway.models(client)
         if info.kind in (ModelKind.LLM, ModelKind.VLM)
         for name in _names(gateway, info)
     ]

@@ -157,16 +157,16 @@ def reference_of(instance: Instance) -> str:
 # ---- Which one is meant
 
 
-def models(gateway: Gateway, domain: str | None = None) -> list[ModelInfo]:
-    """All models that LM Studio has a word for; of one domain, if it is named."""
-    found = ((each, domain_of(each.kind)) for each in gateway.catalog.models())
+def models(gateway: Gateway, domain: str | None = None, client: str | None = None) -> list[ModelInfo]:
+    """All models that LM Studio has a word for, of those that the client may use; of one domain, if it is named."""
+    found = ((each, domain_of(each.kind)) for each in gateway.models(client))
     return [each for each, its in found if its is not None and domain in (None, its)]
 
 
-def loaded(gateway: Gateway, domain: str | None = None) -> list[tuple[ModelInfo, Instance]]:
-    """All loaded instances with their models, oldest first."""
+def loaded(gateway: Gateway, domain: str | None = None, client: str | None = None) -> list[tuple[ModelInfo, Instance]]:
+    """All loaded instances that the client may use with their models, oldest first."""
     found = []
-    for instance in gateway.pool.instances():
+    for instance in gateway.instances(client):
         info = gateway.catalog.get(instance.model_key)
         its = domain_of(instance.kind)
         if info is not None and instance.state in _LOADED and its is not None and domain in (None, its):
@@ -174,12 +174,14 @@ def loaded(gateway: Gateway, domain: str | None = None) -> list[tuple[ModelInfo,
     return found
 
 
-def find_instance(gateway: Gateway, specifier: Any, domain: str | None = None) -> tuple[ModelInfo, Instance]:
+def find_instance(
+    gateway: Gateway, specifier: Any, domain: str | None = None, client: str | None = None
+) -> tuple[ModelInfo, Instance]:
     """The loaded instance that `specifier` means: a ModelSpecifier, or a name (an identifier, a key, a path prefix).
 
     ModelNotFound with the clients' code for it; InvalidRequest for what is no specifier.
     """
-    candidates = loaded(gateway, domain)
+    candidates = loaded(gateway, domain, client)
     match specifier:
         case str():
             query: Any = specifier
@@ -195,14 +197,15 @@ def find_instance(gateway: Gateway, specifier: Any, domain: str | None = None) -
     return found[0]
 
 
-def find_models(gateway: Gateway, name: str, domain: str | None = None) -> list[ModelInfo]:
+def find_models(gateway: Gateway, name: str, domain: str | None = None, client: str | None = None) -> list[ModelInfo]:
     """The models that `name` means, the best first; more than one only for an ambiguous path prefix.
 
-    ModelNotFound; InvalidRequest if the name is that of a model of another domain.
+    ModelNotFound; Forbidden; InvalidRequest if the name is that of a model of another domain.
     """
     found = _models_named(gateway, name)
     if not found:
-        raise no_path(name, [facts_of(each).path for each in models(gateway, domain)])
+        raise no_path(name, [facts_of(each).path for each in models(gateway, domain, client)])
+    gateway.admission.check(client, found[0])
     right = [each for each in found if domain in (None, domain_of(each.kind))]
     if not right:
         raise wrong_domain(facts_of(found[0]).path, domain_of(found[0].kind) or found[0].kind.value, str(domain))

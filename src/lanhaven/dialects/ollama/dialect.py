@@ -92,21 +92,23 @@ class OllamaDialect(Dialect):
         await call.reply(200, encode({"version": VERSION}))
 
     async def _tags(self, call: Call) -> None:
-        models = [each for each in self._gateway.catalog.models() if each.kind in LISTED and each.unavailable is None]
+        models = [
+            each for each in self._gateway.models(call.key_name) if each.kind in LISTED and each.unavailable is None
+        ]
         await call.reply(200, encode({"models": [tag(each) for each in models]}))
 
     async def _ps(self, call: Call) -> None:
         gateway = self._gateway
         loaded = [
             running(info, each, gateway.clock())
-            for each in gateway.pool.instances()
+            for each in gateway.instances(call.key_name)
             if is_running(each) and (info := gateway.catalog.get(each.model_key)) is not None
         ]
         await call.reply(200, encode({"models": loaded}))
 
     async def _show(self, call: Call) -> None:
         asked = read_asked(read_strict(call.body), chat=False)
-        await call.reply(200, encode(shown(self._gateway.model(asked.model))))
+        await call.reply(200, encode(shown(self._gateway.model(asked.model, call.key_name))))
 
     # ---- answers
 
@@ -159,7 +161,7 @@ class OllamaDialect(Dialect):
         gateway, lines = self._gateway, Lines(asked)
         began = gateway.clock()
         if asked.keep_alive == 0:
-            target = gateway.model(asked.model)
+            target = gateway.model(asked.model, call.key_name)
             for each in self._instances(target.key):
                 await self._keep(each.instance_id, 0)
             line = lines.loaded("unload", gateway.clock() - began)
@@ -226,8 +228,7 @@ class OllamaDialect(Dialect):
         if nobody uses it; one that is in use, or an operator's, serves, and says so where the prompt does not fit."""
         if asked.context is None:
             return
-        target = self._gateway.catalog.resolve(asked.model, self._gateway.pool.ids())
-        info = target.info
+        info = self._gateway.model(asked.model, request.client)
         wanted = min(asked.context, info.max_context or asked.context)
         loaded = self._instances(info.key)
         enough = [each for each in loaded if (each.load_config.context_length or 0) >= wanted]

@@ -126,26 +126,28 @@ class OpenAIDialect(Dialect):
 
     async def _models(self, call: Call) -> None:
         if anthropic_models.is_asked(call.headers):
-            await call.reply(200, encode(anthropic_models.page(anthropic_models.cards(self._gateway), call.query)))
+            await call.reply(
+                200, encode(anthropic_models.page(anthropic_models.cards(self._gateway, call.key_name), call.query))
+            )
             return
         ours = not hops(call.headers)  # another LanHaven is told of no models that others of them have told us of
-        models = [each for each in self._gateway.catalog.models() if ours or not each.relayed]
+        models = [each for each in self._gateway.models(call.key_name) if ours or not each.relayed]
         cards = [model_card(each, self._gateway) for each in models]
         loaded = [
             model_card(info, self._gateway, instance_id)
-            for instance_id, key in self._gateway.pool.ids().items()
-            if instance_id != key and (info := self._gateway.catalog.get(key)) is not None
+            for instance_id, info in self._gateway.named_instances(call.key_name)
+            if instance_id != info.key
         ]
         await call.reply(200, encode(listed(cards + loaded, call.query)))
 
     async def _model(self, call: Call) -> None:
         name = call.path.split("/models/", 1)[1]
         if anthropic_models.is_asked(call.headers):
-            info = self._gateway.model(anthropic_models.meant(self._gateway, name))
+            info = self._gateway.model(anthropic_models.meant(self._gateway, name), call.key_name)
             await call.reply(200, encode(anthropic_models.card(self._gateway, info, name)))
             return
-        target = self._gateway.catalog.resolve(name, self._gateway.pool.ids())
-        await call.reply(200, encode(model_card(target.info, self._gateway, name)))
+        info = self._gateway.model(name, call.key_name)
+        await call.reply(200, encode(model_card(info, self._gateway, name)))
 
     async def _pass(self, route: Route, call: Call) -> None:
         if not any(route.capability in each.capabilities for each in self._gateway.catalog.models()):

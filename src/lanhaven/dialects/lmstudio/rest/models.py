@@ -51,10 +51,10 @@ def aim(gateway: Gateway, body: dict[str, Any]) -> ModelInfo:
 # ---- v0
 
 
-def v0_list(gateway: Gateway) -> dict[str, Any]:
+def v0_list(gateway: Gateway, client: str | None) -> dict[str, Any]:
     """All models, then the loaded instances that have a name of their own."""
-    cards = [v0_card(each, gateway) for each in models(gateway)]
-    own = [v0_card(info, gateway, each) for info, each in _ready(gateway) if each.instance_id != info.key]
+    cards = [v0_card(each, gateway) for each in models(gateway, client=client)]
+    own = [v0_card(info, gateway, each) for info, each in _ready(gateway, client) if each.instance_id != info.key]
     return {"object": "list", "data": [*cards, *own]}
 
 
@@ -97,9 +97,9 @@ def v0_capabilities(facts: Facts) -> list[str]:
 # ---- v1
 
 
-def v1_list(gateway: Gateway) -> dict[str, Any]:
+def v1_list(gateway: Gateway, client: str | None) -> dict[str, Any]:
     """All models with their loaded instances."""
-    return {"models": [v1_card(each, gateway) for each in models(gateway)]}
+    return {"models": [v1_card(each, gateway) for each in models(gateway, client=client)]}
 
 
 def v1_card(info: ModelInfo, gateway: Gateway) -> dict[str, Any]:
@@ -135,5 +135,5 @@ def v1_config(info: ModelInfo, instance: Instance) -> dict[str, Any]:
     return config
 
 
-def _ready(gateway: Gateway) -> list[tuple[ModelInfo, Instance]]:
-    return [(info, each) for info, each in loaded(gateway) if each.state is InstanceState.READY]
+def _ready(gateway: Gateway, client: str | None = None) -> list[tuple[ModelInfo, Instance]]:
+    return [(info, each) for info, each in loaded(gateway, client=client) if each.state is InstanceState.READY]

@@ -67,10 +67,11 @@ class LMStudioV0(Dialect):
         return sse(error_body(error))
 
     async def _models(self, call: Call) -> None:
-        await call.reply(200, encode(v0_list(self._gateway)))
+        await call.reply(200, encode(v0_list(self._gateway, call.key_name)))
 
     async def _model(self, call: Call) -> None:
         info, instance_id = named(self._gateway, call.path.removeprefix(f"{ROOT}/models/"))
+        self._gateway.admission.check(call.key_name, info)
         instance = self._gateway.pool.get(instance_id) if instance_id is not None else None
         await call.reply(200, encode(v0_card(info, self._gateway, instance)))
 

@@ -229,5 +229,5 @@ class Connection:
             await self._wire.send({"type": "communicationWarning", "warning": text, **told})
 
     def _worded(self, error: GatewayError) -> dict[str, Any]:
-        names = [instance.instance_id for _, instance in loaded(self._peer.context.gateway)]
+        names = [instance.instance_id for _, instance in loaded(self._peer.context.gateway, client=self._peer.key_name)]
         return error_object(error, names)

@@ -74,7 +74,7 @@ async def load_model(domain: str, peer: Peer, channel: Channel, parameter: Any) 
     """`loadModel`: resolved, progress..., success. The instance stays until it is unloaded, or its TTL ends it."""
     peer.need(ADMIN)
     gateway, asked = peer.context.gateway, table(parameter)
-    found = find_models(gateway, text(asked, "modelKey"), domain)
+    found = find_models(gateway, text(asked, "modelKey"), domain, peer.key_name)
     info = found[0]
     wanted = optional(asked, "identifier", text)
     config = replace(_config(asked, domain), idle_ttl=_seconds(asked, "ttlMs") or 0.0)
@@ -99,13 +99,13 @@ async def get_or_load(domain: str, peer: Peer, channel: Channel, parameter: Any)
     gateway, asked = peer.context.gateway, table(parameter)
     name = text(asked, "identifier")
     try:
-        there = find_instance(gateway, name, domain)
+        there = find_instance(gateway, name, domain, peer.key_name)
     except ModelNotFound:
         pass
     else:
         await channel.send({"type": "alreadyLoaded", "info": instance_info(*there)})
         return
-    info = find_models(gateway, name, domain)[0]
+    info = find_models(gateway, name, domain, peer.key_name)[0]
     config = replace(_config(asked, domain), idle_ttl=_seconds(asked, "loadTtlMs")).over(info.load)
 
     async def order(watch: Watch) -> None:

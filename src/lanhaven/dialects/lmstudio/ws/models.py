@@ -23,7 +23,7 @@ from lanhaven.types.models import Instance, ModelInfo, Sampling
 
 
 async def list_loaded(domain: str, peer: Peer, parameter: Any) -> list[dict[str, Any]]:
-    return [instance_info(*each) for each in loaded(peer.context.gateway, domain)]
+    return [instance_info(*each) for each in loaded(peer.context.gateway, domain, peer.key_name)]
 
 
 async def get_model_info(domain: str, peer: Peer, parameter: Any) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ async def unload_model(domain: str, peer: Peer, parameter: Any) -> None:
     """The instance of this identifier, once its running requests are done."""
     peer.need(ADMIN)
     gateway = peer.context.gateway
-    _, instance = find_instance(gateway, text(table(parameter), "identifier"), domain)
+    _, instance = find_instance(gateway, text(table(parameter), "identifier"), domain, peer.key_name)
     await gateway.unload(instance.instance_id, instance.instance_id)
 
 
@@ -72,7 +72,7 @@ async def estimate_model_usage(domain: str, peer: Peer, parameter: Any) -> dict[
     """What a load would take of memory. How much of it on a GPU the engine alone knows: all is told as RAM."""
     asked = table(parameter)
     gateway = peer.context.gateway
-    info = find_models(gateway, text(asked, "modelKey"), domain)[0]
+    info = find_models(gateway, text(asked, "modelKey"), domain, peer.key_name)[0]
     config, _ = from_stack(asked.get("loadConfigStack"), embedding=domain == EMBEDDING)
     forecast = gateway.pool.forecast(info, config.over(info.load))
     total = max(forecast.need.bytes, info.size_bytes)
@@ -126,4 +126,4 @@ def rpcs(domain: str) -> Mapping[str, Rpc]:
 
 
 def _meant(domain: str, peer: Peer, parameter: Any) -> tuple[ModelInfo, Instance]:
-    return find_instance(peer.context.gateway, table(parameter).get("specifier"), domain)
+    return find_instance(peer.context.gateway, table(parameter).get("specifier"), domain, peer.key_name)

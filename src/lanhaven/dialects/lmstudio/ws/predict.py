@@ -143,7 +143,7 @@ async def predict(peer: Peer, channel: Channel, parameter: Any) -> None:
     """A chat, or a raw completion in the way of the older clients."""
     peer.need("inference")
     asked = table(parameter)
-    info, instance = find_instance(peer.context.gateway, asked.get("modelSpecifier"), LLM)
+    info, instance = find_instance(peer.context.gateway, asked.get("modelSpecifier"), LLM, peer.key_name)
     _check_preset(asked)
     prediction = read_prediction(asked, lambda identifier: _image(peer, info, identifier))
     await _answered(peer, channel, info, instance, prediction)
@@ -153,7 +153,7 @@ async def complete_raw_text(peer: Peer, channel: Channel, parameter: Any) -> Non
     """A raw completion in the way of the newer clients."""
     peer.need("inference")
     asked = table(parameter)
-    info, instance = find_instance(peer.context.gateway, asked.get("modelSpecifier"), LLM)
+    info, instance = find_instance(peer.context.gateway, asked.get("modelSpecifier"), LLM, peer.key_name)
     _check_preset(asked)
     await _answered(peer, channel, info, instance, read_completion(asked))
 

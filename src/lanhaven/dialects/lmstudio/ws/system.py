@@ -38,12 +38,13 @@ class Flags:
 
 async def list_downloaded_models(peer: Peer, parameter: Any) -> list[dict[str, Any]]:
     """Of both kinds."""
-    return [model_info(each) for each in models(peer.context.gateway)]
+    return [model_info(each) for each in models(peer.context.gateway, client=peer.key_name)]
 
 
 async def list_downloaded_model_variants(peer: Peer, parameter: Any) -> list[dict[str, Any]]:
     """A model has one here: each file is a model of its own."""
-    return [model_info(each) for each in find_models(peer.context.gateway, text(table(parameter), "modelKey"))]
+    name = text(table(parameter), "modelKey")
+    return [model_info(each) for each in find_models(peer.context.gateway, name, client=peer.key_name)]
 
 
 async def version(peer: Peer, parameter: Any) -> dict[str, Any]:

@@ -75,7 +75,7 @@ async def preload_draft_model(peer: Peer, parameter: Any) -> None:
     """{specifier, draftModelKey}: an unknown model is told first, as that is what the client can mend."""
     asked = table(parameter)
     _meant(peer, asked, "specifier")
-    find_models(peer.context.gateway, text(asked, "draftModelKey"), LLM)
+    find_models(peer.context.gateway, text(asked, "draftModelKey"), LLM, peer.key_name)
     raise UnsupportedFeature(
         "LanHaven runs no draft models beside a model.", hint="leave draftModel out of the prediction", retry=False
     )
@@ -102,7 +102,7 @@ def _input(asked: Mapping[str, Any]) -> str:
 def _meant(peer: Peer, asked: Mapping[str, Any], name: str) -> tuple[ModelInfo, Instance]:
     """The instance that is meant, of the connection's own kind."""
     peer.need("inference")
-    return find_instance(peer.context.gateway, asked.get(name), peer.namespace)
+    return find_instance(peer.context.gateway, asked.get(name), peer.namespace, peer.key_name)
 
 
 async def _ask(peer: Peer, instance: Instance, route: Route, body: dict[str, Any]) -> dict[str, Any]:
