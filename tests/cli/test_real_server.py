@@ -95,7 +95,7 @@ def test_the_banner_tells_where_it_listens_and_the_file_it_read(alone: Cli) -> N
         assert f"{info.url}/v1" in up.told
         assert info.token not in up.told
         assert "✓ mock" in up.told
-        assert "dashboard" not in up.told.lower()
+        assert f"  Dashboard  {info.url}/\n" in up.told
     assert runfile.read(state(alone.home)) is None
     assert not (state(alone.home) / "server.json").exists()
 

@@ -25,14 +25,11 @@ def at_hand(variables: Mapping[str, str], platform: str = sys.platform) -> bool:
     return bool(variables.get("DISPLAY") or variables.get("WAYLAND_DISPLAY"))
 
 
-def wanted(choice: bool | None) -> bool:
+def wanted(choice: bool | None, variables: Mapping[str, str], *, terminal: bool) -> bool:
     """Whether to open a page unasked: for a person at a terminal who could see it. `choice` is --open or --no-open."""
-    from lanhaven.config.environ import environment
-
     if choice is not None:
         return choice
-    variables = environment()
-    return sys.stderr.isatty() and not variables.get("CI") and at_hand(variables)
+    return terminal and not variables.get("CI") and at_hand(variables)
 
 
 def show(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +55,7 @@ def up(
     from lanhaven import __version__
     from lanhaven.cli import browser, first_run, up_banner
     from lanhaven.config import load_settings
+    from lanhaven.config.environ import environment
 
     if provider not in (None, "mock"):
         raise CliError(
@@ -81,7 +83,7 @@ def up(
 
     def ready(info: ServerInfo) -> None:
         up_banner.show(info, __version__, new_key)
-        if browser.wanted(open_page):
+        if browser.wanted(open_page, environment(), terminal=sys.stderr.isatty()):
             browser.show_soon(info.link(seconds=OPENED_WITHIN), info.url)
 
     raise typer.Exit(run(settings, ready))
