@@ -97,6 +97,9 @@ class Families:
         self.requests = registry.counter("lanhaven_requests", "Requests that ended.", "model", "dialect", "code")
         self.seconds = registry.histogram("lanhaven_request_seconds", "From acceptance to the end.", "model")
         self.first = registry.histogram("lanhaven_first_byte_seconds", "From acceptance to the first byte.", "model")
+        self.token = registry.histogram(
+            "lanhaven_first_token_seconds", "From acceptance to the first token of an answer that is streamed.", "model"
+        )
         self.queue = registry.histogram("lanhaven_queue_seconds", "Spent waiting for an instance.", "model")
         self.tokens = registry.counter("lanhaven_tokens", "Tokens.", "model", "kind")
         self.loads = registry.counter("lanhaven_model_loads", "Loads that succeeded.", "model")
@@ -107,12 +110,13 @@ class Families:
 class _Series:
     """The children of one model and dialect: looking labels up costs more than counting."""
 
-    __slots__ = ("completion", "first", "ok", "prompt", "queue", "seconds")
+    __slots__ = ("completion", "first", "ok", "prompt", "queue", "seconds", "token")
 
     def __init__(self, families: Families, model: str, dialect: str) -> None:
         self.ok = families.requests.labels(model, dialect, "ok")
         self.seconds = families.seconds.labels(model)
         self.first = families.first.labels(model)
+        self.token = families.token.labels(model)
         self.queue = families.queue.labels(model)
         self.prompt = families.tokens.labels(model, "prompt")
         self.completion = families.tokens.labels(model, "completion")
@@ -156,6 +160,7 @@ class Metrics:
         gauge("ready", "1: it takes requests.", lambda each: each.state is InstanceState.READY)
         gauge("requests", "Requests that it serves now.", lambda each: each.leases)
         gauge("waiting", "Requests that wait for it.", lambda each: each.waiting)
+        gauge("memory_bytes", "Memory that it takes, estimated while it loads.", lambda each: each.size_bytes)
 
     def listen(self, event: GatewayEvent) -> None:
         """Take one event in; called by the bus for every event."""
@@ -188,6 +193,8 @@ class Metrics:
         series.seconds.observe(event.seconds)
         series.first.observe(event.first_byte_seconds)
         series.queue.observe(event.queue_seconds)
+        if event.first_token_seconds is not None:
+            series.token.observe(event.first_token_seconds)
         if event.usage.total_tokens:
             self._count_tokens(event, series)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = Mapping[str, Any]
+Text = Callable[[Row], str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,15 +80,21 @@ class Logs:
         return list(dict.fromkeys((SERVER, *running, *left)))
 
     def lines(self, source: str) -> Sequence[Line]:
-        """Oldest first. ModelNotFound."""
+        """Oldest first. Of a model, whatever it is called, those of its first instance. ModelNotFound."""
         if source == SERVER:
             return self.ring.lines()
+        instance, provider = self._place(source)
+        return [Line(plain(each)) for each in self._providers[provider].logs(instance)]
+
+    def _place(self, source: str) -> tuple[str, str]:
+        """The instance and its provider."""
         instance = self._pool.get(source)
-        info = None if instance is not None else self._catalog.get(source)
-        provider = instance.provider if instance is not None else info.provider if info is not None else None
-        if provider is None:
-            raise ModelNotFound(f"No log of {source[:100]!r}.", hint="GET /debug/logs lists the sources", retry=False)
-        return [Line(plain(each)) for each in self._providers[provider].logs(source)]
+        if instance is None:
+            info = self._catalog.resolve(source, self._pool.ids()).info
+            instance = next((each for each in self._pool.instances() if each.model_key == info.key), None)
+            if instance is None:
+                return info.key, info.provider
+        return instance.instance_id, instance.provider
 
     def check(self, source: str) -> None:
         """Whether it can be followed. ModelNotFound, Overloaded."""

@@ -1,0 +1,114 @@
+"""`history`: the requests that were. `inspect`: one of them, and where its time went."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlencode
+
+import typer
+
+from lanhaven.cli import completing, output
+from lanhaven.cli.connection import Json, Key, Url, connect
+from lanhaven.cli.output import Column, Row
+from lanhaven.cli.usage import milliseconds
+
+Status = Literal["pending", "completed", "failed", "cancelled"]
+BAR = 40  # signs
+
+ROWS = (
+    Column("TIME", lambda row: row["timestamp"], lambda row: row["timestamp"][5:19].replace("T", " ")),
+    Column("STATUS", lambda row: row["status"]),
+    Column("MODEL", lambda row: row["model"]),
+    Column("KEY", lambda row: row.get("key"), lambda row: row.get("key", "–")),
+    Column("TOOK", lambda row: row.get("timeMs"), milliseconds("timeMs"), right=True),
+    Column("FIRST TOKEN", lambda row: row.get("firstTokenMs"), milliseconds("firstTokenMs"), right=True),
+    Column("TOKENS", lambda row: row.get("completionTokens"), lambda row: _number(row, "completionTokens"), right=True),
+    Column("TOKENS/S", lambda row: row.get("tokensPerSecond"), lambda row: _number(row, "tokensPerSecond"), right=True),
+    Column("REQUEST", lambda row: row["requestId"]),
+    Column("ERROR", lambda row: row.get("error"), lambda row: row.get("error", "")),
+)
+
+
+def history(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many.")] = 50,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Of this model.", autocompletion=completing.models)
+    ] = None,
+    key_name: Annotated[str | None, typer.Option("--key-name", metavar="NAME", help="Of the key of this name.")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Those that ended so.")] = None,
+    text: Annotated[str | None, typer.Option("--find", metavar="TEXT", help="Text in a name or in the error.")] = None,
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """List the last requests, newest first."""
+    said = {"limit": count, "model": model, "key": key_name, "status": status, "q": text}
+    query = urlencode({name: value for name, value in said.items() if value is not None})
+    with connect(url, key) as server:
+        answer = server.get(f"/debug/history/requests?{query}")
+    rows = answer["requests"][:count]
+    if json:
+        output.document(answer | {"requests": rows})
+        return
+    output.rows(ROWS, rows, empty="no such requests")
+
+
+def inspect(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="As X-Request-Id of its reply says.")],
+    body: Annotated[bool, typer.Option("--body", help="What was asked and answered, where that is kept.")] = False,
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Show one request: where its time went, with which parameters, and how it ended."""
+    place = f"/debug/requests/{quote(request_id, safe='')}"
+    with connect(url, key) as server:
+        found = server.get(place)
+        texts = server.get(f"{place}/body") if body else {}
+    if json:
+        output.document(found | ({"texts": texts} if body else {}))
+        return
+    output.pairs(_details(found))
+    for phase in found["phases"]:
+        output.data(_phase(phase, found["timeMs"]))
+    for name in ("request", "response") if body else ():
+        output.data(f"\n{name}{' (cut)' if texts['truncated'] else ''}:\n{texts[name]}")
+
+
+def _details(found: Row) -> list[tuple[str, object]]:
+    parameters = " ".join(f"{name}={value}" for name, value in found["parameters"].items())
+    return [
+        ("request", found["requestId"]),
+        ("when", found["timestamp"]),
+        ("status", found["status"]),
+        ("path", f"{found['path']} ({found['dialect']})"),
+        ("model", found["model"]),
+        ("instance", found.get("instance")),
+        ("key", found.get("key")),
+        ("client", _joined(found.get("address"), found.get("userAgent"))),
+        ("parameters", parameters or None),
+        ("prompt tokens", found.get("promptTokens")),
+        ("answer tokens", found.get("completionTokens")),
+        ("tokens/s", found.get("tokensPerSecond")),
+        ("finish reason", found.get("finishReason")),
+        ("error", _joined(found.get("error"), found.get("code"))),
+        ("took", milliseconds("timeMs")(found) if "timeMs" in found else None),
+        ("body", found["body"]),
+    ]
+
+
+def _phase(phase: Row, whole: int) -> str:
+    """queue     ████                  310 ms: how long it was, and where in the whole."""
+    begin = round(BAR * phase["startMs"] / max(1, whole))
+    length = max(1, round(BAR * phase["ms"] / max(1, whole)))
+    bar = (" " * begin + "█" * length)[:BAR]
+    return f"{phase['name']:<10}{bar:<{BAR}}  {milliseconds('ms')(phase)}"
+
+
+def _joined(*words: Any) -> str | None:
+    return ", ".join(str(each) for each in words if each) or None
+
+
+def _number(row: Row, name: str) -> str:
+    value = row.get(name)
+    return "–" if value is None else f"{value:,}"
