@@ -59,6 +59,18 @@ export interface components {
             loadConfig: components["schemas"]["LoadSettings"];
             defaultInference: components["schemas"]["InferenceDefaults"];
         };
+        /** @description POST /admin/bodies. */
+        BodiesBody: {
+            enabled: boolean;
+            /** @default 15 */
+            minutes?: number;
+        };
+        BodiesKept: {
+            enabled: boolean;
+            until?: string;
+            kept: number;
+            bytes: number;
+        };
         BrowserSession: {
             signedIn: boolean;
             /** @description Without keys everybody is signed in. */
@@ -88,6 +100,56 @@ export interface components {
             ttl?: number | string | null;
             load?: components["schemas"]["LoadConfigBody"] | null;
             defaults?: components["schemas"]["SamplingBody"] | null;
+        };
+        ConnectApp: {
+            id: string;
+            name: string;
+            about: string;
+            /** @enum {string} */
+            kind: "agent" | "editor" | "chat" | "home" | "code" | "other";
+            dialect: string;
+            /** @description tools, vision, context>=TOKENS. */
+            needs: string[];
+            warnings: string[];
+            /** @description The version that was tried, or whose requests are replayed in tests. */
+            tested?: string;
+            steps: components["schemas"]["ConnectStep"][];
+            /** @description Requests as the app makes them, to be sent in order. */
+            probes: components["schemas"]["ConnectProbe"][];
+        };
+        ConnectApps: {
+            baseUrl: string;
+            model: string;
+            /** @description Tokens that a request may have; absent where nobody knows. */
+            contextLength?: number;
+            /** @description Whether the model can call tools; absent where nobody knows. */
+            tools?: boolean;
+            vision?: boolean;
+            keyRequired: boolean;
+            apps: components["schemas"]["ConnectApp"][];
+        };
+        ConnectProbe: {
+            name: string;
+            /** @enum {string} */
+            method: "GET" | "POST";
+            path: string;
+            /** @description Sent as JSON. */
+            body?: {
+                [key: string]: unknown;
+            };
+            /** @description What the reply must hold, besides a status 2xx. */
+            expect?: string;
+        };
+        ConnectStep: {
+            title: string;
+            /** @enum {string} */
+            kind: "shell" | "file" | "settings" | "code";
+            /** @description Of the text: sh, json, yaml, toml, python, javascript. */
+            language?: string;
+            /** @description Of the file that the text goes into. */
+            path?: string;
+            /** @description `{{key}}` stands where the key goes; on a server without keys anything does. */
+            text: string;
         };
         DashboardLink: {
             /** @description Signs one browser in, once, within ten minutes. */
@@ -172,6 +234,60 @@ export interface components {
             /** @enum {string} */
             state: "loading" | "ready" | "draining" | "failed";
         };
+        HistoryRequest: {
+            requestId: string;
+            /** @description When it was accepted. */
+            timestamp: string;
+            /** @enum {string} */
+            status: "pending" | "completed" | "failed" | "cancelled";
+            path: string;
+            dialect: string;
+            /** @description The key of the model; the name that was asked for where there is none. */
+            model: string;
+            instance?: string;
+            /** @description The name of the key. */
+            key?: string;
+            streamed?: boolean;
+            timeMs?: number;
+            /** @description Until it got its instance. */
+            queueMs?: number;
+            firstTokenMs?: number;
+            promptTokens?: number;
+            completionTokens?: number;
+            /** @description From the first token to the end; from the instance where that is not known. */
+            tokensPerSecond?: number;
+            finishReason?: string;
+            error?: string;
+            code?: string;
+            userAgent?: string;
+        };
+        HistoryRequests: {
+            requests: components["schemas"]["HistoryRequest"][];
+            /** @description `before` of the next page, where there is one. */
+            next?: string;
+        };
+        HistorySeries: {
+            /** @enum {string} */
+            window: "15m" | "1h" | "6h" | "24h" | "7d";
+            /** @description Seconds. */
+            step: number;
+            /** @description Seconds since the epoch; all other lists are as long. */
+            times: number[];
+            requests: number[];
+            errors: number[];
+            cancelled: number[];
+            promptTokens: number[];
+            completionTokens: number[];
+            firstTokenP50Ms: (number | null)[];
+            firstTokenP95Ms: (number | null)[];
+            tokensPerSecond: (number | null)[];
+            queueP95Ms: (number | null)[];
+            waiting: (number | null)[];
+            inflight: (number | null)[];
+            memoryBytes: (number | null)[];
+            models: string[];
+            keys: string[];
+        };
         IgnoredField: {
             key: string;
             reason: string;
@@ -202,6 +318,7 @@ export interface components {
             instanceId?: string | null;
             pinned?: boolean | null;
             ttlSeconds?: number | null;
+            defaultInference?: components["schemas"]["SamplingBody"] | null;
         };
         /** @description What somebody typed. */
         KeyBody: {
@@ -293,6 +410,16 @@ export interface components {
             /** @description models.yaml says now that the model is to be loaded otherwise. */
             reloadNeeded: boolean;
         };
+        Log: {
+            source: string;
+            sources: string[];
+            lines: components["schemas"]["LogLine"][];
+        };
+        LogLine: {
+            time?: string;
+            level?: string;
+            text: string;
+        };
         Memory: {
             totalBytes: number;
             freeBytes: number;
@@ -369,6 +496,52 @@ export interface components {
         RemoveBody: {
             modelKey: string;
         };
+        RequestBody: {
+            request: string;
+            response: string;
+            truncated: boolean;
+        };
+        RequestDetails: {
+            requestId: string;
+            /** @description When it was accepted. */
+            timestamp: string;
+            /** @enum {string} */
+            status: "pending" | "completed" | "failed" | "cancelled";
+            path: string;
+            dialect: string;
+            /** @description The key of the model; the name that was asked for where there is none. */
+            model: string;
+            instance?: string;
+            /** @description The name of the key. */
+            key?: string;
+            streamed?: boolean;
+            timeMs?: number;
+            /** @description Until it got its instance. */
+            queueMs?: number;
+            firstTokenMs?: number;
+            promptTokens?: number;
+            completionTokens?: number;
+            /** @description From the first token to the end; from the instance where that is not known. */
+            tokensPerSecond?: number;
+            finishReason?: string;
+            error?: string;
+            code?: string;
+            userAgent?: string;
+            phases: components["schemas"]["RequestPhase"][];
+            /** @description Numbers and switches of the request, and how many messages, tools and images it had. */
+            parameters: {
+                [key: string]: number | boolean | string;
+            };
+            address?: string;
+            /** @enum {string} */
+            body: "kept" | "off" | "gone";
+        };
+        RequestPhase: {
+            /** @enum {string} */
+            name: "queue" | "load" | "prompt" | "generate";
+            startMs: number;
+            ms: number;
+        };
         RequestRecord: {
             requestId: string;
             /** @enum {string} */
@@ -408,6 +581,22 @@ export interface components {
             instanceId?: string | null;
             /** @default false */
             force?: boolean;
+        };
+        UsageReport: {
+            rows: components["schemas"]["UsageRow"][];
+            days: number;
+        };
+        UsageRow: {
+            /** @description The name of the key; "" for requests without one. */
+            key?: string;
+            model?: string;
+            day?: string;
+            requests: number;
+            errors: number;
+            promptTokens: number;
+            completionTokens: number;
+            firstTokenP50Ms?: number;
+            lastUsed: string;
         };
         ValidationFailed: {
             error: string;
