@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from lanhaven.cli import (
     chat,
     config,
+    connect,
     doctor,
     get,
     history,
@@ -74,6 +75,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Models", "rm", models_edit.rm),
     ("Models", "models-sync", models_sync.models_sync),
     ("Use", "chat", chat.chat),
+    ("Use", "connect", connect.connect),
     ("Use", "mock", mock.mock),
     ("Settings", "version", status.version),
 )

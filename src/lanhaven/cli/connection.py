@@ -114,6 +114,14 @@ class Server:
         """POST of a JSON body, decoded JSON. timeout None: the answer may take as long as it takes."""
         return self._exchange("POST", path, body, timeout, {})
 
+    def exchange(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, str]:
+        """Any request, its status and the whole reply as text. It may take as long as it takes."""
+        import httpx2
+
+        with self._translated():
+            response = self._http.request(method, path, json=body, timeout=httpx2.Timeout(None, connect=CONNECT))
+            return response.status_code, response.text
+
     @contextmanager
     def events(
         self, method: str, path: str, body: Mapping[str, Any] | None = None

@@ -42,5 +42,4 @@ def code(title: str, language: str, text: str) -> Step:
 
 def snippet(steps: Sequence[Step]) -> Step:
     """The step that holds the address and the key, of those the first."""
-    telling = (each for each in steps if each.environment or each.kind in (StepKind.FILE, StepKind.CODE))
-    return next(telling, steps[0])
+    return next((each for each in steps if each.environment or each.kind is not StepKind.SHELL), steps[0])

@@ -56,12 +56,14 @@ CONNECT: Mapping[str, Schema] = MappingProxyType(
                 "baseUrl": TEXT,
                 "model": TEXT,
                 "contextLength": told(WHOLE, "Tokens that a request may have; absent where nobody knows."),
+                "maxContextLength": told(WHOLE, "Tokens that the model could have at most."),
+                "chats": told(FLAG, "False of a model for embeddings."),
                 "tools": told(FLAG, "Whether the model can call tools; absent where nobody knows."),
                 "vision": FLAG,
                 "keyRequired": FLAG,
                 "apps": listing(ref("ConnectApp")),
             },
-            *("baseUrl", "model", "keyRequired", "apps"),
+            *("baseUrl", "model", "chats", "keyRequired", "apps"),
         ),
     }
 )
