@@ -51,8 +51,15 @@ def opened(browser: Browser, url: str, path: str = "/", **context: Any) -> Itera
 
 
 def choose(page: Page, theme: Theme) -> None:
-    """Show the page in this theme."""
-    page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    """Show the page in this theme, once its colours have changed."""
+    page.evaluate(
+        """async theme => {
+            document.documentElement.dataset.theme = theme;
+            const changing = document.getAnimations().filter(each => each instanceof CSSTransition);
+            await Promise.allSettled(changing.map(each => each.finished));
+        }""",
+        theme,
+    )
 
 
 def accessible(page: Page) -> None:
