@@ -35,6 +35,31 @@ export interface components {
             loaded: components["schemas"]["LoadedInstance"][];
             downloaded: components["schemas"]["AvailableModel"][];
         };
+        ApiKey: {
+            name: string;
+            scopes: ("inference" | "admin" | "debug")[];
+            /** @description How the key begins; empty for the one of the settings. */
+            prefix: string;
+            created?: string;
+            lastUsed?: string;
+            /** @description The program that used it last. */
+            userAgent?: string;
+            /** @enum {string} */
+            source: "file" | "settings";
+            /** @description The only models it may use: names, or patterns of them. */
+            models?: string[];
+            expires?: string;
+            expired: boolean;
+            /** @description The only networks it is good in. */
+            networks?: string[];
+            limits: components["schemas"]["KeyLimits"];
+            used: components["schemas"]["KeyUse"];
+            /** @description Until then the key before the last rotation is good too. */
+            oldKeyUntil?: string;
+        };
+        ApiKeys: {
+            keys: components["schemas"]["ApiKey"][];
+        };
         AvailableModel: {
             /** @description The model key. */
             path: string;
@@ -89,6 +114,15 @@ export interface components {
             changed: string[];
             problems: string[];
         };
+        /** @description PATCH /admin/keys/{name}: what is not named stays, null takes a bound away. */
+        ChangeKeyBody: {
+            scopes?: components["schemas"]["KeyScope"][] | null;
+            models?: string[] | null;
+            expires?: string | null;
+            expiresInDays?: number | null;
+            networks?: string[] | null;
+            limits?: components["schemas"]["LimitsBody"] | null;
+        };
         /** @description What is to be otherwise in an entry: null removes a field, what is not named stays. */
         Changes: {
             enabled?: boolean | null;
@@ -122,6 +156,10 @@ export interface components {
             model: string;
             /** @description Tokens that a request may have; absent where nobody knows. */
             contextLength?: number;
+            /** @description Tokens that the model could have at most. */
+            maxContextLength?: number;
+            /** @description False of a model for embeddings. */
+            chats: boolean;
             /** @description Whether the model can call tools; absent where nobody knows. */
             tools?: boolean;
             vision?: boolean;
@@ -324,6 +362,32 @@ export interface components {
         KeyBody: {
             key: string;
         };
+        /** @description Only the limits that there are. */
+        KeyLimits: {
+            requestsPerMinute?: number;
+            requestsPerDay?: number;
+            tokensPerMinute?: number;
+            tokensPerDay?: number;
+        };
+        /**
+         * @description What a key is good for.
+         * @enum {string}
+         */
+        KeyScope: "inference" | "admin" | "debug";
+        /** @description Within the last minute, and the last day. */
+        KeyUse: {
+            requestsPerMinute: number;
+            requestsPerDay: number;
+            tokensPerMinute: number;
+            tokensPerDay: number;
+        };
+        /** @description How much within any minute, and any day; null: as much as it likes. */
+        LimitsBody: {
+            requestsPerMinute?: number | null;
+            requestsPerDay?: number | null;
+            tokensPerMinute?: number | null;
+            tokensPerDay?: number | null;
+        };
         /** @description POST /admin/models/load. */
         LoadBody: {
             modelKey: string;
@@ -477,6 +541,42 @@ export interface components {
             code?: string;
             hint?: string;
         };
+        NewApiKey: {
+            name: string;
+            scopes: ("inference" | "admin" | "debug")[];
+            /** @description How the key begins; empty for the one of the settings. */
+            prefix: string;
+            created?: string;
+            lastUsed?: string;
+            /** @description The program that used it last. */
+            userAgent?: string;
+            /** @enum {string} */
+            source: "file" | "settings";
+            /** @description The only models it may use: names, or patterns of them. */
+            models?: string[];
+            expires?: string;
+            expired: boolean;
+            /** @description The only networks it is good in. */
+            networks?: string[];
+            limits: components["schemas"]["KeyLimits"];
+            used: components["schemas"]["KeyUse"];
+            /** @description Until then the key before the last rotation is good too. */
+            oldKeyUntil?: string;
+            /** @description The key, shown this once. */
+            key: string;
+        };
+        /** @description POST /admin/keys: a key without scopes named is for inference. */
+        NewKeyBody: {
+            scopes?: components["schemas"]["KeyScope"][] | null;
+            models?: string[] | null;
+            expires?: string | null;
+            expiresInDays?: number | null;
+            networks?: string[] | null;
+            limits?: components["schemas"]["LimitsBody"] | null;
+            name: string;
+            /** @default false */
+            lmstudio?: boolean;
+        };
         PackedModel: {
             name: string;
             description: string;
@@ -557,6 +657,11 @@ export interface components {
                 totalTokens?: number;
             };
             error?: string;
+        };
+        /** @description POST /admin/keys/{name}/rotate: how long the old key stays good. */
+        RotateBody: {
+            /** @default 0 */
+            graceSeconds?: number;
         };
         /** @description Inference defaults. */
         SamplingBody: {

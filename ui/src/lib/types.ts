@@ -14,3 +14,7 @@ export type Memory = Schemas["Memory"];
 export type PackedModel = Schemas["PackedModel"];
 export type PackedModels = Schemas["PackedModels"];
 export type EntryChanged = Schemas["EntryChanged"];
+
+export type ApiKey = Schemas["ApiKey"];
+export type NewApiKey = Schemas["NewApiKey"];
+export type KeyLimits = Schemas["KeyLimits"];
