@@ -4,6 +4,8 @@
  * server, and tabs share them); `again` then tells listeners to ask for what they missed.
  */
 
+import { session } from "./session.svelte";
+
 export interface LiveEvent {
   name: string;
   timestamp: string;
@@ -62,7 +64,9 @@ class Live {
     source.onerror = (event) => {
       if (event instanceof MessageEvent) return; // an event of ours that is called "error"
       this.state = "lost";
-      if (source.readyState === EventSource.CLOSED) this.retry(source); // a refusal: the browser gives up, we do not
+      if (source.readyState !== EventSource.CLOSED) return;
+      this.retry(source); // a refusal: the browser gives up, we do not
+      void session.check();
     };
     for (const name of NAMES) source.addEventListener(name, (event) => this.take(name, (event as MessageEvent<unknown>).data));
   }

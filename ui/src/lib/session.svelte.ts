@@ -34,6 +34,12 @@ class Session {
     }
   }
 
+  /** Whether the session is still good, when something was refused that cannot say why. A server that is down changes nothing. */
+  async check(): Promise<void> {
+    const told = await api.get<SessionState>("/ui/session").catch(() => undefined);
+    if (told) this.state = told;
+  }
+
   async signIn(key: string): Promise<void> {
     await api.post("/ui/session", { key });
     await this.look();
