@@ -23,6 +23,7 @@ from tests.serving import House, native_of, serving
 
 pytestmark = pytest.mark.anyio
 
+KEY = "sk-lan-a-key-of-this-server"  # what the example of signing in sends
 REQUESTS = ("ChatRequest", "ImageForm", "CompletionRequest", "EmbeddingRequest", "RerankRequest")
 
 
@@ -33,7 +34,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) -> AsyncIterator[House]:
-    async with serving(tmp_path_factory.mktemp("house"), MODELS, history=True) as house:
+    async with serving(tmp_path_factory.mktemp("house"), MODELS, key=KEY, history=True) as house:
         yield house
 
 
@@ -181,7 +182,7 @@ async def test_the_examples_are_answered_as_the_document_says(
     assert len(told) > 25
     for method, path, body, media in told.values():
         await house.http.post("/admin/models/load", json={"modelKey": "smollm2"})  # others are of unloading it
-        reply = await ask(house, method, path, body, media)
+        reply = await ask(house, method, path.replace("{name}", "laptop"), body, media)
         assert reply.is_success, f"{path}: {reply.text}"
         if reply.status_code == 204:
             assert "204" in document["paths"][path][method]["responses"]
@@ -233,7 +234,7 @@ async def test_errors_are_as_the_document_says(house: House, document: dict[str,
     for method, path, body, media in examples(document).values():
         absent = {**body, "model": "not-here", "modelKey": "not-here", "instance_id": "not-here"}
         for wrong in ([1], absent) if media == "application/json" else ():
-            reply = await house.http.request(method, path, json=wrong)
+            reply = await house.http.request(method, path.replace("{name}", "laptop"), json=wrong)
             assert reply.status_code == 400 or wrong is absent, f"{path}: {reply.text}"
             schema = reply_schema(document, path, method, reply)
             assert schemas.problems(reply.json(), schema["schema"]) == [], f"{path}: {reply.text}"

@@ -18,11 +18,11 @@ CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conform
 @pytest.mark.req("F-121", "F-123", "F-124", "S4-27")
 @pytest.mark.timeout(180)
 def test_whatever_is_asked_is_answered_as_the_document_says(outside: HouseProcess, tmp_path: Path) -> None:
-    # One worker: in CPython 3.11 two threads that compile sources can fail of it (SystemError: recursion depth).
+    # Nothing makes a key: the first one closes the door. One worker: in CPython 3.11 two threads that compile sources can fail of it (SystemError: recursion depth).
     program = Path(sys.executable).parent / "schemathesis"
     words = [
         str(program), "--config-file", str(CONFIG), "run", f"{outside.url}/openapi.json", "--checks", ",".join(CHECKS),
-        "--exclude-operation-id", "debug_stream", "--exclude-operation-id", "debug_logs_stream", "--exclude-operation-id", "admin_remove", "--no-shrink", "--request-timeout", "20", "--workers", "1",
+        "--exclude-operation-id", "debug_stream", "--exclude-operation-id", "debug_logs_stream", "--exclude-operation-id", "admin_remove", "--exclude-operation-id", "admin_add_key", "--no-shrink", "--request-timeout", "20", "--workers", "1",
     ]  # fmt: skip
     done = subprocess.run(
         words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=170, check=False

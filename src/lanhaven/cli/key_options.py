@@ -70,18 +70,17 @@ def read_terms(
 
 def read_end(text: str) -> float | None:
     """ "30d" (from now) or "2026-12-31" (the end of that day in UTC) as seconds since the epoch; None for "none"."""
-    from datetime import UTC, datetime, timedelta
-
+    from lanhaven.keys.key import moment
     from lanhaven.keys.store import seconds_now
 
     written = text.strip().lower()
     if written in (NONE, "never"):
         return None
-    try:
-        if len(written) == len("2026-12-31") and "-" in written:
-            return (datetime.fromisoformat(written).replace(tzinfo=UTC) + timedelta(days=1)).timestamp()
-    except ValueError:
-        raise CliError(f"{text!r} is no date", "--expires 2026-12-31, or 30d", status=Exit.USAGE) from None
+    if "-" in written:
+        try:
+            return moment(written.upper())
+        except ValueError:
+            raise CliError(f"{text!r} is no date", "--expires 2026-12-31, or 30d", status=Exit.USAGE) from None
     seconds = read_seconds(written)
     if seconds <= 0:
         raise CliError("a key that ends at once is none", "lanhaven keys rm NAME", status=Exit.USAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from lanhaven.config import addresses
@@ -85,6 +86,14 @@ class KeyInfo:
         return self.terms.expires is not None and self.terms.expires <= now
 
 
+def moment(text: str) -> float:
+    """Seconds since the epoch of an ISO 8601 time (UTC where it names no zone), or of the end of a day. ValueError."""
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return (when + timedelta(days=1) if len(text) == len("2026-12-31") else when).timestamp()
+
+
 def check_name(name: str) -> None:
     """InvalidRequest unless a key may be called so."""
     if not _NAME.fullmatch(name) or name in RESERVED:
@@ -99,9 +108,11 @@ def check_scopes(scopes: frozenset[KeyScope]) -> None:
         raise InvalidRequest("A key needs at least one scope: inference, admin, debug.", param="scopes")
 
 
-def checked(terms: Terms, now: float) -> Terms:
-    """The terms with their networks in plain spelling. InvalidRequest for what cannot be meant."""
-    if terms.expires is not None and terms.expires <= now:
+def checked(terms: Terms, now: float, before: Terms | None = None) -> Terms:
+    """The terms with their networks in plain spelling. InvalidRequest for what cannot be meant. before: what they
+    are now; a key that has expired may keep its end."""
+    renewed = before is None or terms.expires != before.expires
+    if renewed and terms.expires is not None and terms.expires <= now:
         raise InvalidRequest("The key would have expired already.", param="expires")
     for each in terms.models:
         if not each.strip() or len(each) > LONGEST_PATTERN or not each.isprintable():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound, Overloaded
 from lanhaven.keys import earlier, key_file
-from lanhaven.keys.key import ALL_SCOPES, KeyInfo, KeyScope, OldKey, Terms, check_name, check_scopes, checked
+from lanhaven.keys.key import ALL_SCOPES, RESERVED, KeyInfo, KeyScope, OldKey, Terms, check_name, check_scopes, checked
 from lanhaven.keys.key_file import KeyFileError, Keys
 from lanhaven.keys.making import digest_of, is_studios, new_secret, prefix_of, weakness
 from lanhaven.keys.meters import Count, Meters
@@ -173,7 +173,7 @@ class KeyStore:
 
         def changed(keys: Keys) -> Keys:
             old = _named(keys, name)
-            kept = old.terms if terms is None or terms == old.terms else checked(terms, self._wall())
+            kept = old.terms if terms is None else checked(terms, self._wall(), old.terms)
             new = replace(old, scopes=chosen or old.scopes, terms=kept)
             return tuple(new if each is old else each for each in keys)
 
@@ -280,4 +280,6 @@ def _named(keys: Keys, name: str) -> KeyInfo:
     for key in keys:
         if key.name == name:
             return key
-    raise NotFound(f"There is no key named {name}.", hint="lanhaven keys ls")
+    elsewhere = name in RESERVED
+    hint = "its key stands in api_key (GATEWAY_API_KEY): change it there" if elsewhere else "lanhaven keys ls"
+    raise NotFound(f"There is no key named {name}.", hint=hint)

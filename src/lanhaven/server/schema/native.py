@@ -9,6 +9,7 @@ from typing import Any
 from lanhaven.server.schema.connect import CONNECT
 from lanhaven.server.schema.entry import ENTRY
 from lanhaven.server.schema.history import HISTORY
+from lanhaven.server.schema.keys import KEYS
 from lanhaven.server.schema.native_replies import LOOKING, MODELS
 from lanhaven.server.schema.parts import TEXT, WHOLE, Schema, Stream, contents, either, json_of, listing, record, ref
 
@@ -19,6 +20,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         **HISTORY,
         **CONNECT,
         **ENTRY,
+        **KEYS,
         "NativeError": record({"error": TEXT, "code": TEXT, "hint": TEXT}, "error"),
         "Issue": record(
             {
@@ -53,6 +55,10 @@ REPLIES: Mapping[str, str] = MappingProxyType(
         "admin_remove": "EntryChanged",
         "admin_logs": "EngineLog",
         "admin_connect": "ConnectApps",
+        "admin_keys": "ApiKeys",
+        "admin_add_key": "NewApiKey",
+        "admin_change_key": "ApiKey",
+        "admin_rotate_key": "NewApiKey",
         "debug_status": "DebugStatus",
         "debug_metrics": "DebugMetrics",
         "debug_recent": "RecentRequests",
@@ -92,6 +98,9 @@ EXAMPLES: Mapping[str, Schema] = MappingProxyType(
         "admin_add": {"modelKey": "qwen3-32b", "baseUrl": "http://192.168.1.30:8000", "model": "Qwen/Qwen3-32B-AWQ"},
         "admin_remove": {"modelKey": "old-model"},
         "admin_set_bodies": {"enabled": True, "minutes": 15},
+        "admin_add_key": {"name": "laptop", "models": ["smollm2", "qwen*"], "limits": {"requestsPerMinute": 60}},
+        "admin_change_key": {"networks": ["192.168.1.0/24"], "limits": {"tokensPerDay": 100000}},
+        "admin_rotate_key": {"graceSeconds": 600},
         "ui_sign_in": {"key": "sk-lan-a-key-of-this-server"},
     }
 )
