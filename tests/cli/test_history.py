@@ -75,12 +75,16 @@ def test_inspect_shows_where_the_time_went(cli: Cli, server: Scripted) -> None:
     assert generate.endswith("1500 ms")
     assert 'request (cut):\n{"q": 1}' in done.out
     assert json.loads(cli("inspect", "req_1", "--json").out) == DETAILS
+    gives(server, "/debug/history/requests", {"requests": [ROW]})
+    assert json.loads(cli("inspect", "--json").out) == DETAILS
 
 
 def test_inspect_of_what_is_not_there(cli: Cli, server: Scripted) -> None:
     done = cli("inspect", "a/b")
     assert server.asked[0].path == "/debug/requests/a%2Fb"
     assert done.status == 5
+    gives(server, "/debug/history/requests", {"requests": []})
+    assert cli("inspect").status == 5
 
 
 def test_logs(cli: Cli, server: Scripted) -> None:

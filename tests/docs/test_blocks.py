@@ -185,6 +185,8 @@ def test_blocks_are_found_with_their_place_and_reason() -> None:
         ("lanhaven up --lan", Kind.STARTING),
         ("lanhaven watch --json | jq .", Kind.LASTING),
         ("lanhaven ps --watch", Kind.LASTING),
+        ("lanhaven logs smollm2 -f", Kind.LASTING),
+        ("lanhaven logs -n 7", Kind.PLAIN),
         ("lanhaven ps", Kind.PLAIN),
         ("curl -N http://x/debug/stream", Kind.LASTING),
         ("curl http://x/a-N", Kind.PLAIN),

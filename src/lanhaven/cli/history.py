@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 import typer
 
 from lanhaven.cli import completing, output
-from lanhaven.cli.connection import Json, Key, Url, connect
+from lanhaven.cli.connection import Json, Key, Server, Url, connect
+from lanhaven.cli.failure import CliError, Exit
 from lanhaven.cli.output import Column, Row
 from lanhaven.cli.usage import milliseconds
 
@@ -54,15 +55,17 @@ def history(
 
 
 def inspect(
-    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="As X-Request-Id of its reply says.")],
+    request_id: Annotated[
+        str | None, typer.Argument(help="As X-Request-Id of its reply says. Left out: the last request.")
+    ] = None,
     body: Annotated[bool, typer.Option("--body", help="What was asked and answered, where that is kept.")] = False,
     url: Url = None,
     key: Key = None,
     json: Json = False,
 ) -> None:
     """Show one request: where its time went, with which parameters, and how it ended."""
-    place = f"/debug/requests/{quote(request_id, safe='')}"
     with connect(url, key) as server:
+        place = f"/debug/requests/{quote(request_id or _last(server), safe='')}"
         found = server.get(place)
         texts = server.get(f"{place}/body") if body else {}
     if json:
@@ -73,6 +76,13 @@ def inspect(
         output.data(_phase(phase, found["timeMs"]))
     for name in ("request", "response") if body else ():
         output.data(f"\n{name}{' (cut)' if texts['truncated'] else ''}:\n{texts[name]}")
+
+
+def _last(server: Server) -> str:
+    rows = server.get("/debug/history/requests?limit=1")["requests"]
+    if not rows:
+        raise CliError("there was no request yet", "lanhaven history", status=Exit.NOT_FOUND)
+    return str(rows[0]["requestId"])
 
 
 def _details(found: Row) -> list[tuple[str, object]]:
