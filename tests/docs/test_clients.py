@@ -7,8 +7,11 @@ import re
 
 import pytest
 
+from lanhaven.connect.recipe import Recipe, Step
+from lanhaven.connect.table import RECIPES
 from tests.clients.recorded import FOLDER, programs
-from tests.docs.blocks import ROOT
+from tests.connect.places import SAMPLE
+from tests.docs.blocks import ROOT, blocks_in
 
 PAGE = (ROOT / "docs/clients.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| (.+?) \| .+? \| .+? \| (.+?) \|$", re.MULTILINE)
@@ -40,3 +43,24 @@ def test_what_was_tried_out_is_what_was_recorded() -> None:
 @pytest.mark.parametrize("name", ["langchain-openai", "langchain-ollama", "langchain-anthropic", "llm", "llm-ollama"])
 def test_what_runs_in_every_test_is_locked(name: str) -> None:
     assert re.search(rf"^{name}==", (ROOT / "tests/clients/frameworks.lock").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+# ---- what the page shows is what the table of recipes gives
+
+SHOWN = {each.text for each in blocks_in(PAGE, "docs/clients.md")}
+STEPS = [(recipe, step) for recipe in RECIPES for step in recipe.steps(SAMPLE)]
+
+
+@pytest.mark.req("S4-29")
+@pytest.mark.parametrize(
+    ("recipe", "step"), STEPS, ids=lambda each: each.id if isinstance(each, Recipe) else each.title
+)
+def test_every_step_of_a_recipe_is_shown(recipe: Recipe, step: Step) -> None:
+    assert step.text in SHOWN or f"`{step.text.rstrip()}`" in PAGE
+    assert f"`lanhaven connect {recipe.id}`" in PAGE
+
+
+def test_nothing_is_shown_that_no_recipe_gives() -> None:
+    sections = PAGE[PAGE.index("## Claude Code") : PAGE.index("## Any other program")]
+    given = {step.text for _, step in STEPS}
+    assert [each.text for each in blocks_in(sections, "docs/clients.md") if each.text not in given] == []
