@@ -58,7 +58,7 @@ def _seconds() -> float:
 
 class Database:
     """One SQLite file, to be used from one event loop: its blocking calls run in a thread of its own. Opened when first
-    needed; a file that is no database (any more) is set aside.
+    needed; a file that is no database (any more) is set aside, also when that shows later.
 
     schema: statements that may run again and again. layout: of the tables; a file of another one is set aside too.
     """
@@ -76,7 +76,7 @@ class Database:
         if self._closed:
             raise InternalError("The store is closed.")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._opened()))
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._done(work))
         except sqlite3.Error as error:
             raise _failure(error) from error
         except OSError as error:
@@ -92,6 +92,16 @@ class Database:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._connection is not None else "not opened yet"
         return f"Database({self._path.name} {state})"
+
+    def _done(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        database = self._opened()
+        try:
+            return work(database)
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                self._close()
+                _set_aside(self._path)
+            raise
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
