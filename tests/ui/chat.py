@@ -36,7 +36,7 @@ def script(page: Page, **mock: Any) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
 
     def with_script(route: Route) -> None:
-        body: dict[str, Any] = route.request.post_data_json
+        body: dict[str, Any] = json.loads(route.request.post_data or "")
         sent.append(body)
         route.continue_(post_data=json.dumps(body | {"mock": mock} if mock else body))
 
