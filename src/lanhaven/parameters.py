@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lanhaven.types.chat import InferenceRequest
@@ -20,7 +20,7 @@ WORDS: Mapping[str, frozenset[str]] = {
     "reasoning_effort": frozenset({"none", "minimal", "low", "medium", "high", "xhigh"}),
     "encoding_format": frozenset({"float", "base64"}),
 }
-FORMATS = frozenset({"text", "json_object", "json_schema"})
+FORMATS = ("text", "json_object", "json_schema")
 COUNTED = {"messages": "messages", "tools": "tools", "input": "inputs", "documents": "documents", "stop": "stops"}
 LARGEST = 1e15  # a larger number is a text in disguise
 
@@ -29,34 +29,26 @@ def parameters(request: InferenceRequest) -> Parameters:
     """temperature, max_tokens, stream ... as they are; how many messages, tools and images there are."""
     told: Parameters = {}
     for name, value in request.body.items():
-        match value:
-            case bool() | int() | float():
-                if name in NUMBERS and -LARGEST < value < LARGEST:
-                    told[name] = value
-            case list():
-                if name in COUNTED:
-                    told[COUNTED[name]] = len(value)
-            case str():
-                if name in WORDS and value in WORDS[name]:
-                    told[name] = value
-            case {"type": kind} if name == "response_format" and kind in FORMATS:
-                told[name] = str(kind)
-            case _:
-                pass
-    images = _images(request.body.get("messages"))
-    return told | {"images": images} if images else told
+        if name in NUMBERS:
+            if isinstance(value, (int, float)) and -LARGEST < value < LARGEST:
+                told[name] = value
+        elif name in COUNTED:
+            if isinstance(value, list):
+                told[COUNTED[name]] = len(value)
+                if name == "messages" and (images := _images(value)):
+                    told["images"] = images
+        elif name in WORDS:
+            if isinstance(value, str) and value in WORDS[name]:
+                told[name] = value
+        elif name == "response_format" and isinstance(value, dict) and value.get("type") in FORMATS:
+            told[name] = str(value["type"])
+    return told
 
 
-def _images(messages: Any) -> int:
-    return sum(map(_is_image, _parts(messages))) if isinstance(messages, list) else 0
-
-
-def _parts(messages: Iterable[Any]) -> Iterable[Any]:
+def _images(messages: list[Any]) -> int:
+    found = 0
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
-            yield from content
-
-
-def _is_image(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") == "image_url"
+            found += sum(isinstance(part, dict) and part.get("type") == "image_url" for part in content)
+    return found
