@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import pytest
@@ -27,6 +27,12 @@ class Browser:
     def __init__(self, house: House) -> None:
         self.house = house
         self.http = httpx2.AsyncClient(base_url=house.url, trust_env=False, timeout=30)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
 
     async def get(self, path: str, **headers: str) -> httpx2.Response:
         return await self.http.get(path, headers=headers)
@@ -70,9 +76,8 @@ async def house(tmp_path: Path, secrets: dict[str, str]) -> AsyncIterator[House]
 
 @pytest.fixture
 async def browser(house: House) -> AsyncIterator[Browser]:
-    browser = Browser(house)
-    yield browser
-    await browser.http.aclose()
+    async with Browser(house) as browser:
+        yield browser
 
 
 async def link(house: House) -> str:
@@ -95,11 +100,10 @@ async def test_a_link_signs_one_browser_in_once(house: House, browser: Browser) 
     assert "Secure" not in cookie
     found = await browser.who()
     assert found["key"] == {"name": "this run", "scopes": ["admin", "debug", "inference"]}
-    other = Browser(house)
-    reply = await other.open(address)
+    async with Browser(house) as other:
+        reply = await other.open(address)
     assert (reply.status_code, reply.headers["location"]) == (303, "/#/signin?link=used")
     assert "set-cookie" not in reply.headers
-    await other.http.aclose()
     again = await browser.open(address)  # a bookmark of who is in already
     assert again.headers["location"] == "/"
 
@@ -184,14 +188,12 @@ async def test_sessions_of_keys_outlive_the_server_and_that_of_the_run_does_not(
     cookies = {}
     async with serving(tmp_path, token=TOKEN) as house:
         house.http.headers["X-API-Key"] = TOKEN
-        for name in ("ann", "run"):
-            browser = Browser(house)
-            if name == "ann":
-                await browser.post("/ui/session", {"key": secrets["ann"]})
-            else:
-                await browser.open(await link(house))
-            cookies[name] = dict(browser.http.cookies).popitem()[1]
-            await browser.http.aclose()
+        async with Browser(house) as browser:
+            await browser.post("/ui/session", {"key": secrets["ann"]})
+            cookies["ann"] = dict(browser.http.cookies).popitem()[1]
+        async with Browser(house) as browser:
+            await browser.open(await link(house))
+            cookies["run"] = dict(browser.http.cookies).popitem()[1]
     async with serving(tmp_path, token=TOKEN + "-of-the-next") as house:
         await house.services.restore()
         port = house.url.rpartition(":")[2]
@@ -205,8 +207,7 @@ async def test_sessions_of_keys_outlive_the_server_and_that_of_the_run_does_not(
 async def test_without_keys_everybody_is_in_and_stays_in_when_the_first_key_is_made(
     tmp_path: Path, keys: KeyStore
 ) -> None:
-    async with serving(tmp_path, token=TOKEN) as house:
-        browser = Browser(house)
+    async with serving(tmp_path, token=TOKEN) as house, Browser(house) as browser:
         assert await browser.who() == {"signedIn": True, "keyRequired": False, "version": "0.1.0", "tls": False}
         assert (await browser.post("/ui/session", {"key": "not-needed"})).status_code == 204
         await browser.open(await link(house))
@@ -215,7 +216,6 @@ async def test_without_keys_everybody_is_in_and_stays_in_when_the_first_key_is_m
         assert found["key"]["name"] == "this run"
         assert (await house.http.get("/admin/models")).status_code == 401
         assert (await browser.get("/admin/models")).status_code == 200
-        await browser.http.aclose()
 
 
 # ---- what a foreign page may do by it: nothing

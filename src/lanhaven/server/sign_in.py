@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from lanhaven import __version__
-from lanhaven.errors import InvalidRequest
+from lanhaven.errors import GatewayError, InvalidRequest
 from lanhaven.server.admin_types import Body
 from lanhaven.server.callers import Callers
 from lanhaven.server.cookie import clear_cookie, set_cookie
@@ -37,8 +38,7 @@ def sign_in_router(callers: Callers) -> APIRouter:
         """
         if callers.anybody:
             return Response(status_code=204)
-        client = request.client
-        key = callers.by_key(client.host if client else "", body.key.strip().encode())
+        key = callers.by_key(_address(request), body.key.strip().encode())
         if key is None:
             raise InvalidRequest("The key is empty.", param="key")
         return _with_cookie(set_cookie(_host(request), callers.sign_in(key), secure=_secure(request)))
@@ -46,7 +46,7 @@ def sign_in_router(callers: Callers) -> APIRouter:
     @router.delete("/session", status_code=204)
     async def sign_out(request: Request) -> Response:
         """Sign out: the cookie is worthless from now on."""
-        callers.sign_out(_host(request), request.headers.get("cookie", "").encode("latin-1"))
+        callers.sign_out(_host(request), _cookies(request))
         return _with_cookie(clear_cookie(_host(request), secure=_secure(request)))
 
     @router.post("/link")
@@ -61,10 +61,13 @@ def sign_in_router(callers: Callers) -> APIRouter:
 
 def session_json(callers: Callers, request: Request) -> dict[str, Any]:
     """The reply of GET /ui/session."""
-    key = request.scope.get("lanhaven.key")
+    anybody, key = callers.anybody, request.scope.get("lanhaven.key")
+    if key is None and not anybody:  # the first key may have come since the door let this request in without one
+        with suppress(GatewayError):
+            key = callers.by_cookie(_address(request), _host(request), _cookies(request))
     body: dict[str, Any] = {
-        "signedIn": callers.anybody or key is not None,
-        "keyRequired": not callers.anybody,
+        "signedIn": anybody or key is not None,
+        "keyRequired": not anybody,
         "version": __version__,
         "tls": _secure(request),
     }
@@ -75,6 +78,14 @@ def session_json(callers: Callers, request: Request) -> dict[str, Any]:
 
 def _with_cookie(line: str) -> Response:
     return Response(status_code=204, headers={"set-cookie": line})
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _cookies(request: Request) -> bytes:
+    return "; ".join(request.headers.getlist("cookie")).encode("latin-1")
 
 
 def _host(request: Request) -> bytes:
