@@ -36,6 +36,7 @@ def page(browser: Browser, house: HouseProcess) -> Iterator[Page]:
         assert "owned" not in page.title()
 
 
+@pytest.mark.req("F-152")
 def test_lines_are_text_whatever_they_hold(page: Page) -> None:
     assert page.get_by_role("log").locator("img").count() == 0
 
