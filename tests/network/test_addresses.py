@@ -12,13 +12,13 @@ from lanhaven.network.addresses import (
     Gate,
     Reach,
     embedded,
-    interfaces,
     networks_of,
     parse,
     parse_hop,
     reach,
 )
-from lanhaven.server.hosts import machine_names
+from lanhaven.network.links import interfaces
+from lanhaven.network.names import machine_names
 from lanhaven.server.security import SecurityPolicy
 from tests.server.doors import KEY, LAN, bearer, door
 

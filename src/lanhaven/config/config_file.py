@@ -7,7 +7,9 @@ from typing import Any
 
 from lanhaven.config.yaml_text import Items, Node, Scalar, Table, parse, plain, read_text, wrong
 
-FOLDERS = frozenset({"models_file", "config_dir", "data_dir", "state_dir", "cache_dir", "run_dir"})
+FOLDERS = frozenset(
+    {"models_file", "config_dir", "data_dir", "state_dir", "cache_dir", "run_dir", "tls_cert", "tls_key"}
+)
 
 
 def read(path: Path) -> dict[str, tuple[Any, int]]:

@@ -1,4 +1,4 @@
-"""IP addresses of clients: reading, classifying, admitting. The one place that does; pure except `interfaces`.
+"""IP addresses of clients: reading, classifying, admitting. The one place that does; pure.
 
 `ipaddress` alone is not enough for decisions (measured): `is_global` is true for 64:ff9b::7f00:1, 2002:7f00:1:: and
 ::127.0.0.1, which all mean 127.0.0.1 to somebody; 100.64.0.0/10 is neither private nor global; ::ffff:192.168.1.5 is
@@ -7,7 +7,6 @@ not in 192.168.1.0/24. So every address is unmapped first, and one that embeds a
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from enum import StrEnum
 from ipaddress import (
@@ -18,7 +17,6 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
     ip_address,
-    ip_interface,
     ip_network,
 )
 
@@ -99,18 +97,6 @@ def reach(address: Ip) -> Reach:
     return next(kind for kind, networks in _REACHES if _within(true, networks))
 
 
-def interfaces() -> tuple[Interface, ...]:
-    """The addresses of this machine with their prefixes, as they are now."""
-    import psutil
-
-    return tuple(
-        _interface(entry.address.partition("%")[0], entry.netmask)
-        for entries in psutil.net_if_addrs().values()
-        for entry in entries
-        if entry.family in {socket.AF_INET, socket.AF_INET6} and entry.netmask
-    )
-
-
 def networks_of(hosts: Iterable[str], own: Iterable[Interface]) -> tuple[Network, ...]:
     """The networks next to us when we listen on `hosts`: the default allowlist.
 
@@ -154,12 +140,6 @@ class Gate:
 
 def _within(address: Ip, networks: Iterable[Network]) -> bool:
     return any(address in each for each in networks if each.version == address.version)
-
-
-def _interface(address: str, netmask: str) -> Interface:
-    if ":" in netmask:
-        return ip_interface(f"{address}/{int(IPv6Address(netmask)).bit_count()}")
-    return ip_interface(f"{address}/{netmask}")
 
 
 def _is_lan(interface: Interface) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 
 from lanhaven.network.addresses import Ip, parse
@@ -52,10 +51,3 @@ def bare_name(host: bytes) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0].removesuffix(".")
-
-
-def machine_names() -> tuple[str, ...]:
-    """What this machine is called on its network, mDNS name included."""
-    full = socket.gethostname().lower().rstrip(".")
-    short = full.partition(".")[0]
-    return (full, short, f"{short}.local") if short else ()

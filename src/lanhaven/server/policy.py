@@ -7,8 +7,9 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from lanhaven.keys.exposure import exposure
-from lanhaven.network.addresses import Ip, Network, interfaces, networks_of
-from lanhaven.server.hosts import machine_names
+from lanhaven.network.addresses import Ip, Network, networks_of
+from lanhaven.network.links import interfaces
+from lanhaven.network.names import candidates, machine_names
 
 if TYPE_CHECKING:
     from lanhaven.config import Settings
@@ -43,7 +44,7 @@ class SecurityPolicy:
         return cls(
             allowlist=_allowlist(settings, networks_of((host for host, _ in settings.listeners()), own)),
             trusted_proxies=tuple(ip_network(entry) for entry in settings.trusted_proxies),
-            host_names=(*settings.allowed_hosts, *machine_names()),
+            host_names=(*settings.allowed_hosts, *machine_names(), *candidates(settings)),
             own_addresses=tuple(each.ip for each in own),
             cors_origins=settings.cors_origins,
             keyless=settings.open_to_all or exposure(settings) is None,
