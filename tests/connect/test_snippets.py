@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from lanhaven.connect.recipe import Place
+from lanhaven.connect.recipe import Place, Step
 from lanhaven.connect.steps import snippet
 from lanhaven.connect.table import find
 from lanhaven.events import InferenceComplete
+from tests.conformance.test_programs import environment
 from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
@@ -27,15 +28,19 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         yield house
 
 
-def text_of(app: str, house: House) -> str:
+def steps_of(app: str, house: House) -> Sequence[Step]:
     recipe = find(app)
     assert recipe is not None
-    return snippet(recipe.steps(Place(house.url, "alpha", KEY, key_required=True))).text
+    return recipe.steps(Place(house.url, "alpha", KEY, key_required=True))
 
 
-async def run(home: Path, *words: str, stdin: str = "") -> str:
+def text_of(app: str, house: House) -> str:
+    return snippet(steps_of(app, house)).text
+
+
+async def run(home: Path, *words: str, stdin: str = "", programs: Path = Path("/usr/bin")) -> str:
     process = await asyncio.create_subprocess_exec(
-        *words, cwd=home, env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+        *words, cwd=home, env={"HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin"},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate(stdin.encode())
@@ -61,3 +66,15 @@ async def test_ollamas_library_by_its_variables(house: House, tmp_path: Path) ->
 @pytest.mark.req("S4-29")
 async def test_curl(house: House, tmp_path: Path) -> None:
     assert '"content":"Say hello."' in await run(tmp_path, "sh", "-s", stdin=text_of("curl", house))
+
+
+@pytest.mark.req("S4-29")
+@pytest.mark.timeout(280)
+async def test_langchain_and_llm(house: House, tmp_path: Path) -> None:
+    """In an environment of their own, where they are installed already or in seconds."""
+    python = await asyncio.to_thread(environment, "frameworks")
+    _, variables, asking = steps_of("llm", house)
+    assert asking.text.startswith("llm -m ollama/alpha:latest ")
+    chain = run(tmp_path, str(python), "-W", "ignore", "-", stdin=text_of("langchain", house))
+    llm = run(tmp_path, "sh", "-s", stdin=variables.text + asking.text, programs=python.parent)
+    assert await asyncio.gather(chain, llm) == ["Say hello.\n", "Why is the sky blue?\n"]
