@@ -140,7 +140,8 @@ class InferenceQueued(GatewayEvent):
 @dataclass(slots=True, kw_only=True, eq=False)
 class InferenceComplete(GatewayEvent):
     """A request ended well. Seconds since it was accepted; `queue_seconds` until it got its instance, of which
-    `load_seconds` went by while that was being loaded. `first_token_seconds`: of an answer that its engine streams."""
+    `load_seconds` went by while that was being loaded. `first_token_seconds`: where its engine streams, or says how
+    long it wrote."""
 
     name = "inference_complete"
     request_id: str

@@ -98,7 +98,7 @@ class Families:
         self.seconds = registry.histogram("lanhaven_request_seconds", "From acceptance to the end.", "model")
         self.first = registry.histogram("lanhaven_first_byte_seconds", "From acceptance to the first byte.", "model")
         self.token = registry.histogram(
-            "lanhaven_first_token_seconds", "From acceptance to the first token of an answer that is streamed.", "model"
+            "lanhaven_first_token_seconds", "From acceptance to the first token, where that is known.", "model"
         )
         self.queue = registry.histogram("lanhaven_queue_seconds", "Spent waiting for an instance.", "model")
         self.tokens = registry.counter("lanhaven_tokens", "Tokens.", "model", "kind")

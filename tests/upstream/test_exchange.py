@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -43,6 +44,38 @@ async def test_a_stream(line: Line) -> None:
     assert out.endswith(b"data: [DONE]\n\n")
     assert exchange.outcome.usage == Usage(4, 4)
     assert await exchange.more() == b""
+
+
+async def test_when_the_first_token_was_there(line: Line) -> None:
+    before, streamed = monotonic(), await line.send(stream=True)
+    await read(streamed)
+    assert streamed.outcome.first_token is not None
+    assert before <= streamed.outcome.first_token <= monotonic()
+    whole = await line.send()
+    await whole.body()
+    assert whole.outcome.first_token is None  # who does not stream would have to say it
+
+
+@pytest.mark.parametrize(
+    ("told", "least", "most"), [(b"30.5", 0.03, 0.04), (b"99999999", 0.0, 60.0), (b'"x"', None, None)]
+)
+async def test_engines_may_say_how_long_they_wrote(line: Line, told: bytes, least: float | None, most: float) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        await request_of(reader)
+        await asyncio.sleep(0.05)  # so that the writing fits into it
+        body = b'{"choices":[{"index":0,"message":{},"finish_reason":"stop"}],"timings":{"predicted_ms":%b}}' % told
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        writer.write(head + body)
+
+    async with raw_server(answer) as raw:
+        exchange = await line.client.send(raw.upstream, "/v1/chat/completions", b"{}", stream=False)
+        arrived = monotonic()
+        await exchange.body()
+        first = exchange.outcome.first_token
+        assert (first is None) == (least is None)
+        if first is not None and least is not None:
+            assert first <= monotonic() - least
+            assert first > arrived - most
 
 
 async def test_each_kind_of_reply_has_its_reader(line: Line) -> None:

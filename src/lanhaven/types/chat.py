@@ -120,7 +120,7 @@ class Dropped:
 class Timing:
     """Seconds on the monotonic clock at which a request reached each stage; None = not reached.
 
-    loading: seconds of its wait in which its instance was being loaded. first_token: of a stream only.
+    loading: seconds of its wait in which its instance was being loaded. first_token: of streams, and where engines tell.
     """
 
     accepted: float
@@ -139,3 +139,4 @@ class Outcome:
     finish_reason: str | None = None
     status: int = 0
     first_token: float | None = None  # when the first block of a stream was there, on the monotonic clock
+    writing: float = 0.0  # seconds for which the engine says that it wrote, where it says so

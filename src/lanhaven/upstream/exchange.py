@@ -200,6 +200,8 @@ class Exchange:
                 return UpstreamError("The model's server sent a reply without an answer in it.")
             self.outcome.finish_reason = message.choices[0].finish_reason
         note_usage(message, self.outcome)
+        if self.outcome.writing:
+            self.outcome.first_token = max(self._started, monotonic() - self.outcome.writing)
         return None
 
     async def raw(self) -> bytes:

@@ -99,6 +99,8 @@ def note_usage(message: Message, outcome: Outcome) -> None:
     """Take the token counts from `usage`, else from llama.cpp's `timings`. Nonsense counts as zero (F-046)."""
     timings = loads(message.timings)
     usage = loads(message.usage)
+    if isinstance(timings, dict):
+        outcome.writing = _count(timings.get("predicted_ms")) / 1000
     if isinstance(usage, dict):
         details = usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else None
