@@ -170,6 +170,7 @@ def test_ones_own_key_is_revoked_only_after_a_warning(browser: Browser, page: Pa
     expect(row(page, "boss")).to_have_count(0)
 
 
+@pytest.mark.req("F-152")
 def test_names_of_models_are_text(page: Page) -> None:
     name = "<img src=x onerror=window.pwned=1>"
     drawer = form(page, "hostile")

@@ -267,6 +267,7 @@ def test_the_keyboard_alone_loads_and_unloads(page: Page, house: HouseProcess) -
     assert "alpha" not in house.loaded()
 
 
+@pytest.mark.req("F-152")
 def test_names_are_text_whatever_they_look_like(page: Page, house: HouseProcess) -> None:
     for name in HOSTILE:
         press(page, f"Load {name}")

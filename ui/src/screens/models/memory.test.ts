@@ -14,6 +14,11 @@ test("memory that a mapped file shares with what is free counts once", () => {
   expect(told(parts({ ...MEMORY, freeBytes: 90 }))).toEqual({ "model a": 30, free: 70 });
 });
 
+test("a budget is the whole, and what it cannot have of the machine is others'", () => {
+  expect(told(parts({ ...MEMORY, budgetBytes: 50, availableBytes: 20 }))).toEqual({ "model a": 30, free: 20 });
+  expect(told(parts({ ...MEMORY, budgetBytes: 50, availableBytes: 15 }))).toEqual({ "model a": 30, other: 5, free: 15 });
+});
+
 test("a plan that fits lies in what is free", () => {
   expect(told(planned(MEMORY, PLAN))).toEqual({ "model a": 30, plan: 20, other: 10, free: 40 });
 });

@@ -17,7 +17,7 @@ export interface Parts {
 }
 
 /**
- * Who holds what. An engine that maps its file counts in the server's figures both as the model's and as free (the system
+ * Who holds what, of the machine, or of the budget where there is one. An engine that maps its file counts in the server's figures both as the model's and as free (the system
  * could take it back): the models come first, then the others, and what is left is free.
  */
 export function parts(memory: Memory): Parts {
@@ -25,8 +25,9 @@ export function parts(memory: Memory): Parts {
     id: `model ${each.instanceId}`, name: each.instanceId, kind: "model", bytes: each.bytes, colour: 1 + (index % 4), loading: each.state === "loading",
   })); // prettier-ignore
   const held = sum(models);
-  const total = Math.max(memory.totalBytes, held);
-  const other = Math.max(0, memory.totalBytes - memory.freeBytes - held);
+  const total = Math.max(memory.budgetBytes ?? memory.totalBytes, held);
+  const free = memory.budgetBytes === undefined ? memory.freeBytes : memory.availableBytes;
+  const other = Math.max(0, total - free - held);
   const found: Part[] = [...models, { id: "other", name: "other programs", kind: "other", bytes: other, colour: 5 }, { id: "free", name: "free", kind: "free", bytes: total - held - other, colour: 5 }];
   return { parts: found.filter((each) => each.bytes > 0), total };
 }
