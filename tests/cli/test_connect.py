@@ -250,5 +250,13 @@ def test_a_request_that_fails_fails_the_command(cli: Cli, server: Scripted) -> N
     assert done.status == 1
     assert "✓ /v1/models" in done.err
     assert "✗ /v1/chat/completions did not answer as curl expects" in done.err
-    assert "error: a chat: the prompt is 19,000 tokens" in done.err
+    assert "error: the prompt is 19,000 tokens" in done.err
     assert tries(done)[0] == "lanhaven load alpha --context 32768"
+
+
+def test_a_reply_of_another_kind_fails_it_too(cli: Cli, server: Scripted) -> None:
+    keyed(server)
+    server.says("GET", "/v1/models", {"data": []})
+    done = cli("connect", "curl", "--key", "sk-lan-mine", LANHAVEN_API_KEY="sk-lan-admin")
+    assert done.status == 1
+    assert "error: the list of models is not in the reply of /v1/models" in done.err

@@ -68,6 +68,10 @@ def connect(
         if json:
             doing.describe(recipe, place)
             return
+        if write:
+            doing.to_write(recipe, place)
+        if run:
+            doing.to_run(recipe, place)
         connected = asking.keyed(server, recipe, place, key)
         if not write and not run:
             doing.show(recipe, connected)

@@ -21,7 +21,7 @@ from lanhaven.connect import written
 from lanhaven.connect.document import app_json
 from lanhaven.connect.edit import edited, with_block
 from lanhaven.connect.placing import path_of, profile_of
-from lanhaven.connect.recipe import Place, Recipe, Step, StepKind
+from lanhaven.connect.recipe import Place, Recipe, Run, Step, StepKind
 from lanhaven.connect.steps import snippet
 from lanhaven.errors import InvalidRequest
 
@@ -41,7 +41,7 @@ def show(recipe: Recipe, connected: Connected) -> None:
             output.data(step.text.rstrip("\n"))
         elif step.kind is not StepKind.FILE:
             output.message(f"# {step.title}:\n{step.text.rstrip()}")
-    written_down = to_write(steps)
+    written_down = _written(steps)
     if written_down is not None:
         output.message(f"# lanhaven connect {recipe.id} --write puts it into {_path(written_down)}")
 
@@ -49,20 +49,26 @@ def show(recipe: Recipe, connected: Connected) -> None:
 # ---- writing
 
 
-def to_write(steps: Sequence[Step]) -> Step | None:
+def _written(steps: Sequence[Step]) -> Step | None:
     """The step that can be written: a file, else variables; None if the app keeps its settings to itself."""
     files = (each for each in steps if each.kind is StepKind.FILE)
     return next(files, None) or next((each for each in steps if each.environment), None)
 
 
-def write(recipe: Recipe, place: Place, *, yes: bool) -> None:
-    """Show what would change, ask, and do it; a copy of what was there stays beside it."""
-    step = to_write(recipe.steps(place))
+def to_write(recipe: Recipe, place: Place) -> Step:
+    """The step that --write does. CliError if there is none."""
+    step = _written(recipe.steps(place))
     if step is None:
         raise CliError(
             f"{recipe.name} keeps its settings to itself: there is no file to write",
             f"lanhaven connect {recipe.id} (shows what to enter)", status=Exit.USAGE,
         )  # fmt: skip
+    return step
+
+
+def write(recipe: Recipe, place: Place, *, yes: bool) -> None:
+    """Show what would change, ask, and do it; a copy of what was there stays beside it."""
+    step = to_write(recipe, place)
     path = _path(step)
     before = written.read(path)
     after = _after(recipe, step, path, before or "")
@@ -75,7 +81,7 @@ def write(recipe: Recipe, place: Place, *, yes: bool) -> None:
     done = written.write(recipe.id, path, before, after, written.Notes(state_folder()))
     kept = f"; as it was: {done.backup}" if done.backup else ""
     output.message(f"wrote {path}{kept}")
-    output.message(f"  Try  {'a new shell' if step.where is None else recipe.name}")
+    output.message(f"  Try  {'a new shell' if step.where is None else f'{recipe.name}, started anew'}")
     output.message(f"       lanhaven connect {recipe.id} --undo takes it back")
 
 
@@ -116,8 +122,8 @@ def undo(recipe: Recipe) -> None:
 # ---- running
 
 
-def run(recipe: Recipe, place: Place, arguments: Sequence[str]) -> None:
-    """Become the app, with what connects it in its environment or its options. Returns only if it cannot be started."""
+def to_run(recipe: Recipe, place: Place) -> tuple[str, Run]:
+    """The program that --run starts, and how. CliError if it cannot."""
     if recipe.run is None:
         raise CliError(
             f"{recipe.name} cannot be started connected from a shell",
@@ -131,6 +137,12 @@ def run(recipe: Recipe, place: Place, arguments: Sequence[str]) -> None:
             f"{order.program} is not installed here",
             f"install {recipe.name}, or lanhaven connect {recipe.id} to see its settings", status=Exit.NOT_FOUND,
         )  # fmt: skip
+    return program, order
+
+
+def run(recipe: Recipe, place: Place, arguments: Sequence[str]) -> None:
+    """Become the app, with what connects it in its environment or its options. Returns only if it cannot be started."""
+    program, order = to_run(recipe, place)
     words = [program, *order.arguments, *arguments]
     variables = {**environment(), **order.environment}
     sys.stdout.flush()

@@ -114,13 +114,15 @@ class Server:
         """POST of a JSON body, decoded JSON. timeout None: the answer may take as long as it takes."""
         return self._exchange("POST", path, body, timeout, {})
 
-    def exchange(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, str]:
-        """Any request, its status and the whole reply as text. It may take as long as it takes."""
+    def text(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> str:
+        """Any request, and the whole reply as it came; it may take as long as it takes."""
         import httpx2
 
         with self._translated():
             response = self._http.request(method, path, json=body, timeout=httpx2.Timeout(None, connect=CONNECT))
-            return response.status_code, response.text
+            if response.is_error:
+                _refused(response.status_code, _body(response), self.target)
+            return response.text
 
     @contextmanager
     def events(
