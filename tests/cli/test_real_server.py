@@ -207,6 +207,10 @@ def test_a_key_made_while_it_runs_works(alone: Cli) -> None:
         done = elsewhere("load", "alpha", "--key", secret)
         assert done.status == 4, "a key for an app loads no models"
         assert tries(done)
+    anna = alone("keys", "show", "anna", "--json").json  # written down when the server stopped
+    assert anna["used"]["requestsPerDay"] == 1
+    assert anna["used"]["tokensPerDay"] > 0
+    assert anna["lastUsed"] > anna["created"]
 
 
 def test_a_taken_port_that_was_asked_for_is_a_failure(alone: Cli) -> None:
@@ -248,7 +252,6 @@ def test_the_first_run_makes_its_files_and_registers_the_packed_model(alone: Cli
 def info_with(**fields: Any) -> ServerInfo:
     known: dict[str, Any] = {
         "url": "http://127.0.0.1:8003",
-        "lan_url": None,
         "models_file": Path("/etc/models.yaml"),
         "models": 1,
         "providers": (("llama_cpp", Health(ok=False, kind="engine", detail="not installed")),),
@@ -271,7 +274,7 @@ def test_a_moved_port_is_said_aloud() -> None:
 
 
 def test_the_lans_address_is_the_one_to_give_away() -> None:
-    lines = banner(info_with(lan_url="http://192.168.1.20:8002"), "sk-lan-x")
+    lines = banner(info_with(lan_urls=("http://192.168.1.20:8002",)), "sk-lan-x")
     assert "  OpenAI     http://192.168.1.20:8002/v1" in lines
     assert "  API key    sk-lan-x" in lines
 

@@ -55,6 +55,52 @@ def test_rotate_and_rm(alone: Cli) -> None:
     assert alone("keys", "ls").rows == []
 
 
+def test_bounds_of_a_key(alone: Cli) -> None:
+    bounds = ("--models", "qwen*,minilm", "--rpm", "60", "--tpd", "9000", "--expires", "2099-12-31")
+    assert alone("keys", "add", "kids", *bounds, "--network", "192.168.1.0/24", "--network", "fd00::/8").status == 0
+    shown = alone("keys", "show", "kids", "--json").json
+    assert shown["models"] == ["qwen*", "minilm"]
+    assert shown["limits"] == {"requestsPerMinute": 60, "tokensPerDay": 9000}
+    assert shown["networks"] == ["192.168.1.0/24", "fd00::/8"]
+    assert shown["expires"] == "2100-01-01T00:00:00.000Z"
+    assert dict(alone("keys", "show", "kids").rows)["tokens/day at most"] == "9,000"
+    changes = ("--models", "none", "--rpm", "0", "--tpm", "5", "--expires", "30d", "--scope", "debug")
+    changed = alone("keys", "set", "kids", *changes, "--json").json
+    assert "models" not in changed
+    assert changed["limits"] == {"tokensPerMinute": 5, "tokensPerDay": 9000}
+    assert changed["networks"] == shown["networks"]
+    assert changed["scopes"] == ["debug"]
+    assert changed["expires"] < shown["expires"]
+    (row,) = alone("keys", "ls").rows
+    assert row[:2] == ["kids", "debug"]
+    assert "5 tokens/min, 9,000 tokens/day" in row
+
+
+def test_an_old_key_can_be_left_for_a_while(alone: Cli) -> None:
+    alone("keys", "add", "anna")
+    assert "oldKeyUntil" not in alone("keys", "show", "anna", "--json").json
+    alone("keys", "rotate", "anna", "--grace", "10m")
+    assert "oldKeyUntil" in alone("keys", "show", "anna", "--json").json
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("add", "x", "--expires", "soon"), 2),
+        (("add", "x", "--expires", "2099-13-01"), 2),
+        (("add", "x", "--network", "192.168.1.5/24"), 2),
+        (("add", "x", "--models", ","), 2),
+        (("set", "nobody", "--rpm", "5"), 5),
+        (("show", "nobody"), 5),
+        (("rotate", "nobody", "--grace", "soon"), 2),
+    ],
+)
+def test_bounds_that_cannot_be(alone: Cli, words: tuple[str, ...], status: int) -> None:
+    done = alone("keys", *words)
+    assert done.status == status, done.err
+    assert tries(done)
+
+
 @pytest.mark.parametrize(("words", "status"), [(("rm", "nobody"), 5), (("rotate", "nobody"), 5), (("add", "a b"), 2)])
 def test_keys_that_cannot_be(alone: Cli, words: tuple[str, ...], status: int) -> None:
     done = alone("keys", *words)
