@@ -60,14 +60,11 @@ def test_the_list_needs_no_server(alone: Cli) -> None:
     path = program(alone.home, "zed", "true")
     listed = {row[0]: row for row in alone("connect", PATH=path).rows}
     assert len(listed) == 25
-    assert listed["claude"][1:] == [
-        "Claude Code: Anthropic's coding agent for the terminal",
-        "tools,context>=32768",
-        "false",
-    ]
-    assert listed["zed"][3] == "true"
+    assert listed["claude"][1:] == ["false", "Anthropic's coding agent for the terminal"]
+    assert listed["zed"][1] == "true"
     said = {each["id"]: each for each in alone("connect", "--json", PATH=path).json}
     assert (said["zed"]["installed"], said["langchain"]["installed"]) == (True, None)
+    assert (said["claude"]["name"], said["claude"]["needs"]) == ("Claude Code", ["tools", "context>=32768"])
 
 
 @pytest.mark.req("S4-29")

@@ -105,9 +105,8 @@ def _list(*, json: bool) -> None:
         return
     columns = (
         Column("APP", lambda r: r["id"]),
-        Column("WHAT", lambda r: f"{r['name']}: {r['about']}"),
-        Column("NEEDS", lambda r: r["needs"], lambda r: ", ".join(r["needs"])),
         Column("HERE", lambda r: r["installed"], lambda r: "yes" if r["installed"] else ""),
+        Column("WHAT", lambda r: r["about"]),
     )
     output.rows(columns, records, empty="")
     output.aside("  Try  lanhaven connect APP")

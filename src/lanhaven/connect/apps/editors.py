@@ -88,7 +88,7 @@ EDITORS = (
     Recipe(
         id="vscode",
         name="VS Code (Copilot)",
-        about="Copilot's chat and agent in VS Code, with a model of your own",
+        about="Copilot's chat and agent, with a model of your own",
         kind=Kind.EDITOR,
         dialect="ollama",
         needs=Needs(tools=True, context=16_384, prompt=5_000),

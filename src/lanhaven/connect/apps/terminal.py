@@ -101,7 +101,7 @@ TERMINAL = (
     Recipe(
         id="copilot-cli",
         name="GitHub Copilot CLI",
-        about="Copilot's agent for the terminal, with a model of your own",
+        about="Copilot's agent for the terminal, with your own model",
         kind=Kind.AGENT,
         dialect="responses",
         needs=Needs(tools=True, context=32_768, prompt=10_000),
@@ -113,7 +113,7 @@ TERMINAL = (
     Recipe(
         id="llm",
         name="llm",
-        about="Simon Willison's command for models, with its plugin for Ollama",
+        about="Simon Willison's command, with its plugin for Ollama",
         kind=Kind.CODE,
         dialect="ollama",
         programs=("llm",),
