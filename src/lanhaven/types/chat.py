@@ -120,7 +120,7 @@ class Dropped:
 class Timing:
     """Seconds on the monotonic clock at which a request reached each stage; None = not reached.
 
-    loading: seconds of its wait in which its instance was being loaded. first_token: of streams, and where engines tell.
+    loading: seconds of its wait in which its instance was being loaded. first_token: of streams, or told by its engine.
     """
 
     accepted: float
