@@ -69,6 +69,21 @@ def test_a_home_that_cannot_be_written_is_told_and_other_folders_will_do(tmp_pat
 
 
 @pytest.mark.req("F-174")
+def test_keys_on_a_disk_that_cannot_be_written_are_good(tmp_path: Path, disk: Path) -> None:
+    """The configuration may be mounted so into a container."""
+    config = {"LANHAVEN_CONFIG_DIR": str(disk)}
+    secret = lanhaven(tmp_path, "keys", "add", "anna", **config).stdout.strip()
+    make_read_only(disk)
+    with running(tmp_path, FILE, *MOCK, **config) as house:
+        assert house.http.get("/v1/models").status_code == 401
+        assert house.http.get("/v1/models", headers={"X-API-Key": secret}).status_code == 200
+    refused = lanhaven(tmp_path, "keys", "rm", "anna", **config)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert "error:" in refused.stderr
+
+
+@pytest.mark.req("F-174")
 def test_what_holds_secrets_is_private_whatever_the_modes_around_it(tmp_path: Path) -> None:
     for name in ("config", "state"):
         (tmp_path / name).mkdir()

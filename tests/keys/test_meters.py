@@ -36,6 +36,11 @@ def meters(time: Time) -> Meters:
     return Meters(time.clock, time.wall)
 
 
+def kept(folder: Path, time: Time) -> KeyStore:
+    """The store of a server, at this time."""
+    return KeyStore(folder / "keys.sqlite3", clock=time.clock, wall=time.wall)
+
+
 def ended(client: str | None, prompt: int, completion: int) -> InferenceComplete:
     said: Mapping[str, Any] = {"seconds": 1.0, "queue_seconds": 0.0, "first_byte_seconds": 0.5, "finish_reason": "stop"}
     return InferenceComplete(
@@ -107,8 +112,8 @@ def test_without_limits_everything_is_counted_and_nothing_refused() -> None:
 
 
 def test_the_day_is_known_after_a_restart_and_the_minute_is_not(tmp_path: Path) -> None:
-    time, path = Time(), tmp_path / "keys.sqlite3"
-    store = KeyStore(path, clock=time.clock, wall=time.wall)
+    time = Time()
+    store = kept(tmp_path, time)
     store.add("anna", terms=Terms(limits=Limits(requests_per_day=3)))
     limits = store.list()[0].terms.limits
     for _ in range(2):
@@ -118,7 +123,7 @@ def test_the_day_is_known_after_a_restart_and_the_minute_is_not(tmp_path: Path) 
         time.now += 3600
     again = Time()  # another process has another clock that only goes forward; the epoch is the same
     offset = time.now - again.now
-    next_run = KeyStore(path, clock=again.clock, wall=lambda: EPOCH + again.now + offset)
+    next_run = KeyStore(tmp_path / "keys.sqlite3", clock=again.clock, wall=lambda: EPOCH + again.now + offset)
     assert next_run.meters.used("anna") == Used(0, 2, 0, 20)
     next_run.meters.admit("anna", limits)
     with pytest.raises(RateLimited):
@@ -128,32 +133,32 @@ def test_the_day_is_known_after_a_restart_and_the_minute_is_not(tmp_path: Path) 
 
 
 def test_what_was_written_longer_ago_than_a_day_is_gone(tmp_path: Path) -> None:
-    time, path = Time(), tmp_path / "keys.sqlite3"
-    store = KeyStore(path, clock=time.clock, wall=time.wall)
+    time = Time()
+    store = kept(tmp_path, time)
     store.add("anna")
     store.meters.admit("anna", NOBODY)
     store.flush()
     time.now += 2 * 86_400
-    assert KeyStore(path, clock=time.clock, wall=time.wall).meters.used("anna") == Used()
+    assert kept(tmp_path, time).meters.used("anna") == Used()
 
 
 def test_another_key_of_the_same_name_begins_anew(tmp_path: Path) -> None:
-    time, path = Time(), tmp_path / "keys.sqlite3"
-    store = KeyStore(path, clock=time.clock, wall=time.wall)
+    time = Time()
+    store = kept(tmp_path, time)
     store.add("anna")
     store.meters.admit("anna", NOBODY)
     store.flush()
     store.revoke("anna")
     store.add("anna")
     assert store.meters.used("anna") == Used()
-    assert KeyStore(path, clock=time.clock, wall=time.wall).meters.used("anna") == Used()
+    assert kept(tmp_path, time).meters.used("anna") == Used()
 
 
 def test_a_clock_that_was_set_back_does_no_harm(tmp_path: Path) -> None:
-    time, path = Time(), tmp_path / "keys.sqlite3"
-    store = KeyStore(path, clock=time.clock, wall=time.wall)
+    time = Time()
+    store = kept(tmp_path, time)
     store.add("anna")
     store.meters.admit("anna", NOBODY)
     store.flush()
-    earlier = KeyStore(path, clock=time.clock, wall=lambda: time.wall() - 7200)
+    earlier = KeyStore(tmp_path / "keys.sqlite3", clock=time.clock, wall=lambda: time.wall() - 7200)
     assert earlier.meters.used("anna").requests_per_day == 1

@@ -185,7 +185,7 @@ def test_what_is_copied_is_there_and_let_in() -> None:
         if sources[0] == "--from=page":
             continue
         assert all((ROOT / source).exists() and source in let_in for source in sources)
-    secrets = (".env", "models.yaml", "config.yaml", "keys.json", ".git", "data.db")
+    secrets = (".env", "models.yaml", "config.yaml", "keys.json", "keys.sqlite3", ".git", "data.db")
     assert not [name for name in secrets if any(fnmatch(name, pattern) for pattern in let_in)]
 
 

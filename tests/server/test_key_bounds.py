@@ -154,7 +154,7 @@ async def test_over_the_limit_every_dialect_says_so_in_its_words(bound: tuple[Ho
         refused = await ask(house, keys["once"], path, {"model": "beta", **body})
         assert refused.status_code == 429, f"{name}: {refused.text}"
         assert 1 <= int(refused.headers["retry-after"]) <= 61, name
-        assert "1 requests a minute" in refused.text, name
+        assert "one request a minute" in refused.text, name
         error = refused.json()["error"]
         if name == "anthropic":
             assert error["type"] == "rate_limit_error"
@@ -203,7 +203,7 @@ async def test_over_a_websocket_it_is_the_same(tmp_path: Path) -> None:
             }
             assert (await client.channel("predict", asked))[-1]["type"] == "success"
             refused = await client.channel("predict", asked)
-            assert "1 requests a minute" in json.dumps(refused)
+            assert "one request a minute" in json.dumps(refused)
             KeyStore(tmp_path / "config" / FILE_NAME).revoke("phone")
             async with asyncio.timeout(10):
                 while "Unauthorized" not in json.dumps(refused):  # within a second, also on a connection that is open
@@ -211,28 +211,35 @@ async def test_over_a_websocket_it_is_the_same(tmp_path: Path) -> None:
             assert "Unauthorized" in json.dumps(await client.call("listLoaded"))
 
 
-async def test_a_batch_runs_with_the_rights_of_its_key(bound: tuple[House, dict[str, str]]) -> None:
-    house, keys = bound
-    mine = {"X-API-Key": keys["kids"]}
-    lines = [
-        {
-            "custom_id": model,
-            "method": "POST",
-            "url": "/v1/chat/completions",
-            "body": {"model": model, "messages": SAID},
-        }
-        for model in ("alpha", "beta")
-    ]
+async def batched(house: House, key: str, models: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+    """The counts of a batch with a question to each model, and its file of errors."""
+    mine, url = {"X-API-Key": key}, "/v1/chat/completions"
+    bodies = [{"model": model, "messages": SAID} for model in models]
+    lines = [{"custom_id": str(n), "method": "POST", "url": url, "body": body} for n, body in enumerate(bodies)]
     data = "".join(json.dumps(each) + "\n" for each in lines).encode()
     files = {"purpose": (None, "batch"), "file": ("a.jsonl", data)}
     file = (await house.http.post("/v1/files", files=files, headers=mine)).json()["id"]
-    order = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    order = {"input_file_id": file, "endpoint": url, "completion_window": "24h"}
     batch = (await house.http.post("/v1/batches", json=order, headers=mine)).json()
     while batch["status"] not in ("completed", "failed"):
         batch = (await house.http.get(f"/v1/batches/{batch['id']}", headers=mine)).json()
-    assert batch["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
-    wrong = (await house.http.get(f"/v1/files/{batch['error_file_id']}/content", headers=mine)).text
+    return batch["request_counts"], (
+        await house.http.get(f"/v1/files/{batch['error_file_id']}/content", headers=mine)
+    ).text
+
+
+async def test_a_batch_runs_with_the_rights_of_its_key(bound: tuple[House, dict[str, str]]) -> None:
+    house, keys = bound
+    counts, wrong = await batched(house, keys["kids"], ("alpha", "beta"))
+    assert counts == {"total": 2, "completed": 1, "failed": 1}
     assert "kids may not use the model alpha" in wrong
+
+
+async def test_a_batch_does_not_wait_for_tomorrow(house: House) -> None:
+    made = await house.http.post("/admin/keys", json={"name": "daily", "limits": {"requestsPerDay": 1}})
+    counts, wrong = await batched(house, made.json()["key"], ("beta", "beta", "beta"))
+    assert counts == {"total": 3, "completed": 1, "failed": 2}
+    assert "one request a day" in wrong
 
 
 async def test_a_key_is_good_in_its_networks_and_until_its_end(tmp_path: Path) -> None:

@@ -121,8 +121,9 @@ class Meters:
 
 
 def _over(name: str, limit: int, unit: str, seconds: float) -> RateLimited:
+    most = f"{limit:,} {unit}" if limit > 1 else f"one {unit.replace('s a ', ' a ')}"
     return RateLimited(
-        f"The key {name} may use {limit:,} {unit}: it may ask again in {_spoken(seconds)}.",
+        f"The key {name} may use {most}: it may ask again in {_spoken(seconds)}.",
         hint="wait, or have the limit raised: lanhaven keys set " + name,
         retry_after=max(1.0, seconds),
         retry=None if seconds <= LONGEST_RETRY else False,

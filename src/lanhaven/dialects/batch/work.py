@@ -21,7 +21,7 @@ from lanhaven.wire import encode, read_object
 
 DELAYS = (1.0, 4.0, 15.0, 60.0)  # seconds before a request is repeated that came at a wrong moment
 TRANSIENT = (429, 503)
-LONGEST_WAIT = 120.0
+LONGEST_WAIT = 120.0  # for another attempt; a key's limit for a day ends the request
 UNDONE = {
     Status.EXPIRED: ("batch_expired", "The time of the batch was over before this request's turn."),
     Status.CANCELLED: ("batch_cancelled", "The batch was cancelled before this request's turn."),
@@ -137,9 +137,9 @@ class BatchWork:
                 answer = await self._asker.ask(asked)
             if answer.code == ServerShutdown.code:
                 raise ServerShutdown("The server goes down.")
-            if delay is None or answer.status not in TRANSIENT:
+            if delay is None or answer.status not in TRANSIENT or (answer.retry_after or 0) > LONGEST_WAIT:
                 break
-            await asyncio.sleep(max(delay, min(answer.retry_after or 0, LONGEST_WAIT)))
+            await asyncio.sleep(max(delay, answer.retry_after or 0))
         return answer
 
     # ---- the end
