@@ -168,11 +168,17 @@ def test_what_the_model_cannot_do() -> None:
     assert "not a model that chats" in warnings(claude(), sample(chat=False))[0]
 
 
+def test_an_authority_that_no_app_knows() -> None:
+    (told,) = warnings(claude(), sample(url="https://h:1", own_ca=True))
+    assert "https://h:1/ca.crt" in told
+    assert warnings(claude(), sample(own_ca=True)) == [], "http needs none"
+
+
 def test_needs_in_short() -> None:
     assert needs(claude()) == ["tools", "context>=32768"]
 
 
 def test_the_document() -> None:
     said = document(Place("http://h:1", "m", key_required=True))
-    assert said.keys() == {"baseUrl", "model", "chats", "keyRequired", "apps"}
+    assert said.keys() == {"baseUrl", "model", "chats", "ownCa", "keyRequired", "apps"}
     assert [each["id"] for each in said["apps"]] == [each.id for each in RECIPES]

@@ -56,6 +56,7 @@ def place(server: Server, model: str | None) -> Place:
         tools=said.get("tools"),
         vision=said.get("vision"),
         chat=said["chats"],
+        own_ca=said["ownCa"],
     )
 
 

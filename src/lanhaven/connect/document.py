@@ -13,7 +13,11 @@ def document(place: Place) -> dict[str, Any]:
     """All apps for one server and one model."""
     said: dict[str, Any] = {"baseUrl": place.url, "model": place.model, "contextLength": place.context}
     said |= {"maxContextLength": place.longest, "tools": place.tools, "vision": place.vision, "chats": place.chat}
-    said |= {"keyRequired": place.key_required, "apps": [app_json(each, place) for each in RECIPES]}
+    said |= {
+        "ownCa": place.own_ca,
+        "keyRequired": place.key_required,
+        "apps": [app_json(each, place) for each in RECIPES],
+    }
     return _told(said)
 
 

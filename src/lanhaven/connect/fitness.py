@@ -17,9 +17,17 @@ def needs(recipe: Recipe) -> list[str]:
 
 def warnings(recipe: Recipe, place: Place) -> list[str]:
     """What would go wrong, or not go well, with this model; a sentence each."""
+    notes = [*recipe.notes(place), *_trust(place)]
     if not place.chat:
-        return [f"{place.model} is not a model that chats: choose another one.", *recipe.notes(place)]
-    return [*_context(recipe, place), *_abilities(recipe, place), *recipe.notes(place)]
+        return [f"{place.model} is not a model that chats: choose another one.", *notes]
+    return [*_context(recipe, place), *_abilities(recipe, place), *notes]
+
+
+def _trust(place: Place) -> Sequence[str]:
+    if not place.own_ca or not place.url.startswith("https:"):
+        return ()
+    told = "The app has to trust this server's own authority"
+    return (f"{told} ({place.url}/ca.crt): NODE_EXTRA_CA_CERTS for Node.js, SSL_CERT_FILE for Python.",)
 
 
 def _context(recipe: Recipe, place: Place) -> Sequence[str]:

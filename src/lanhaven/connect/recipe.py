@@ -19,7 +19,7 @@ class Place:
 
     url: of the server, without a slash at its end. context: tokens that a request may have, None where nobody knows.
     tools, vision: whether the model can; None where nobody knows. chat: whether it writes at all (embeddings do not).
-    longest: the context that the model could have at most.
+    longest: the context that the model could have at most. own_ca: the server's certificate is of its own authority.
     """
 
     url: str
@@ -31,6 +31,7 @@ class Place:
     tools: bool | None = None
     vision: bool | None = None
     chat: bool = True
+    own_ca: bool = False
 
     @property
     def v1(self) -> str:

@@ -58,8 +58,9 @@ def checked_url(text: str) -> str:
 def place(services: Services, url: str, model: str | None, *, key_required: bool) -> Place:
     """What the recipes are filled with. ModelNotFound."""
     found = _chosen(services, model)
+    own_ca = services.settings.tls and services.settings.tls_cert is None
     if found is None:
-        return Place(url, NO_MODEL, key_required=key_required)
+        return Place(url, NO_MODEL, key_required=key_required, own_ca=own_ca)
     name, info, instance = found
     return Place(
         url=url,
@@ -70,6 +71,7 @@ def place(services: Services, url: str, model: str | None, *, key_required: bool
         tools=_able(info, "tools"),
         vision=_able(info, "vision"),
         chat=info.kind in CHATTING,
+        own_ca=own_ca,
     )
 
 

@@ -106,6 +106,7 @@ TERMINAL = (
         dialect="responses",
         needs=Needs(tools=True, context=32_768, prompt=10_000),
         programs=("copilot",),
+        tested="1.0.102",
         steps=lambda place: (variables(copilot_environment(place)), shell("Start it in the same shell", "copilot")),
         probes=lambda place: (probes.response(place),),
         run=lambda place: Run("copilot", environment=copilot_environment(place)),

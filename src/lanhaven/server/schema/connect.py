@@ -60,10 +60,11 @@ CONNECT: Mapping[str, Schema] = MappingProxyType(
                 "chats": told(FLAG, "False of a model for embeddings."),
                 "tools": told(FLAG, "Whether the model can call tools; absent where nobody knows."),
                 "vision": FLAG,
+                "ownCa": told(FLAG, "The server's certificate is of its own authority, which apps do not know."),
                 "keyRequired": FLAG,
                 "apps": listing(ref("ConnectApp")),
             },
-            *("baseUrl", "model", "chats", "keyRequired", "apps"),
+            *("baseUrl", "model", "chats", "ownCa", "keyRequired", "apps"),
         ),
     }
 )
