@@ -21,7 +21,16 @@ CLIENT_LOCKS = (
     *("tests/clients/anthropic-0.lock", "tests/clients/frameworks.lock", "tests/mlx/requirements.lock"),
     "tests/providers/llamacpp/llama-cpp-python.lock",
 )
-SCRIPTS = ("lanhaven", "scripts/setup", "scripts/test", "scripts/test-js", "scripts/check", "scripts/lock", ".ci/run")
+SCRIPTS = (
+    "lanhaven",
+    "scripts/setup",
+    "scripts/page",
+    "scripts/test",
+    "scripts/test-js",
+    "scripts/check",
+    "scripts/lock",
+    ".ci/run",
+)
 COPIED = ("lanhaven", "pyproject.toml", "scripts", *LOCKS)
 
 FAKE_UV = """#!/bin/sh

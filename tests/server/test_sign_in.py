@@ -13,6 +13,7 @@ import websockets
 
 from lanhaven.events import InferenceStart
 from lanhaven.keys.store import KeyScope, KeyStore
+from lanhaven.server.compose import compose
 from tests.serving import MODELS, House, serving, settings_for
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +107,20 @@ async def test_a_link_signs_one_browser_in_once(house: House, browser: Browser) 
     assert "set-cookie" not in reply.headers
     again = await browser.open(address)  # a bookmark of who is in already
     assert again.headers["location"] == "/"
+
+
+async def test_with_tls_the_cookie_is_sent_encrypted_only(house: House, secrets: dict[str, str]) -> None:
+    app = compose(house.services, KeyStore.from_settings(house.services.settings), TOKEN)
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://localhost:8002") as http:
+        reply = await http.post(
+            "/ui/session", json={"key": secrets["ann"]}, headers={"Origin": "https://localhost:8002"}
+        )
+        assert reply.headers["set-cookie"].endswith("; Secure")
+        assert (await http.get("/ui/session")).json()["tls"] is True
+        address = (await http.post("/ui/link", json={}, headers={"X-API-Key": TOKEN})).json()["url"]
+        assert address.startswith("https://localhost:8002/?token=")
+        assert (await http.get(address)).headers["set-cookie"].endswith("; Secure")
 
 
 async def test_looking_at_a_link_does_not_use_it(house: House, browser: Browser) -> None:
