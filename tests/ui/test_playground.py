@@ -284,7 +284,7 @@ EVIL = """\
 ```
 
 | <svg onload="document.title='owned'"> |
-| --- |
+| --: |
 | <iframe srcdoc="<script>parent.document.title='owned'</script>"> |
 """
 
@@ -297,6 +297,7 @@ def test_markup_of_models_and_people_does_nothing(page: Page) -> None:
     assert answer.locator("img, svg:not(button svg), iframe, script").count() == 0
     expect(answer.get_by_role("link", name="web")).to_have_attribute("rel", "noreferrer")
     assert answer.locator("a[href^=javascript]").count() == 0
+    expect(answer.locator("th")).to_have_css("text-align", "right")
     expect(answer.get_by_role("link", name="pixel")).to_have_attribute("href", "https://example.org/p.png")
     assert "owned" not in page.title()
     page.reload()  # and as it is kept

@@ -1,0 +1,42 @@
+/** Markdown read as it comes: what was read once is not read again. What is made of it is not safe yet (markdown.ts). */
+import { Marked, type Token } from "marked";
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (found) => `&#${found.charCodeAt(0)};`);
+}
+
+export const marked = new Marked({
+  gfm: true,
+  breaks: true,
+  renderer: {
+    html: ({ text }) => escaped(text),
+    image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
+    heading({ depth, tokens }) {
+      const level = Math.max(4, Math.min(depth + 2, 6)); // below the headings of the page
+      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
+    },
+  },
+});
+
+/** A text that grows, as blocks: those that can change no more are read once. */
+export class Blocks {
+  private done: Token[] = [];
+  private at = 0;
+
+  of(text: string): Token[] {
+    const whole = text.replace(/\r\n?/g, "\n");
+    if (whole.length < this.at) this.begin();
+    const tail = marked.lexer(whole.slice(this.at));
+    const last = tail.findLastIndex((token) => token.type !== "space");
+    const settled = tail.slice(0, Math.max(0, last));
+    this.done.push(...settled.filter((token) => token.type !== "space"));
+    this.at += settled.reduce((sum, token) => sum + token.raw.length, 0);
+    return [...this.done, ...tail.slice(Math.max(0, last)).filter((token) => token.type !== "space")];
+  }
+
+  private begin(): void {
+    this.done = [];
+    this.at = 0;
+  }
+}
