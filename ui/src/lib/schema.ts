@@ -163,6 +163,8 @@ export interface components {
             /** @description Whether the model can call tools; absent where nobody knows. */
             tools?: boolean;
             vision?: boolean;
+            /** @description The server's certificate is of its own authority, which apps do not know. */
+            ownCa: boolean;
             keyRequired: boolean;
             apps: components["schemas"]["ConnectApp"][];
         };
