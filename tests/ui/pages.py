@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 UI = Path(__file__).resolve().parents[2] / "ui"
@@ -95,7 +97,8 @@ def picture(page: Page, name: str) -> None:
         assert taken
         folder = os.environ.get("LANHAVEN_PICTURES")
         if folder:
-            (Path(folder) / f"{name}-{theme}.png").write_bytes(taken)
+            few = Image.open(io.BytesIO(taken)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            few.save(Path(folder) / f"{name}-{theme}.png", optimize=True)  # a third of the bytes, and looks the same
 
 
 def heading(page: Page, text: str) -> None:

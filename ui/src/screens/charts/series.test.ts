@@ -6,13 +6,18 @@ const series: Series = {
   requests: [20, 0, 10], errors: [1, 0, 2], cancelled: [0, 0, 3],
   firstTokenP50Ms: [200, null, 400], firstTokenP95Ms: [900, null, 1500], tokensPerSecond: [50, null, 100],
   promptTokens: [100, 0, 50], completionTokens: [300, 0, 100], queueP95Ms: [0, null, 20],
-  waiting: [0, 0, 1], inflight: [1, 0, 2], memoryBytes: [null, 1e9, 2e9], models: ["a"], keys: [],
+  waiting: [0, 0, 1], inflight: [1, 0, 2], memoryBytes: [null, 1e9, 2e9], models: ["a"], keys: [], asOf: 125,
 }; // prettier-ignore
 
 const chart = (id: string): ChartKind => CHARTS.find((each) => each.id === id)!;
 
 test("requests are told by outcome and second, and what failed did not complete", () => {
-  expect(aligned(series, chart("requests"))).toEqual([[100, 110, 120], [1.9, 0, 0.5], [0.1, 0, 0.2], [0, 0, 0.3]]);
+  expect(aligned(series, chart("requests"))).toEqual([[100, 110, 120], [1.9, 0, 1], [0.1, 0, 0.4], [0, 0, 0.6]]);
+});
+
+test("a step that has only begun tells no rate", () => {
+  expect(aligned({ ...series, asOf: 121 }, chart("requests"))[1]).toEqual([1.9, 0, null]);
+  expect(aligned({ ...series, asOf: 500 }, chart("requests"))[1]).toEqual([1.9, 0, 0.5]);
 });
 
 test("a gap stays a gap", () => {

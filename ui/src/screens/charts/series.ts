@@ -3,7 +3,7 @@ import { bytes, count, ms, rate } from "../../lib/format";
 
 export type Measure = number | null;
 
-/** GET /debug/history/series. Every array is as long as `times`; null is a step in which nothing was measured. */
+/** GET /debug/history/series, and when it came. Every array is as long as `times`; null is a step in which nothing was measured. */
 export interface Series {
   window: string;
   step: number; // seconds
@@ -22,6 +22,7 @@ export interface Series {
   memoryBytes: Measure[];
   models: string[];
   keys: string[];
+  asOf: number; // seconds since 1970; the last step is not over then
 }
 
 export const WINDOWS = ["15m", "1h", "6h", "24h", "7d"] as const;
@@ -51,7 +52,12 @@ export interface ChartKind {
   whole?: boolean;
 }
 
-const perSecond = (pick: (series: Series) => number[]) => (series: Series) => pick(series).map((each) => each / series.step);
+/** Counts as rates. The step that is not over yet is as long as it has been, and tells nothing in its first quarter. */
+const perSecond = (pick: (series: Series) => number[]) => (series: Series) => {
+  const last = series.times.length - 1;
+  const passed = Math.min(series.step, series.asOf - (series.times[last] ?? 0));
+  return pick(series).map((each, at) => (at < last ? each / series.step : passed < series.step / 4 ? null : each / passed));
+};
 const completed = (series: Series) => series.requests.map((all, at) => Math.max(0, all - (series.errors[at] ?? 0) - (series.cancelled[at] ?? 0)));
 const small = (value: Measure) => (value === null ? "–" : value === 0 ? "0" : value < 10 ? value.toFixed(2) : rate(value));
 const tidy = (value: Measure) => (value === null || Number.isInteger(value) ? count(value) : value.toFixed(1));
