@@ -42,6 +42,8 @@ test("where memory is short, the server's own ways out can be pressed", () => {
     { text: "Unload b, then load", order: body, unload: "b" },
     { text: "Load anyway", order: { ...body, force: true } },
   ]);
+  const taken = failed(body, new ApiError(409, "loaded already", undefined, "instance_conflict", { instanceId: "b" }));
+  expect(remedies(taken)).toEqual([{ text: "Unload b, then load", order: body, unload: "b" }]);
   expect(remedies({ modelKey: "a", message: "a tensor is missing" })).toEqual([{ text: "Try again", order: { modelKey: "a" } }]);
 });
 

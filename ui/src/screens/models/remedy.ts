@@ -29,8 +29,9 @@ export function failed(body: LoadBody, error: unknown): Failure {
 
 export function remedies(failure: Failure): Remedy[] {
   const order = failure.body ?? { modelKey: failure.modelKey };
+  const { largestContext, kept, instanceId } = failure.facts ?? {};
+  if (failure.code === "instance_conflict" && typeof instanceId === "string") return [{ text: `Unload ${instanceId}, then load`, order, unload: instanceId }];
   if (failure.code !== "insufficient_memory") return [{ text: "Try again", order }];
-  const { largestContext, kept } = failure.facts ?? {};
   const found: Remedy[] = [];
   if (typeof largestContext === "number" && largestContext > 0) {
     found.push({ text: `Load with ${count(largestContext)} tokens`, order: { ...order, loadConfig: { ...order.loadConfig, contextLength: largestContext } } });
