@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 import sqlite3
@@ -12,14 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lanhaven.config import Settings
 from lanhaven.errors import InvalidRequest, NotFound, StorageFull
-from lanhaven.keys.exposure import UnsafeBind, check_bind
+from lanhaven.keys import key_file
 from lanhaven.keys.key import Terms
-from lanhaven.keys.store import ALL_SCOPES, KeyFileError, KeyScope, KeyStore, weakness
+from lanhaven.keys.store import ALL_SCOPES, KeyFileError, KeyScope, KeyStore
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 STRONG = "k3y-0f-my-0wn-ch01ce"
@@ -176,6 +175,39 @@ def test_another_process_is_heard_within_a_second(path: Path) -> None:
     assert server.verify(second) is not None
 
 
+@pytest.mark.req("F-154")
+def test_a_change_right_behind_ones_own_is_heard(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    server, command = KeyStore(path, clock=clock), KeyStore(path)
+    added: list[str] = []
+    change = key_file.change
+
+    def followed(*words: Any) -> Any:
+        keys = change(*words)
+        if not added:
+            added.append("")
+            added[0] = command.add("theirs")
+        return keys
+
+    monkeypatch.setattr(key_file, "change", followed)
+    mine = server.add("mine")
+    assert server.verify(mine) is not None
+    clock.now += 1
+    assert server.verify(mine) is not None
+    assert server.verify(added[0]) is not None
+
+
+def test_changes_by_threads_of_one_store_are_all_there_at_once(path: Path) -> None:
+    store = KeyStore(path, clock=Clock())
+    secrets: list[str] = []
+    threads = [threading.Thread(target=lambda n=n: secrets.append(store.add(f"key-{n}"))) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(store.verify(secret) is not None for secret in secrets)
+
+
 def test_keys_that_are_gone_do_not_open_the_door(path: Path) -> None:
     clock = Clock()
     store = KeyStore(path, clock=clock)
@@ -287,87 +319,3 @@ def test_changes_at_the_same_time_are_all_kept(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert {key.name for key in KeyStore(path).list()} == {f"key-{n}" for n in range(8)}
-
-
-@pytest.mark.req("F-148")
-@pytest.mark.parametrize(
-    ("key", "weak"),
-    [
-        ("change-me-please", True),
-        ("Change-Me-Please", True),
-        ("short-key-15chr", True),
-        ("a" * 40, True),
-        ("abab" * 10, True),
-        (STRONG, False),
-        ("sk-lan-" + "Zm9vYmFyYmF6cXV4" * 2, False),
-    ],
-)
-def test_keys_that_can_be_guessed_are_weak(key: str, weak: bool) -> None:
-    assert (weakness(key) is not None) is weak
-
-
-def settings(tmp_path: Path, **given: object) -> Settings:
-    return Settings.model_validate({"config_dir": str(tmp_path), **given})
-
-
-@pytest.mark.req("F-148", "P16", "S3-19")
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"host": "0.0.0.0"},
-        {"host": "::"},
-        {"lan": True},
-        {"host": "192.168.1.5"},
-        {"host": "some-name.lan"},
-        {"also_listen": ["0.0.0.0:9000"]},
-        {"trusted_proxies": ["10.0.0.0/8"]},
-        {"host": "0.0.0.0", "api_key": "change-me-please"},
-        {"host": "0.0.0.0", "api_key": "too-short"},
-        {"host": "64:ff9b::808:808"},
-    ],
-    ids=str,
-)
-def test_an_exposed_server_without_a_strong_key_does_not_start(tmp_path: Path, given: dict[str, object]) -> None:
-    chosen = settings(tmp_path, **given)
-    with pytest.raises(UnsafeBind) as raised:
-        check_bind(chosen, KeyStore.from_settings(chosen))
-    assert raised.value.hint is not None
-    assert "lanhaven up --lan" in raised.value.hint
-    assert "lanhaven keys add NAME" in raised.value.hint
-
-
-@pytest.mark.req("F-148")
-@pytest.mark.parametrize(
-    "given",
-    [
-        {},
-        {"host": "127.0.0.5"},
-        {"host": "::1"},
-        {"host": "localhost"},
-        {"api_key": "weak"},
-        {"host": "0.0.0.0", "api_key": STRONG},
-    ],
-    ids=str,
-)
-def test_a_server_for_this_machine_or_with_a_strong_key_starts(tmp_path: Path, given: dict[str, object]) -> None:
-    chosen = settings(tmp_path, **given)
-    check_bind(chosen, KeyStore.from_settings(chosen))
-
-
-@pytest.mark.req("F-148")
-def test_a_key_in_the_file_is_enough_but_does_not_excuse_a_weak_one(tmp_path: Path) -> None:
-    KeyStore(tmp_path / "keys.sqlite3").add("one")
-    chosen = settings(tmp_path, host="0.0.0.0")
-    check_bind(chosen, KeyStore.from_settings(chosen))
-    weak = settings(tmp_path, host="0.0.0.0", api_key="change-me-please")
-    with pytest.raises(UnsafeBind, match="sample"):
-        check_bind(weak, KeyStore.from_settings(weak))
-
-
-@pytest.mark.req("F-148")
-def test_open_to_all_starts_and_says_so_every_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    chosen = settings(tmp_path, host="0.0.0.0", open_to_all=True)
-    for count in (1, 2):
-        check_bind(chosen, KeyStore.from_settings(chosen))
-        assert [record.levelno for record in caplog.records] == [logging.WARNING] * count
-    assert "OPEN TO ALL" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -72,6 +73,7 @@ class KeyStore:
         self._used: dict[str, tuple[float, str | None]] = {}  # name -> when (since the epoch), by which program
         self._unwritten: set[str] = set()
         self._told = False  # that nothing can be written
+        self._changing = threading.Lock()  # who changed the file last says last what is in it
         self.meters = Meters(clock, wall)
         key_file.take_over(path, path.with_name(earlier.FILE_NAME))
         self._identity = key_file.identity(path)
@@ -247,8 +249,9 @@ class KeyStore:
         return key if used is None else replace(key, last_used=used[0], user_agent=used[1])
 
     def _change(self, change: Callable[[Keys], Keys]) -> None:
-        keys = key_file.change(self._path, change)
-        self._take(keys, key_file.identity(self._path))
+        with self._changing:
+            keys = key_file.change(self._path, change)
+            self._take(keys, UNKNOWN)  # not what the file is now: another process may have changed it since
 
     def _take(self, keys: Keys, seen: key_file.Identity | None) -> None:
         for gone in {each.name for each in self._stored} - {each.name for each in keys}:
