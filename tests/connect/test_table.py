@@ -134,6 +134,15 @@ def test_the_snippet_is_what_holds_the_address() -> None:
         assert "127.0.0.1" in snippet(recipe.steps(SAMPLE)).text, recipe.id
 
 
+def test_llm_names_models_as_ollama_does() -> None:
+    recipe = find("llm")
+    assert recipe is not None
+    told = {name: recipe.steps(sample(model=name))[-1].text.split()[2] for name in ("a", "org/a", "qwen3:8b", "h:1/a")}
+    assert told == {
+        "a": "ollama/a:latest", "org/a": "ollama/org/a:latest", "qwen3:8b": "ollama/qwen3:8b", "h:1/a": "ollama/h:1/a:latest",
+    }  # fmt: skip
+
+
 # ---- what falls short
 
 

@@ -121,6 +121,15 @@ def test_a_folder_that_takes_nothing_changes_nothing(tmp_path: Path, notes: Note
         undo("app", notes)
 
 
+def test_what_cannot_be_taken_back_is_told(tmp_path: Path, notes: Notes) -> None:
+    with small_disk(tmp_path / "disk", "64k") as folder:
+        write("app", folder / "settings.json", None, "new\n", notes)
+        make_read_only(folder)
+        with pytest.raises(GatewayError, match="could not be written"):
+            undo("app", notes)
+        assert notes.written("app") is not None
+
+
 def test_a_place_where_no_folder_can_be(tmp_path: Path, notes: Notes) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(GatewayError, match=r"could not be written|cannot be read"):

@@ -126,15 +126,22 @@ def undo(app: str, notes: Notes) -> Path:
         left = f"the file as it was is {written.backup}" if written.backup else "there was no file before"
         raise InstanceConflict(f"{path} was changed since, and stays as it is.", hint=f"{left}: mend it by hand")
     if written.backup is None:
-        path.unlink()
+        _remove(path)
     else:
         before = read(Path(written.backup))
         if before is None:
             raise NotFound(f"The copy {written.backup} is gone.", hint=f"mend {path} by hand")
         atomic.write_text(path, before)
-        Path(written.backup).unlink(missing_ok=True)
+        _remove(Path(written.backup))
     notes.keep_written(app, None)
     return path
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise atomic.refused(path, error) from error
 
 
 def digest(text: str) -> str:

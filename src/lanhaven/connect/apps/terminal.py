@@ -39,7 +39,8 @@ def ollama_environment(place: Place) -> dict[str, str]:
 
 def llm_steps(place: Place) -> Sequence[Step]:
     """With its plugin for Ollama, which names the models as Ollama would."""
-    asked = command("llm", "-m", f"ollama/{place.model}:latest", "Why is the sky blue?")
+    tagged = place.model if ":" in place.model.rpartition("/")[2] else f"{place.model}:latest"
+    asked = command("llm", "-m", f"ollama/{tagged}", "Why is the sky blue?")
     return (
         shell("Have the plugin", "llm install llm-ollama"),
         variables(ollama_environment(place)),
