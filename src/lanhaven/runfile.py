@@ -29,9 +29,22 @@ class RunInfo:
     token: str
     version: str
     started_at: str  # ISO 8601 with its zone, as events.utc_now() writes it
+    ca: str | None = None  # of an HTTPS server: the file that says what to trust
 
     def __repr__(self) -> str:
         return f"RunInfo({self.url} pid={self.pid} version={self.version} since {self.started_at})"
+
+
+def state_folder() -> Path:
+    """Where a server of this user leaves its note: LANHAVEN_STATE_DIR, else the platform's place.
+
+    A `state_dir` in config.yaml is not looked up: reading it would cost every command 0.3 s.
+    """
+    from lanhaven.config.environ import environment
+    from lanhaven.config.places import state_dir
+
+    named = environment().get("LANHAVEN_STATE_DIR", "")
+    return Path(named).expanduser() if named else state_dir()
 
 
 def write(state_dir: Path, info: RunInfo) -> Path:
@@ -43,6 +56,7 @@ def write(state_dir: Path, info: RunInfo) -> Path:
         "token": info.token,
         "version": info.version,
         "startedAt": info.started_at,
+        **({"ca": info.ca} if info.ca else {}),
     }
     handle, name = tempfile.mkstemp(dir=state_dir, prefix=FILE_NAME)  # made with mode 0600
     try:
@@ -79,6 +93,7 @@ def _read_file(path: Path) -> RunInfo | None:
             token=str(record["token"]),
             version=str(record["version"]),
             started_at=str(record["startedAt"]),
+            ca=str(record["ca"]) if "ca" in record else None,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

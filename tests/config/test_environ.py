@@ -10,7 +10,7 @@ from lanhaven.config.environ import environment
 
 
 def test_the_own_names_of_the_client_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client_environment() == (None, None)
+    assert client_environment() == (None, None, None)
     monkeypatch.setenv("LM_STUDIO_BASE_URL", "http://127.0.0.1:1234")
     monkeypatch.setenv("LM_STUDIO_API_KEY", "other")
     assert client_environment() == ("http://127.0.0.1:1234", "other")

@@ -117,7 +117,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "store": frozenset({"events", "types", "errors"}),
         "history": frozenset({"store", "events", "types", "errors"}),
         "media": frozenset({"types", "errors"}),
-        "runfile": frozenset({"types", "errors"}),
+        "runfile": frozenset({"types", "errors", "config", "config.environ"}),
         "connect": frozenset({"errors", "config"}),
         "network": frozenset({"types", "errors", "config"}),
         "keys": frozenset({"types", "errors", "events", "config", "network", "store"}),
@@ -129,7 +129,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "server": _EVERY_ROOM - {"client", "cli", "main", "sdk names", "testing"},
         "testing": _EVERY_ROOM - {"client", "cli", "main", "sdk names"},
         # of config only the reader of the environment, which imports nothing: the SDK pulls no settings and no pydantic
-        "client": frozenset({"config.environ", "types", "errors", "wire"}),
+        # and the note of the server that this user runs, which says whom to trust
+        "client": frozenset({"config.environ", "types", "errors", "wire", "runfile"}),
         "cli": frozenset({"client", "config", "catalog", "importer", "keys", "packed", "runfile", "types", "errors"})
         | {"network", "connect"}
         # of providers only what doctor asks of the engines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import stat
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from lanhaven.network import authority
 from lanhaven.network.certificates import CertificateFault, GivenCertificate, OwnCertificate
@@ -152,10 +157,10 @@ def test_files_that_do_not_fit_are_told(house: House, tmp_path: Path) -> None:
     with pytest.raises(CertificateFault, match="no certificate and key in PEM"):
         GivenCertificate(Pair(pair.key, pair.certificate))
     locked = tmp_path / "locked.key"
-    os.system(f"openssl pkey -in {pair.key} -aes256 -passout pass:x -out {locked} 2>/dev/null")  # noqa: S605
-    if locked.exists():
-        with pytest.raises(CertificateFault, match="protected by a password"):
-            GivenCertificate(Pair(pair.certificate, locked))
+    secret = load_pem_private_key(pair.key.read_bytes(), password=None)
+    locked.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
+    with pytest.raises(CertificateFault, match="protected by a password"):
+        GivenCertificate(Pair(pair.certificate, locked))
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(house: House) -> None:

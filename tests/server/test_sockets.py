@@ -10,7 +10,7 @@ import pytest
 from lanhaven.server.limits import ListenerLimits
 from lanhaven.server.listener import running, serve, with_spare_ports
 from lanhaven.server.shutdown import Shutdown
-from lanhaven.server.sockets import Address, IfTaken, ListenError, bind, bound_address, lan_address
+from lanhaven.server.sockets import Address, IfTaken, ListenError, bind, bound_address
 from tests.server.apps import BODY, Recorder
 from tests.server.raw import ask, get
 
@@ -76,10 +76,3 @@ async def test_ipv6_is_served_and_the_wildcard_serves_ipv4_too() -> None:
         for each in (url, url.replace("[::1]", "127.0.0.1")):
             assert (await ask(each, get())).body == BODY
     assert [scope["client"][0] for scope in app.scopes] == ["::1", "::ffff:127.0.0.1"]
-
-
-def test_the_address_for_other_machines() -> None:
-    assert lan_address(Address("127.0.0.1", 80)) is None
-    assert lan_address(Address("192.168.1.5", 80)) == "http://192.168.1.5:80"
-    wildcard = lan_address(Address("0.0.0.0", 80))
-    assert wildcard is None or (wildcard.endswith(":80") and "0.0.0.0" not in wildcard)

@@ -12,6 +12,7 @@ from lanhaven.cli import (
     chat,
     config,
     connect,
+    discover,
     doctor,
     get,
     history,
@@ -27,6 +28,7 @@ from lanhaven.cli import (
     output,
     ping,
     reload,
+    service,
     status,
     up,
     usage,
@@ -55,6 +57,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Server", "open", opening.open_dashboard),
     ("Server", "ping", ping.ping),
     ("Server", "watch", watch.watch),
+    ("Server", "discover", discover.discover),
     ("Server", "logs", logs.logs),
     ("Server", "history", history.history),
     ("Server", "inspect", history.inspect),
@@ -80,6 +83,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Settings", "version", status.version),
 )
 GROUPS: tuple[tuple[str, str, Callable[[], typer.Typer]], ...] = (
+    ("Server", "service", service.commands),
     ("Settings", "keys", keys.commands),
     ("Settings", "config", config.commands),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, NoReturn, Self
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import typer
 
 from lanhaven.cli.failure import CliError, Exit
+from lanhaven.runfile import state_folder as state_folder
 
 DEFAULT_URL = "http://127.0.0.1:8002"
 QUICK = 10.0  # seconds for a question that a healthy server answers at once
@@ -50,7 +50,7 @@ def find(url: str | None, key: str | None) -> Target:
     from lanhaven import runfile
     from lanhaven.config import client_environment
 
-    environment_url, environment_key = client_environment()
+    environment_url, environment_key, _ = client_environment()
     running = runfile.read(state_folder())
     key = key or environment_key
     named = (url, "option") if url else (environment_url, "environment")
@@ -63,18 +63,6 @@ def find(url: str | None, key: str | None) -> Target:
     return Target(DEFAULT_URL, key, "default")
 
 
-def state_folder() -> Path:
-    """Where a server of this user leaves its run file: LANHAVEN_STATE_DIR, else the platform's place.
-
-    A `state_dir` in config.yaml is not looked up: reading it would cost every command 0.3 s.
-    """
-    from lanhaven.config.environ import environment
-    from lanhaven.config.places import state_dir
-
-    named = environment().get("LANHAVEN_STATE_DIR", "")
-    return Path(named).expanduser() if named else state_dir()
-
-
 class Server:
     """One running server. Use as a context manager; leaving it closes every connection, which ends what they asked for.
 
@@ -85,6 +73,8 @@ class Server:
         import httpx2
 
         from lanhaven import __version__
+        from lanhaven.client.trust import verification
+        from lanhaven.config import client_environment
 
         headers = {"user-agent": f"lanhaven-cli/{__version__}"}
         if target.key:
@@ -93,7 +83,11 @@ class Server:
         try:
             # A proxy from the environment must not come between us and a server on this machine.
             self._http = httpx2.Client(
-                base_url=target.url, headers=headers, trust_env=not _is_loopback(target.url), timeout=QUICK
+                base_url=target.url,
+                headers=headers,
+                trust_env=not _is_loopback(target.url),
+                timeout=QUICK,
+                verify=verification(target.url, client_environment().ca, state_folder()),
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise _bad_url(target.url, error) from None
@@ -165,7 +159,9 @@ class Server:
             yield
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise _bad_url(url, error) from None
-        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise _untrusted(url, error) from None
             raise CliError(f"no server at {url}", "lanhaven up", "lanhaven doctor", status=Exit.UNREACHABLE) from None
         except httpx2.TimeoutException:
             raise CliError(
@@ -247,6 +243,16 @@ def _with_details(text: str, facts: Mapping[str, Any]) -> str:
 
 def _bad_url(url: str, error: Exception) -> CliError:
     return CliError(f"{url!r} is not an address: {error}", f"--url {DEFAULT_URL}", status=Exit.USAGE)
+
+
+def _untrusted(url: str, error: Exception) -> CliError:
+    reason = str(error).partition("verify failed: ")[2].partition(" (_ssl")[0] or "unknown authority"
+    return CliError(
+        f"the certificate of {url} is not trusted: {reason}",
+        f"curl -k {url}/ca.crt -o lanhaven-ca.crt    (on a network that you trust)",
+        "LANHAVEN_CA=lanhaven-ca.crt in the environment",
+        status=Exit.UNREACHABLE,
+    )
 
 
 def _stranger(target: Target) -> CliError:

@@ -39,6 +39,13 @@ def up(
     lan: Annotated[
         bool, typer.Option("--lan", help="Let other machines in; makes an API key if there is none.")
     ] = False,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve HTTPS, with an own authority that devices can trust (docs/lan.md).")
+    ] = False,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The key of --tls-cert.")] = None,
     models: Annotated[Path | None, typer.Option("--models", metavar="FILE", help="The models.yaml to serve.")] = None,
     open_page: Annotated[
         bool | None,
@@ -70,6 +77,9 @@ def up(
         "port": port,
         "log_level": log_level,
         "lan": lan or None,
+        "tls": tls or None,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
         "models_file": models,
         "mock": True if provider == "mock" else None,
         "open_to_all": open_to_all or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -28,6 +29,7 @@ class ClientSettings:
     max_retries: int = 2
     stream_retry: float = 0.25
     verify_tls: bool = True
+    ca_file: str | None = None
     default_model: str | None = None
     default_embedding_model: str | None = None
     extra_headers: Mapping[str, str] = field(default_factory=nothing, repr=False)  # may hold keys
@@ -120,6 +122,10 @@ def _text(value: Any) -> str:
     return value.strip()
 
 
+def _path(value: Any) -> str:
+    return _text(os.fspath(value))
+
+
 def _header(value: Any) -> str:
     text = _text(value)
     if not (text.isascii() and text.isprintable()):
@@ -185,6 +191,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "max_retries": _count,
         "stream_retry": _milliseconds_as_text,
         "verify_tls": _switch,
+        "ca_file": _path,
         "default_model": _text,
         "default_embedding_model": _text,
         "extra_headers": _headers,
@@ -204,6 +211,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "connect_timeout": ("LANHAVEN_CONNECT_TIMEOUT", "LM_STUDIO_CONNECT_TIMEOUT"),
         "max_retries": ("LANHAVEN_MAX_RETRIES", "LM_STUDIO_MAX_RETRIES"),
         "verify_tls": ("LANHAVEN_VERIFY_TLS", "LM_STUDIO_VERIFY_TLS"),
+        "ca_file": ("LANHAVEN_CA",),
         "default_model": ("LANHAVEN_DEFAULT_MODEL", "LM_STUDIO_DEFAULT_MODEL"),
         "default_embedding_model": ("LANHAVEN_DEFAULT_EMBEDDING_MODEL", "LM_STUDIO_DEFAULT_EMBEDDING_MODEL"),
         "extra_headers": ("LANHAVEN_EXTRA_HEADERS", "LM_STUDIO_EXTRA_HEADERS"),

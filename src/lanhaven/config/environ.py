@@ -30,10 +30,11 @@ SPIN_COUNT = "1000"
 
 
 class ClientEnvironment(NamedTuple):
-    """Which server the client commands talk to, and with which key; None = not said."""
+    """Which server the client commands talk to, and with which key, and whom they trust; None = not said."""
 
     url: str | None
     key: str | None
+    ca: str | None = None
 
     def __repr__(self) -> str:
         return f"ClientEnvironment(url={self.url!r}, key={'***' if self.key else None})"
@@ -45,10 +46,14 @@ def environment() -> Mapping[str, str]:
 
 
 def client_environment() -> ClientEnvironment:
-    """`LANHAVEN_URL` and `LANHAVEN_API_KEY`, else `LM_STUDIO_BASE_URL` and `LM_STUDIO_API_KEY`; empty = not said."""
+    """`LANHAVEN_URL` and `LANHAVEN_API_KEY`, else `LM_STUDIO_BASE_URL` and `LM_STUDIO_API_KEY`; empty = not said.
+
+    ca: a file of certificates to trust, and no others: `LANHAVEN_CA`.
+    """
     return ClientEnvironment(
         url=_first("LANHAVEN_URL", "LM_STUDIO_BASE_URL"),
         key=_first("LANHAVEN_API_KEY", "LM_STUDIO_API_KEY"),
+        ca=_first("LANHAVEN_CA"),
     )
 
 

@@ -59,11 +59,13 @@ class Announcement:
     def claim(self, names: Sequence[str]) -> str:
         """Take the first of the names that nobody else has. Unannounced if all are taken, or there is no network."""
         self._zeroconf = zeroconf = _opened(self.addresses)
-        for name in names:
-            owners = _owners(zeroconf, name)
-            if owners <= set(self.addresses):
-                self.name = name
-                return name
+        try:
+            free = next((name for name in names if _owners(zeroconf, name) <= set(self.addresses)), None)
+        except (Error, OSError) as error:
+            raise Unannounced(str(error) or type(error).__name__) from None
+        if free is not None:
+            self.name = free
+            return free
         raise Unannounced(f"{', '.join(names)} are taken by other machines")
 
     def publish(self) -> None:

@@ -38,7 +38,9 @@ PAGES = frozenset({"/", "/ai/lmstudio/demo"})
 SIGN_IN = "/ui/session"
 # What editors read to check models.yaml and config.yaml; it says nothing of this server.
 SCHEMAS = frozenset(f"/schema/{name}.json" for name in NAMES)
-PUBLIC = PROBES | PAGES | SCHEMAS
+# The own authority's certificate: what a device needs before it can trust the connection that a key goes over.
+AUTHORITY = frozenset({"/ca.crt"})
+PUBLIC = PROBES | PAGES | SCHEMAS | AUTHORITY
 HEALTH = frozenset({"/health"})
 
 # Two spellings of one path must never meet two rules (F-108).

@@ -32,6 +32,7 @@ from lanhaven.residency.pool import Pool
 from lanhaven.residency.settings import PoolSettings
 from lanhaven.server.images import make_images
 from lanhaven.server.kept import Kept
+from lanhaven.server.lan import Lan
 from lanhaven.server.log_lines import Logs
 from lanhaven.server.memory import held_bytes, within_budget
 from lanhaven.server.operations import Operations
@@ -91,6 +92,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         store=store,
         history=make_history(settings, metrics, pool, bus),
         logs=Logs(catalog, pool, providers),
+        lan=Lan(settings),
         sessions=sessions,
         kept=(kept_lessons(pool.ledger, store), kept_sessions(sessions, store)),
         downloads=Downloads(lambda name, progress: fetch(name, settings.data_dir, progress), register),

@@ -24,6 +24,7 @@ from lanhaven.server.docs_page import CSP, page
 from lanhaven.server.history import history_router
 from lanhaven.server.info import info_router
 from lanhaven.server.keys import keys_router
+from lanhaven.server.lan_routes import lan_router
 from lanhaven.server.log_routes import logs_router
 from lanhaven.server.models_file import models_file_router
 from lanhaven.server.redoc_page import add_redoc
@@ -65,6 +66,7 @@ def native_app(services: Services, callers: Callers) -> FastAPI:
         info_router(services),
         sign_in_router(callers),
         keys_router(callers),
+        lan_router(services),
     ):
         app.include_router(router)
     _add_documentation(app)

@@ -21,6 +21,7 @@ from lanhaven.providers.base import Health, Provider
 from lanhaven.reloading import Reloading
 from lanhaven.residency.pool import Pool
 from lanhaven.server.kept import Kept
+from lanhaven.server.lan import Lan
 from lanhaven.server.log_lines import Logs
 from lanhaven.server.operations import Operations
 from lanhaven.server.sessions import Sessions
@@ -45,6 +46,7 @@ class Services:
     store: Store
     history: History | None  # None: it is off
     logs: Logs
+    lan: Lan
     sessions: Sessions
     kept: tuple[Kept, ...]
     downloads: Downloads

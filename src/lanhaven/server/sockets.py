@@ -6,12 +6,10 @@ import errno
 import socket
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lanhaven.errors import GatewayError
-from lanhaven.network.addresses import Reach, parse, reach
 
 PORTS_TRIED = 20
 UNSENT = 128 << 10  # bytes that the kernel keeps for a client beyond what is on its way
@@ -78,26 +76,6 @@ def bound_address(sock: socket.socket, *, tls: bool = False) -> Address:
 def with_spare_ports(addresses: Iterable[Address], spare: int) -> tuple[Address, ...]:
     """The same addresses, each content with one of the next `spare` ports if its own is taken."""
     return tuple(replace(address, if_taken=IfTaken.NEXT, spare=spare) for address in addresses)
-
-
-def lan_address(bound: Address) -> str | None:
-    """The URL by which other machines reach a bound address; None if they cannot, or there is no network."""
-    address = parse(bound.host)
-    if address is None or reach(address) is Reach.LOOPBACK:
-        return None
-    if not address.is_unspecified:
-        return bound.url
-    own = _source_address()
-    return None if own is None else f"http://{Address(own, bound.port)}"
-
-
-def _source_address() -> str | None:
-    """The address this machine uses towards its network. Connecting a datagram socket sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect(("198.51.100.1", 9))  # an address for documentation: routed like any other, never answered
-        host = str(probe.getsockname()[0])
-        return None if host.startswith("127.") or host == "0.0.0.0" else host
-    return None
 
 
 def _bind_all(address: Address) -> list[socket.socket]:

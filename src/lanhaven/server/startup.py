@@ -7,13 +7,13 @@ import logging
 import os
 import secrets
 import shutil
-import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -52,7 +52,6 @@ class ServerInfo:
     """What the banner tells. seconds: from the start of `run` until requests are answered and preloads are done."""
 
     url: str
-    lan_url: str | None
     models_file: Path
     models: int
     providers: tuple[tuple[str, Health], ...]
@@ -63,6 +62,9 @@ class ServerInfo:
     also: tuple[str, ...] = ()  # further addresses
     keyless: bool = True  # no key is asked for
     token: Callable[[float | None], str | None] = lambda seconds: None
+    lan_urls: tuple[str, ...] = ()  # how others reach it, the likeliest first; none if they cannot
+    named_url: str | None = None  # by the name that the network was told
+    ca: Path | None = None  # the own authority's certificate, which devices must trust
 
     def link(self, base: str | None = None, seconds: float | None = None) -> str:
         """The dashboard at `base` (else at `url`), with a new token that signs one browser in, within `seconds` if that
@@ -114,12 +116,15 @@ async def _listen(
 ) -> None:
     settings = services.settings
     token = secrets.token_urlsafe(32)
+    lan = services.lan
+    lan.prepare()
     secured = compose(services, keys, token)
-    steady = [asyncio.create_task(each) for each in (keep_current(services), watch_models(services), keep_used(keys))]
+    steady = [asyncio.create_task(each) for each in steady_work(services, keys)]
     starting: list[asyncio.Task[None]] = []
 
     def bound(where: tuple[Address, ...]) -> None:
-        write(settings.state_dir, RunInfo(where[0].url, os.getpid(), token, __version__, utc_now()))
+        trusted = str(lan.trusted_by_us) if lan.trusted_by_us else None
+        write(settings.state_dir, RunInfo(where[0].url, os.getpid(), token, __version__, utc_now(), trusted))
         starting.append(asyncio.create_task(_announce(services, where, secured.callers, on_ready, began)))
 
     try:
@@ -130,12 +135,19 @@ async def _listen(
             on_ready=bound,
             shutdown=shutdown,
             admits=secured.admits_peer,
+            tls=lan.certificate.context if lan.certificate is not None else None,
         )
     finally:
         remove(settings.state_dir, os.getpid())
         for task in (*steady, *starting):
             task.cancel()
         await asyncio.gather(*steady, *starting, return_exceptions=True)
+        await lan.end()
+
+
+def steady_work(services: Services, keys: KeyStore) -> tuple[Coroutine[Any, Any, None], ...]:
+    """What goes on as long as the server does."""
+    return keep_current(services), watch_models(services), keep_used(keys), services.lan.keep()
 
 
 async def keep_current(services: Services, interval: float = SWEEP_SECONDS) -> None:
@@ -171,24 +183,30 @@ async def _announce(
 ) -> None:
     """Load what is to be loaded at the start, then tell that the server is ready."""
     settings = services.settings
+    began_lan = asyncio.create_task(services.lan.begin(where))
     await services.pool.sweep()  # what runs elsewhere serves from the start, and need not be loaded
     problems = [*untaken(settings, where), *services.catalog.problems, *unfit(services), *await preload(services)]
+    seconds = time.monotonic() - began
+    await began_lan
+    problems += filter(None, (services.lan.problem,))
     main = where[0]
     moved = settings.port if settings.port not in (0, main.port) else None
     on_ready(
         ServerInfo(
             url=main.url,
-            lan_url=lan_url(main),
             models_file=models_path(settings),
             models=len(services.catalog.models()),
             providers=tuple((await services.health()).items()),
             loaded=tuple(each.instance_id for each in services.pool.instances()),
             problems=tuple(problems),
-            seconds=time.monotonic() - began,
+            seconds=seconds,
             moved_from_port=moved,
             also=tuple(dict.fromkeys(each.url for each in where if each.port != main.port)),
             keyless=callers.anybody,
             token=lambda seconds: callers.link(None, seconds),
+            lan_urls=services.lan.urls() if services.lan.open else (),
+            named_url=services.lan.named_url,
+            ca=services.lan.ca,
         )
     )
     if settings.prewarm:
@@ -251,23 +269,13 @@ def untaken(settings: Settings, where: tuple[Address, ...]) -> list[str]:
     return problems
 
 
-def lan_url(address: Address) -> str | None:
-    """How other machines reach a server that listens on every interface; None if it does not."""
-    if address.host not in ("0.0.0.0", "::"):
-        return None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: a datagram socket sends nothing on connect
-        except OSError:
-            return None
-        return replace(address, host=str(probe.getsockname()[0])).url
-
-
 async def _reload(services: Services) -> None:
     """SIGHUP: read models.yaml again, and ask the providers what they have. A wrong file is told as an event."""
     with suppress(GatewayError):
         await services.reloading.reload()
     await services.catalog.refresh()
+    if services.lan.certificate is not None:
+        await asyncio.to_thread(services.lan.certificate.refresh)
 
 
 async def _load_new(services: Services, found: Difference) -> None:

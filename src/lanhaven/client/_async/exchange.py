@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -24,7 +24,11 @@ from lanhaven.client._protocol import (
     refusal,
 )
 from lanhaven.client._settings import ClientSettings
+from lanhaven.client.trust import verification
 from lanhaven.errors import GatewayError, InvalidRequest
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class _Failed(Exception):
@@ -47,7 +51,7 @@ class AsyncExchange:
             headers["authorization"] = f"Bearer {settings.api_key}"
         # A proxy from the environment must not come between us and a server on this machine.
         self._http = httpx2.AsyncClient(
-            base_url=settings.base_url, headers=headers, verify=settings.verify_tls, trust_env=not settings.loopback
+            base_url=settings.base_url, headers=headers, verify=trusted(settings), trust_env=not settings.loopback
         )
 
     async def aclose(self) -> None:
@@ -147,6 +151,11 @@ class AsyncExchange:
         except _Failed as failure:
             error = broken(failure.how, failure.reason, call, self.settings)
             raise StreamingFailed(f"The stream failed: {error.message}", facts=error.facts) from None
+
+
+def trusted(settings: ClientSettings) -> ssl.SSLContext | bool:
+    """What httpx2 verifies by."""
+    return verification(settings.base_url, settings.ca_file) if settings.verify_tls else False
 
 
 async def _rest_of(response: httpx2.Response, deadline: float) -> bytes:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -24,7 +24,11 @@ from lanhaven.client._protocol import (
     refusal,
 )
 from lanhaven.client._settings import ClientSettings
+from lanhaven.client.trust import verification
 from lanhaven.errors import GatewayError, InvalidRequest
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class _Failed(Exception):
@@ -47,7 +51,7 @@ class Exchange:
             headers["authorization"] = f"Bearer {settings.api_key}"
         # A proxy from the environment must not come between us and a server on this machine.
         self._http = httpx2.Client(
-            base_url=settings.base_url, headers=headers, verify=settings.verify_tls, trust_env=not settings.loopback
+            base_url=settings.base_url, headers=headers, verify=trusted(settings), trust_env=not settings.loopback
         )
 
     def close(self) -> None:
@@ -146,6 +150,11 @@ class Exchange:
         except _Failed as failure:
             error = broken(failure.how, failure.reason, call, self.settings)
             raise StreamingFailed(f"The stream failed: {error.message}", facts=error.facts) from None
+
+
+def trusted(settings: ClientSettings) -> ssl.SSLContext | bool:
+    """What httpx2 verifies by."""
+    return verification(settings.base_url, settings.ca_file) if settings.verify_tls else False
 
 
 def _rest_of(response: httpx2.Response, deadline: float) -> bytes:

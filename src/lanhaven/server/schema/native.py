@@ -10,6 +10,7 @@ from lanhaven.server.schema.connect import CONNECT
 from lanhaven.server.schema.entry import ENTRY
 from lanhaven.server.schema.history import HISTORY
 from lanhaven.server.schema.keys import KEYS
+from lanhaven.server.schema.lan import LAN
 from lanhaven.server.schema.native_replies import LOOKING, MODELS
 from lanhaven.server.schema.parts import TEXT, WHOLE, Schema, Stream, contents, either, json_of, listing, record, ref
 
@@ -21,6 +22,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         **CONNECT,
         **ENTRY,
         **KEYS,
+        **LAN,
         "NativeError": record({"error": TEXT, "code": TEXT, "hint": TEXT}, "error"),
         "Issue": record(
             {
@@ -77,6 +79,7 @@ REPLIES: Mapping[str, str] = MappingProxyType(
         "info_performance": "Performance",
         "ui_session": "BrowserSession",
         "ui_link": "DashboardLink",
+        "lan_lan": "Lan",
     }
 )
 OTHERS: Mapping[str, Schema] = MappingProxyType(
@@ -84,6 +87,8 @@ OTHERS: Mapping[str, Schema] = MappingProxyType(
         "debug_stream": contents(None, Stream("DebugEvent", said="Live.")),
         "debug_logs_stream": contents(None, Stream("LogLine", said="Live.")),
         "info_metrics": {"text/plain": {"schema": TEXT}},
+        "lan_code": {"image/svg+xml": {"schema": TEXT}},
+        "lan_authority": {"application/x-x509-ca-cert": {"schema": TEXT}},
     }
 )
 # Operation -> a body that works on a server that has this model (and, to unload or activate it, has loaded it).
