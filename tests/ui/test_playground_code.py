@@ -86,7 +86,9 @@ def test_the_page_to_try_it_on_is_here_and_asks_for_the_key(browser: Browser, ke
 
 
 @pytest.mark.req("S3-40")
-def test_a_session_that_ends_asks_for_the_key_and_the_conversation_stays(browser: Browser, keyed: HouseProcess) -> None:
+def test_a_conversation_outlives_a_session_that_ends_and_goes_with_who_signs_out(
+    browser: Browser, keyed: HouseProcess
+) -> None:
     with opened(browser, keyed.url) as page:
         page.get_by_label("API key").fill(KEY)
         page.get_by_role("button", name="Sign in").click()
@@ -99,3 +101,8 @@ def test_a_session_that_ends_asks_for_the_key_and_the_conversation_stays(browser
         expect(answers(page).first).to_contain_text("before")
         page.get_by_role("button", name="Try again").click()
         expect(answers(page).nth(1)).to_contain_text("after")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("API key").fill(KEY)
+        page.get_by_role("button", name="Sign in").click()
+        expect(box(page)).to_be_visible()
+        expect(answers(page)).to_have_count(0)

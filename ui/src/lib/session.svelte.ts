@@ -14,6 +14,8 @@ class Session {
   state = $state.raw<SessionState | undefined>();
   problem = $state<string | undefined>();
 
+  private readonly leaving = new Set<() => void>();
+
   constructor() {
     onSignedOut(() => {
       if (this.state?.signedIn) this.state = { ...this.state, signedIn: false };
@@ -45,9 +47,20 @@ class Session {
     await this.look();
   }
 
+  /** Called when the person signs out: what is theirs goes. (A session that ends by itself takes nothing away.) */
+  onLeave(forget: () => void): void {
+    this.leaving.add(forget);
+  }
+
   async signOut(): Promise<void> {
     await api.delete("/ui/session");
     secret.forget();
+    for (const forget of this.leaving) forget();
+    try {
+      sessionStorage.clear();
+    } catch {
+      /* a browser that keeps nothing */
+    }
     await this.look();
   }
 }

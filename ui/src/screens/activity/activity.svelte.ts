@@ -5,7 +5,12 @@ import { Ring } from "./ring";
 import { type Entry, happening, isRow, type Row, told } from "./rows";
 
 const MOST = 10_000;
-const AT_FIRST = 500;
+const PAGE = 500;
+
+interface Page {
+  requests: Row[];
+  next?: string;
+}
 
 export class Activity {
   /** Newest first. */
@@ -17,6 +22,8 @@ export class Activity {
   filled = $state(false);
   models = $state.raw<readonly string[]>([]);
   keys = $state.raw<readonly string[]>([]);
+  /** The history has older ones, and there is room for them. */
+  more = $state<string | undefined>();
 
   private readonly ring = new Ring(MOST);
   private readonly seen = { models: new Set<string>(), keys: new Set<string>() };
@@ -30,10 +37,19 @@ export class Activity {
   }
 
   async fill(): Promise<void> {
+    await this.take();
+  }
+
+  async older(): Promise<void> {
+    await this.take(this.more);
+  }
+
+  private async take(before?: string): Promise<void> {
     try {
-      const { requests } = await api.get<{ requests: Row[] }>(at("/debug/history/requests", { limit: AT_FIRST }));
-      this.ring.merge(requests);
+      const { requests, next } = await api.get<Page>(at("/debug/history/requests", { limit: PAGE, before }));
+      this.ring.merge(requests, before === undefined);
       for (const row of requests) this.note(row);
+      this.more = this.ring.full ? undefined : next;
       this.problem = undefined;
     } catch (error) {
       this.problem = error;
@@ -50,6 +66,7 @@ export class Activity {
 
   clear(): void {
     this.ring.clear();
+    this.more = undefined;
     this.waiting = 0;
     this.paused = false;
     this.show();

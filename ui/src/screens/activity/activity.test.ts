@@ -25,6 +25,9 @@ test("the history comes in where it belongs; open rows that it does not know are
   ring.merge([row(6), row(5, { status: "pending" }), row(1)]);
   expect(ids(ring.newest())).toEqual(["r6", "r5", "r1"]);
   expect(ring.get("r5")).toMatchObject({ status: "completed" });
+  ring.put(row(8, { status: "pending" }));
+  ring.merge([row(0)], false);
+  expect(ids(ring.newest())).toEqual(["r8", "r6", "r5", "r1", "r0"]);
 });
 
 test("a request by its events", () => {

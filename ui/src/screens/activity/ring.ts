@@ -8,6 +8,10 @@ export class Ring {
 
   constructor(private readonly most: number) {}
 
+  get full(): boolean {
+    return this.entries.length >= this.most;
+  }
+
   get(id: string): Entry | undefined {
     const place = this.places.get(id);
     return place === undefined ? undefined : this.entries[place - this.gone];
@@ -36,13 +40,13 @@ export class Ring {
     this.places.clear();
   }
 
-  /** Older entries from elsewhere come in where they belong by their time. What ended here stays so. Rows that are still
-   *  open here though `others` do not know them are forgotten: nothing will tell their end. */
-  merge(others: readonly Entry[]): void {
+  /** Entries from elsewhere come in where they belong by their time. What ended here stays so. `newest`: `others` are the
+   *  last there are, so rows that are open here and unknown there are forgotten: nothing will tell their end. */
+  merge(others: readonly Entry[], newest = true): void {
     const all = new Map(others.map((entry) => [idOf(entry), entry]));
     for (const entry of this.entries) {
-      const pending = isRow(entry) && entry.status === "pending";
-      if (!pending) all.set(idOf(entry), entry);
+      const forgotten = newest && isRow(entry) && entry.status === "pending";
+      if (!forgotten) all.set(idOf(entry), entry);
     }
     const sorted = [...all.values()].sort((a, b) => (a.timestamp < b.timestamp ? -1 : a.timestamp > b.timestamp ? 1 : 0));
     this.clear();

@@ -1,4 +1,5 @@
 /** The conversation of this tab: it goes on while another screen is shown, and stays until the tab is closed. */
+import { session } from "../../lib/session.svelte";
 import type { Picture, Replay, Said } from "./request";
 import { messages, requestBody } from "./request";
 import { NONE, type Settings, wrong } from "./settings";
@@ -31,6 +32,7 @@ class Chat {
   readonly ready = $derived(!this.busy && Boolean(this.draft.trim() || this.pictures.length) && !Object.keys(wrong(this.settings)).length);
 
   constructor() {
+    session.onLeave(() => this.forget());
     const kept = read();
     if (!kept) return;
     this.models = kept.models;
@@ -84,6 +86,14 @@ class Chat {
     this.stop();
     this.turns = [];
     this.keep();
+  }
+
+  private forget(): void {
+    this.clear();
+    this.settings = { ...NONE };
+    this.draft = "";
+    this.pictures = [];
+    this.models = [""];
   }
 
   stop(): void {
