@@ -173,6 +173,24 @@ def test_aider_and_librechat() -> None:
     assert "  - name: LanHaven\n" in after
 
 
+@pytest.mark.parametrize("start", ["---\n", "# mine\n---\n", "--- # mine\n"])
+def test_a_yaml_file_keeps_its_first_line(start: str) -> None:
+    assert put(f"{start}dark-mode: true\n", "aider").startswith(f"{start}dark-mode: true\nmodel: ")
+
+
+@pytest.mark.parametrize("mapping", [2, 3, 4])
+@pytest.mark.parametrize("dash", [0, 2, 4])
+def test_a_yaml_file_keeps_its_indentation(mapping: int, dash: int) -> None:
+    deep, item = " " * mapping, " " * (mapping + dash)
+    text = (
+        f"interface:\n{deep}terms:\n{deep}{deep}open: true # yes\nendpoints:\n{deep}custom:\n"
+        f"{item}- name: groq\n{item}  models:\n{item}  {' ' * dash}- a\n"
+    )
+    after = put(text, "librechat")
+    assert gone(text, after) == []
+    assert f"\n{item}- name: LanHaven\n{item}  apiKey: " in after
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.id)
 def test_an_empty_file_becomes_the_text_itself(recipe: Any) -> None:
     for each in recipe.steps(SAMPLE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from io import StringIO
 from typing import Any
@@ -12,6 +13,11 @@ from ruamel.yaml.util import load_yaml_guess_indent
 
 from lanhaven.connect.merging import Change
 
+# ruamel.yaml loses the line --- and a comment above it.
+_BLANK = r"(?:[ \t]*(?:#[^\n]*)?\n)*"
+_HEAD = re.compile(rf"{_BLANK}---[ \t]*(?:#[^\n]*)?\n")
+# A mapping's first name, and where it stands: `a:` and below it, further right, `b:`.
+_MAPPING = re.compile(rf"^( *)(?!- )[^\s#][^\n]*:[ \t]*(?:#[^\n]*)?\n{_BLANK}(\1 +)(?!-\s)[^\s#]", re.MULTILINE)
 WIDEST = 100_000  # columns: no line of the file is broken anew
 
 
@@ -25,8 +31,10 @@ def data(text: str) -> Any:
 
 def with_changes(text: str, wanted: Sequence[Change]) -> str:
     """The text with these values set. ValueError."""
+    head = _HEAD.match(text)
+    start = head.end() if head is not None else 0
     try:
-        return _with(text, wanted)
+        return text[:start] + _with(text[start:], wanted)
     except (YAMLError, AttributeError, IndexError) as error:  # what ruamel raises on odd input
         raise ValueError(" ".join(str(error).split())) from error
 
@@ -36,10 +44,12 @@ def _with(text: str, wanted: Sequence[Change]) -> str:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = WIDEST
-    if indent is not None:
-        yaml.indent(mapping=indent if offset == 0 else 2, sequence=indent, offset=offset or 0)
+    nested = _MAPPING.search(text)
+    mapping = len(nested[2]) - len(nested[1]) if nested is not None else 2
+    if re.search(r"^ *-\s", text, re.MULTILINE):
+        yaml.indent(mapping=mapping, sequence=indent or 2, offset=offset or 0)
     else:
-        yaml.indent(mapping=2, sequence=4, offset=2)
+        yaml.indent(mapping=mapping, sequence=mapping + 2, offset=mapping)
     document = yaml.load(text)
     for change in wanted:
         _set(document, change)
