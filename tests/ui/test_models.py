@@ -255,7 +255,8 @@ def test_the_keyboard_alone_loads_and_unloads(page: Page, house: HouseProcess) -
     tab_to(page, "Load alpha")
     page.keyboard.press("Enter")
     ready(page, "alpha")
-    tab_to(page, "More for alpha")
+    expect(page.get_by_role("button", name="Unload alpha")).to_be_focused()
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("group", name="More for alpha")).to_be_visible()
     page.keyboard.press("Escape")
@@ -264,6 +265,7 @@ def test_the_keyboard_alone_loads_and_unloads(page: Page, house: HouseProcess) -
     expect(page.get_by_role("button", name="Unload alpha")).to_be_focused()
     page.keyboard.press("Space")
     expect(row(page, "alpha")).to_contain_text("not loaded")
+    expect(page.get_by_role("button", name="Load alpha", exact=True)).to_be_focused()
     assert "alpha" not in house.loaded()
 
 

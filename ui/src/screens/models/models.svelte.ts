@@ -100,6 +100,7 @@ class Models {
   private hear(events: readonly LiveEvent[]): void {
     const speeds: Record<string, number> = {};
     for (const event of events) {
+      if (event.name === "model_load_complete") this.forget(String(event.modelKey)); // a failure before it is over, heard of late or not
       if (event.name === "model_load_progress") this.progress(event);
       else if (event.name.startsWith("model_") || event.name === "catalog_changed" || event.name === "dropped") this.soon(SOON_MS);
       else if (event.name === "error" && event.operation !== "inference") this.fail(event);
@@ -124,6 +125,7 @@ class Models {
   }
 
   forget(key: string): void {
+    if (!this.failures[key]) return;
     const { [key]: _gone, ...rest } = this.failures;
     this.failures = rest;
   }
