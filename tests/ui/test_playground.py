@@ -69,6 +69,27 @@ def test_the_first_visit_is_ready_to_chat(page: Page) -> None:
     picture(page, "playground-first")
 
 
+def test_an_open_server_shows_how_others_come_in(browser: Browser, house: HouseProcess) -> None:
+    told = {
+        "open": True,
+        "urls": [house.url, "http://192.168.1.20:8002"],
+        "tls": False,
+        "howToOpen": "lanhaven up --lan",
+    }
+    with opened(browser, house.url, "/docs") as page:  # tests open nothing to the LAN: what the server would say
+        page.route("**/admin/lan", lambda route: route.fulfill(json=told))
+        page.route(
+            "**/admin/lan/qr.svg?*", lambda route: route.continue_(url=f"{house.url}/admin/lan/qr.svg?url={house.url}")
+        )
+        page.goto(house.url)
+        expect(page.get_by_role("link", name="http://192.168.1.20:8002")).to_be_visible()
+        code = page.get_by_role("img", name="QR code of http://192.168.1.20:8002")
+        expect(code).to_have_js_property("complete", True)
+        assert code.evaluate("image => image.naturalWidth") > 0
+        accessible(page)
+        fits(page, 360)
+
+
 def test_a_real_model_answers_and_is_stopped(browser: Browser, tmp_path: Path, smollm2: Path) -> None:
     models = "default_model: smollm2\nmodels:\n" + entry("smollm2", smollm2, "{contextLength: 1024, slots: 1}")
     with running(tmp_path, models) as house, opened(browser, house.url) as page:
