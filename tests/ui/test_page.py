@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 import lanhaven.server
 from tests.house_process import HouseProcess, running, spawn, wait_ready
 from tests.ui.conftest import MODELS
-from tests.ui.pages import fits, heading, opened
+from tests.ui.pages import heading, opened
 
 BUILT = Path(lanhaven.server.__file__).parent / "ui"
 BUDGET = 120_000  # bytes of the first load, gzipped
@@ -34,8 +34,8 @@ new PerformanceObserver(list => {
 """
 SETTLED = """() => new Promise(done => {
   const end = () => { observer.disconnect(); done(); };
-  let timer = setTimeout(end, 600);
-  const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(end, 600); });
+  let timer = setTimeout(end, 350);
+  const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(end, 350); });
   observer.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
   setTimeout(end, 4000);
 })"""
@@ -150,13 +150,6 @@ def test_who_wants_no_motion_sees_none(browser: Browser, house: HouseProcess) ->
             " [...each.transitionDuration.split(','), ...each.animationDuration.split(',')].map(parseFloat))"
         )
         assert max(seconds) < 0.001
-
-
-@pytest.mark.parametrize("screen", SCREENS)
-def test_it_fits_every_width(browser: Browser, house: HouseProcess, screen: str) -> None:
-    with opened(browser, house.url, f"/#/{screen.lower()}") as page:
-        shown(page, screen)
-        fits(page, 320, 360, 768, 1024, 3840)
 
 
 def test_a_server_that_goes_down_and_comes_back(browser: Browser, tmp_path: Path) -> None:

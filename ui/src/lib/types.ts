@@ -18,3 +18,15 @@ export type EntryChanged = Schemas["EntryChanged"];
 export type ApiKey = Schemas["ApiKey"];
 export type NewApiKey = Schemas["NewApiKey"];
 export type KeyLimits = Schemas["KeyLimits"];
+
+export type ConnectApp = Schemas["ConnectApp"];
+export type ConnectApps = Schemas["ConnectApps"];
+export type ConnectProbe = Schemas["ConnectProbe"];
+export type ConnectStep = Schemas["ConnectStep"];
+export type Lan = Schemas["Lan"];
+
+export type HistorySeries = Schemas["HistorySeries"];
+export type UsageReport = Schemas["UsageReport"];
+export type UsageRow = Schemas["UsageRow"];
+export type Log = Schemas["Log"];
+export type LogLine = Schemas["LogLine"];

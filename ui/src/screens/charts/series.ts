@@ -1,32 +1,14 @@
 /** What the store gives for a window of time, and what each chart shows of it. */
 import { bytes, count, ms, rate } from "../../lib/format";
+import type { HistorySeries } from "../../lib/types";
 
-export type Measure = number | null;
+export type Measure = number | null; // null: nothing was measured in that step
 
-/** GET /debug/history/series, and when it came. Every array is as long as `times`; null is a step in which nothing was measured. */
-export interface Series {
-  window: string;
-  step: number; // seconds
-  times: number[]; // seconds since 1970
-  requests: number[];
-  errors: number[];
-  cancelled: number[];
-  firstTokenP50Ms: Measure[];
-  firstTokenP95Ms: Measure[];
-  tokensPerSecond: Measure[];
-  promptTokens: number[];
-  completionTokens: number[];
-  queueP95Ms: Measure[];
-  waiting: Measure[];
-  inflight: Measure[];
-  memoryBytes: Measure[];
-  models: string[];
-  keys: string[];
-  asOf: number; // seconds since 1970; the last step is not over then
-}
+/** What the store gives for a window, and when it came: the last step is not over then. */
+export type Series = HistorySeries & { asOf: number }; // seconds since 1970
 
-export const WINDOWS = ["15m", "1h", "6h", "24h", "7d"] as const;
-export type Window = (typeof WINDOWS)[number];
+export const WINDOWS: readonly HistorySeries["window"][] = ["15m", "1h", "6h", "24h", "7d"];
+export type Window = HistorySeries["window"];
 export const SPOKEN: Record<Window, string> = { "15m": "15 minutes", "1h": "hour", "6h": "6 hours", "24h": "24 hours", "7d": "7 days" };
 
 export const INKS = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5"] as const;

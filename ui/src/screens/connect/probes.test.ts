@@ -1,8 +1,8 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { askAll, type Outcome } from "./probes";
-import type { Probe } from "./recipes";
+import type { ConnectProbe } from "../../lib/types";
 
-const probes: Probe[] = [
+const probes: ConnectProbe[] = [
   { name: "lists", method: "GET", path: "/v1/models", expect: '"object"' },
   { name: "chats", method: "POST", path: "/v1/chat/completions", body: { model: "m" }, expect: "choices" },
   { name: "more", method: "GET", path: "/health" },

@@ -1,6 +1,6 @@
 /** "Test now": an app's own requests, one after the other, with the key that the app will use. */
 import { request, told } from "../../lib/api";
-import type { Probe } from "./recipes";
+import type { ConnectProbe } from "../../lib/types";
 
 export interface Outcome {
   ok: boolean;
@@ -12,7 +12,7 @@ export interface Outcome {
 
 const SHOWN = 300;
 
-export async function ask(probe: Probe, key: string | undefined, signal: AbortSignal): Promise<Outcome> {
+export async function ask(probe: ConnectProbe, key: string | undefined, signal: AbortSignal): Promise<Outcome> {
   const start = performance.now();
   const passed = () => performance.now() - start;
   try {
@@ -27,7 +27,7 @@ export async function ask(probe: Probe, key: string | undefined, signal: AbortSi
 
 /** Ask all in order and tell each outcome; the first failure ends it, as it would end the app. */
 export async function askAll(
-  probes: readonly Probe[],
+  probes: readonly ConnectProbe[],
   key: string | undefined,
   signal: AbortSignal,
   heard: (at: number, outcome: Outcome) => void,

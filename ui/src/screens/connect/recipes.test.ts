@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
-import { addresses, filled, found, type App, type Lan } from "./recipes";
+import type { ConnectApp, Lan } from "../../lib/types";
+import { addresses, filled, found } from "./recipes";
 
-const app = (id: string, kind: App["kind"], about = ""): App => ({ id, name: id, about, kind, dialect: "openai", needs: [], warnings: [], steps: [], probes: [] });
+const app = (id: string, kind: ConnectApp["kind"], about = ""): ConnectApp => ({ id, name: id, about, kind, dialect: "openai", needs: [], warnings: [], steps: [], probes: [] });
 const lan: Lan = { open: true, urls: ["http://192.168.1.20:8002"], mdns: "http://lanhaven.local:8002", tls: false, howToOpen: "lanhaven up --lan" };
 
 test("apps are found by every word, and stand by kind", () => {

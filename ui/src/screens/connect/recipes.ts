@@ -1,53 +1,7 @@
-/** GET /admin/connect: how each app is connected, with the address and the model filled in. */
+/** The cards of apps: which are shown, and what is filled into them. */
+import type { ConnectApp, Lan } from "../../lib/types";
 
-export interface Step {
-  title: string;
-  kind: "shell" | "file" | "settings" | "code";
-  language?: string;
-  path?: string;
-  text: string;
-}
-
-export interface Probe {
-  name: string;
-  method: string;
-  path: string;
-  body?: unknown;
-  expect?: string;
-}
-
-export interface App {
-  id: string;
-  name: string;
-  about: string;
-  kind: Kind;
-  dialect: string;
-  needs: string[];
-  warnings: string[];
-  tested?: string;
-  steps: Step[];
-  probes: Probe[];
-}
-
-export interface Recipes {
-  baseUrl: string;
-  model: string;
-  contextLength?: number;
-  keyRequired: boolean;
-  apps: App[];
-}
-
-/** GET /admin/lan. */
-export interface Lan {
-  open: boolean;
-  urls: string[];
-  mdns?: string;
-  tls: boolean;
-  caUrl?: string;
-  howToOpen: string;
-}
-
-export type Kind = "agent" | "editor" | "chat" | "home" | "code" | "other";
+export type Kind = ConnectApp["kind"];
 
 export const KINDS: Record<Kind, string> = {
   agent: "Coding agents",
@@ -69,13 +23,13 @@ export function filled(text: string, key: string | undefined): string {
 export interface Group {
   kind: Kind;
   title: string;
-  apps: App[];
+  apps: ConnectApp[];
 }
 
 /** The apps that a text finds (each word of it somewhere), by kind. */
-export function found(apps: readonly App[], text: string): Group[] {
+export function found(apps: readonly ConnectApp[], text: string): Group[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const match = (app: App) => {
+  const match = (app: ConnectApp) => {
     const said = [app.name, app.id, app.about, app.dialect, KINDS[app.kind]].join(" ").toLowerCase();
     return words.every((word) => said.includes(word));
   };

@@ -1,12 +1,8 @@
 /** Lines of a log: the last ones of many, those that a filter leaves, and the rows that they are shown in. */
+import type { LogLine } from "../../lib/types";
 
-/** A line of GET /debug/logs, numbered as it came. */
-export interface Line {
-  at: number;
-  text: string;
-  time?: string;
-  level?: string;
-}
+/** A line, numbered as it came. */
+export type Line = LogLine & { at: number };
 
 export const MOST = 10_000;
 

@@ -1,4 +1,5 @@
 import { api, at, ApiError } from "../../lib/api";
+import type { LogLine } from "../../lib/types";
 import { appended, type Line } from "./lines";
 
 const EVERY_MS = 250;
@@ -27,7 +28,7 @@ export class Tail {
       if (this.stream.readyState === EventSource.CLOSED) void this.ask();
     };
     this.stream.addEventListener("line", (event) => {
-      this.fresh.push({ ...(JSON.parse((event as MessageEvent<string>).data) as Omit<Line, "at">), at: this.next++ });
+      this.fresh.push({ ...(JSON.parse((event as MessageEvent<string>).data) as LogLine), at: this.next++ });
       this.later();
     });
   }
