@@ -41,6 +41,9 @@ class Limits:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What bounds a key besides its scopes.
@@ -52,7 +55,7 @@ class Terms:
     models: tuple[str, ...] = ()
     expires: float | None = None
     networks: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any
 from lanhaven.config import atomic
 from lanhaven.errors import GatewayError, Overloaded, StorageFull
 from lanhaven.keys import earlier
-from lanhaven.keys.key import KeyInfo, KeyScope, Limits, OldKey, Terms
+from lanhaven.keys.key import UNLIMITED, KeyInfo, KeyScope, Limits, OldKey, Terms
 from lanhaven.keys.meters import DAY, MINUTE, Count
 from lanhaven.store import connected
 
@@ -232,6 +232,7 @@ def _keys(database: sqlite3.Connection) -> Keys:
 def _key(row: tuple[Any, ...]) -> KeyInfo:
     name, digest, prefix, created, terms, old_digest, old_until, last_used, user_agent = row
     said = json.loads(terms)
+    limits = Limits(**said["limits"]) if said["limits"] else UNLIMITED
     if len(digest) != 32:
         raise ValueError(name)
     return KeyInfo(
@@ -242,7 +243,7 @@ def _key(row: tuple[Any, ...]) -> KeyInfo:
         created=created,
         last_used=last_used,
         user_agent=user_agent,
-        terms=Terms(tuple(said["models"]), said["expires"], tuple(said["networks"]), Limits(**said["limits"])),
+        terms=Terms(tuple(said["models"]), said["expires"], tuple(said["networks"]), limits),
         old=None if old_digest is None else OldKey(old_digest, old_until),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lanhaven.errors import RateLimited
 from lanhaven.events import GatewayEvent, InferenceComplete
-from lanhaven.keys.key import Limits
+from lanhaven.keys.key import UNLIMITED, Limits
 from lanhaven.keys.windows import Window
 
 MINUTE, DAY = 60, 86_400
@@ -72,7 +72,7 @@ class Meters:
     def admit(self, name: str, limits: Limits) -> None:
         """Count one request. RateLimited if the key has asked for as much as it may: then nothing is counted."""
         now, meter = self._clock(), self._of(name)
-        for window, limit, unit in meter.bounds(limits):
+        for window, limit, unit in meter.bounds(limits) if limits is not UNLIMITED else ():
             if limit is not None and window.sum(now) >= limit:
                 raise _over(name, limit, unit, window.below(now, limit))
         meter.requests_minute.add(now, 1)
