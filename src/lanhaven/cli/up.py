@@ -27,6 +27,21 @@ class Api(StrEnum):
     BOTH = "both"
 
 
+Tls = Annotated[
+    bool, typer.Option("--tls", help="Serve HTTPS, with an own authority that devices can trust (docs/lan.md).")
+]
+TlsCert = Annotated[
+    Path | None, typer.Option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The key of --tls-cert.")]
+Scripted = Annotated[
+    str | None, typer.Option("--provider", metavar="mock", help="mock: scripted models, for trying out clients.")
+]
+Open = Annotated[
+    bool, typer.Option("--i-know-this-is-open", help="Serve the network without a key. Anybody can use it.")
+]
+
+
 def up(
     api: Annotated[
         Api | None, typer.Option("--api", help="Default port for these clients: openai 8080, ollama 11434, both 8080.")
@@ -39,24 +54,16 @@ def up(
     lan: Annotated[
         bool, typer.Option("--lan", help="Let other machines in; makes an API key if there is none.")
     ] = False,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Serve HTTPS, with an own authority that devices can trust (docs/lan.md).")
-    ] = False,
-    tls_cert: Annotated[
-        Path | None, typer.Option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate (PEM).")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The key of --tls-cert.")] = None,
+    tls: Tls = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     models: Annotated[Path | None, typer.Option("--models", metavar="FILE", help="The models.yaml to serve.")] = None,
     open_page: Annotated[
         bool | None,
         typer.Option("--open/--no-open", help="Open the dashboard in the browser (at a terminal: yes)."),
     ] = None,
-    provider: Annotated[
-        str | None, typer.Option("--provider", metavar="mock", help="mock: scripted models, for trying out clients.")
-    ] = None,
-    open_to_all: Annotated[
-        bool, typer.Option("--i-know-this-is-open", help="Serve the network without a key. Anybody can use it.")
-    ] = False,
+    provider: Scripted = None,
+    open_to_all: Open = False,
 ) -> None:
     """Start the server (alias: serve). Ctrl-C stops it, a second Ctrl-C at once."""
     from lanhaven import __version__
