@@ -106,3 +106,22 @@ def test_a_conversation_outlives_a_session_that_ends_and_goes_with_who_signs_out
         page.get_by_role("button", name="Sign in").click()
         expect(box(page)).to_be_visible()
         expect(answers(page)).to_have_count(0)
+
+
+def test_a_bounded_key_sees_its_models_and_is_told_its_limit(browser: Browser, keyed: HouseProcess) -> None:
+    bounds = {"models": ["alpha"], "limits": {"requestsPerMinute": 1}}
+    body = {"name": "guest", "scopes": ["inference"], **bounds}
+    key = keyed.http.post("/admin/keys", json=body, headers={"x-api-key": KEY}).json()["key"]
+    with opened(browser, keyed.url) as page:
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_label("Model", exact=True)).to_have_value("alpha")
+        expect(page.get_by_label("Model", exact=True).locator("option")).to_have_count(1)
+        expect(page.get_by_role("link", name="Connect an app")).to_have_count(0)
+        ask(page, "first")
+        expect(figures(page)).to_have_count(1)
+        ask(page, "second")
+        expect(page.get_by_role("alert")).to_contain_text("guest")
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        accessible(page)
+        picture(page, "playground-limit")
