@@ -153,6 +153,18 @@ def test_what_would_be_lost_is_not_touched(text: str) -> None:
     assert "paste" in str(caught.value.hint)
 
 
+def test_toml_of_every_kind() -> None:
+    text = 'a = 1 # one\nb = "#" # two\n[t."x y"]\nc = true\n[[list]]\nd = 1\n'
+    after = edited(text, 'a = 2\nb = "# #"\n[t."x y"]\nc = false\n"e f" = 1.5\n[t.new]\ng = "h"\n', "toml")
+    assert after == (
+        'a = 2 # one\nb = "# #" # two\n[t."x y"]\nc = false\n"e f" = 1.5\n[[list]]\nd = 1\n\n[t.new]\ng = "h"\n'
+    )
+    with pytest.raises(InvalidRequest, match="losing"):
+        edited("a = 1\n", "b = 2026-11-21\n", "toml")
+    with pytest.raises(InvalidRequest, match="losing"):
+        edited("[[a]]\nb = 1\n", "[a]\nb = 2\n", "toml")
+
+
 def test_continue_keeps_its_name_and_its_comments() -> None:
     after = put(CONTINUE, "continue")
     assert gone(CONTINUE, after) == []

@@ -134,6 +134,15 @@ def test_the_snippet_is_what_holds_the_address() -> None:
         assert "127.0.0.1" in snippet(recipe.steps(SAMPLE)).text, recipe.id
 
 
+def test_codex_is_started_with_what_its_file_would_say() -> None:
+    recipe = find("codex")
+    assert recipe is not None
+    assert recipe.run is not None
+    words = recipe.run(sample(model=NASTY)).arguments
+    assert set(words[::2]) == {"-c"}
+    assert tomllib.loads("\n".join(words[1::2])) == tomllib.loads(recipe.steps(sample(model=NASTY))[0].text)
+
+
 def test_llm_names_models_as_ollama_does() -> None:
     recipe = find("llm")
     assert recipe is not None

@@ -121,6 +121,19 @@ def test_a_folder_that_takes_nothing_changes_nothing(tmp_path: Path, notes: Note
         undo("app", notes)
 
 
+def test_a_copy_without_a_change_is_removed_again(tmp_path: Path, notes: Notes) -> None:
+    """Where the file cannot be written, though beside the link to it there is room."""
+    path = tmp_path / "settings.json"
+    with small_disk(tmp_path / "disk", "64k") as folder:
+        (folder / "real.json").write_text("old\n")
+        path.symlink_to(folder / "real.json")
+        make_read_only(folder)
+        with pytest.raises(GatewayError, match="could not be written"):
+            write("app", path, "old\n", "new\n", notes)
+        assert sorted(each.name for each in tmp_path.glob("settings*")) == ["settings.json"]
+        assert (path.read_text(), notes.written("app")) == ("old\n", None)
+
+
 def test_what_cannot_be_taken_back_is_told(tmp_path: Path, notes: Notes) -> None:
     with small_disk(tmp_path / "disk", "64k") as folder:
         write("app", folder / "settings.json", None, "new\n", notes)

@@ -49,7 +49,7 @@ def edited(text: str, settings: str, language: str, keep: Sequence[str] = ()) ->
         return settings
     try:
         after = _changed(known, text, settings, list(changes(old, wanted, keep)))
-        whole = known.data(after) == merged(old, wanted, keep) and _comments(text) <= _comments(after)
+        whole = known.data(after) == merged(old, wanted, keep) and all(each in after for each in _comments(text))
     except ValueError:
         whole = False
     if not whole:

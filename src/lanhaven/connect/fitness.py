@@ -9,9 +9,9 @@ from lanhaven.connect.recipe import Place, Recipe
 
 
 def needs(recipe: Recipe) -> list[str]:
-    """In short: "tools", "vision", "context>=32768"."""
+    """In short: "tools", "context>=32768"."""
     wanted = recipe.needs
-    said = [name for name, asked in (("tools", wanted.tools), ("vision", wanted.vision)) if asked]
+    said = ["tools"] if wanted.tools else []
     return [*said, f"context>={wanted.context}"] if wanted.context else said
 
 
@@ -20,7 +20,7 @@ def warnings(recipe: Recipe, place: Place) -> list[str]:
     notes = [*recipe.notes(place), *_trust(place)]
     if not place.chat:
         return [f"{place.model} is not a model that chats: choose another one.", *notes]
-    return [*_context(recipe, place), *_abilities(recipe, place), *notes]
+    return [*_context(recipe, place), *_tools(recipe, place), *notes]
 
 
 def _trust(place: Place) -> Sequence[str]:
@@ -44,11 +44,7 @@ def _context(recipe: Recipe, place: Place) -> Sequence[str]:
     return (f"{fault}; load it with: {command('lanhaven', 'load', place.model, '--context', str(longer))}",)
 
 
-def _abilities(recipe: Recipe, place: Place) -> Sequence[str]:
-    wanted = recipe.needs
-    said = []
-    if wanted.tools and place.tools is False:
-        said.append(f"{place.model} cannot call tools, and {recipe.name} works by tools.")
-    if wanted.vision and place.vision is False:
-        said.append(f"{place.model} sees no images, and {recipe.name} sends some.")
-    return said
+def _tools(recipe: Recipe, place: Place) -> Sequence[str]:
+    if not recipe.needs.tools or place.tools is not False:
+        return ()
+    return (f"{place.model} cannot call tools, and {recipe.name} works by tools.",)

@@ -114,7 +114,6 @@ class Needs:
     """What an app wants of a model. context: tokens that it works well with. prompt: those of its first prompt."""
 
     tools: bool = False
-    vision: bool = False
     context: int = 0
     prompt: int = 0
 

@@ -142,7 +142,7 @@ export interface components {
             /** @enum {string} */
             kind: "agent" | "editor" | "chat" | "home" | "code" | "other";
             dialect: string;
-            /** @description tools, vision, context>=TOKENS. */
+            /** @description tools, context>=TOKENS. */
             needs: string[];
             warnings: string[];
             /** @description The version that was tried, or whose requests are replayed in tests. */

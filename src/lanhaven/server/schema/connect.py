@@ -43,7 +43,7 @@ CONNECT: Mapping[str, Schema] = MappingProxyType(
                 "about": TEXT,
                 "kind": word(*Kind),
                 "dialect": TEXT,
-                "needs": told(listing(TEXT), "tools, vision, context>=TOKENS."),
+                "needs": told(listing(TEXT), "tools, context>=TOKENS."),
                 "warnings": listing(TEXT),
                 "tested": told(TEXT, "The version that was tried, or whose requests are replayed in tests."),
                 "steps": listing(ref("ConnectStep")),
