@@ -164,6 +164,7 @@ def test(recipe: Recipe, connected: Connected) -> None:
 
 def _try(server: Server, probe: Probe, recipe: Recipe) -> None:
     path = probe.path.partition("?")[0]
+    output.aside(f"  {path} …", end="\r")  # the first one may have to wait for the model
     begun = time.monotonic()
     try:
         text = server.text(probe.method, probe.path, probe.body)
