@@ -152,24 +152,12 @@ def _holder(number: int) -> str:
 
 def firewall(settings: Settings) -> Iterator[Check]:
     """A hint, where other machines are meant to come in: a firewall can only be seen into with root's rights."""
-    import shutil
-    import sys
+    from lanhaven.network.firewall import hint
 
     host, number = settings.listeners()[0]
-    if host in LOOPBACK:
-        return
-    if shutil.which("ufw"):
-        remedy = f"sudo ufw allow {number}/tcp"
-    elif shutil.which("firewall-cmd"):
-        remedy = f"sudo firewall-cmd --add-port={number}/tcp"
-    elif sys.platform == "win32":
-        rule = f"-DisplayName LanHaven -Direction Inbound -LocalPort {number} -Protocol TCP -Action Allow"
-        remedy = f"New-NetFirewallRule {rule}"
-    elif sys.platform == "darwin":
-        remedy = "System Settings, Network, Firewall: allow incoming connections for Python"
-    else:
-        remedy = f"open TCP port {number} in this machine's firewall"
-    yield Check("firewall", "ok", "if other machines cannot connect", remedy)
+    if host not in LOOPBACK:
+        remedy = hint(number) or f"open TCP port {number} in this machine's firewall; none is seen here"
+        yield Check("firewall", "ok", "if other machines cannot connect", remedy)
 
 
 def others(settings: Settings) -> Iterator[Check]:

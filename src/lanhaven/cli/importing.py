@@ -101,6 +101,7 @@ def tell_of_stores() -> None:
     stores = ", ".join(sorted({root.store.value for root in known_stores(environment(), Path.home())}))
     if stores:
         output.message(f"models of other programs may be here ({stores}); to see them: lanhaven import --dry-run")
+        output.message("  to serve them, where they lie:  lanhaven import --merge --enable")
 
 
 def _level(text: str) -> Level:

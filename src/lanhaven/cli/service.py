@@ -47,7 +47,7 @@ def install(
     show: Annotated[bool, typer.Option("--print", help="Show the file, and change nothing.")] = False,
 ) -> None:
     """Start the server now and at every login (systemd: at every boot, after the command that is shown)."""
-    kind = _kind((*(["--lan"] if lan else []), *(["--tls"] if tls else [])))
+    kind = _kind((*(["--lan"] if lan else []), *(["--tls"] if tls else [])), needed=not show)
     if show:
         print(kind.text, end="")
         return
@@ -104,12 +104,12 @@ def _installed() -> Kind:
     return kind
 
 
-def _kind(flags: tuple[str, ...]) -> Kind:
-    """This system's own."""
+def _kind(flags: tuple[str, ...], *, needed: bool = True) -> Kind:
+    """This system's own; not `needed`: its text is all that is wanted."""
     command = (*program(), "up", "--no-open", *flags)
     if sys.platform == "darwin":
         return _launchd(command)
-    if sys.platform == "win32" or shutil.which("systemctl") is None:
+    if sys.platform == "win32" or (needed and shutil.which("systemctl") is None):
         raise CliError(
             f"services are made for systemd and launchd, which {sys.platform} here has not",
             "packaging/windows/install-task.ps1    (Windows)",
