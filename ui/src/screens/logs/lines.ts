@@ -38,6 +38,7 @@ export interface Row {
   first: boolean;
 }
 
+const NARROW = /^[\x20-\u10ff]*$/; // most lines, by far
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f000}-\u{1fbff}\u{20000}-\u{3fffd}]/u;
 
 /** Rows of at most `columns` columns of a fixed-width type; without a number each line is one row. */
@@ -47,8 +48,11 @@ export function rowsOf(lines: readonly Line[], columns?: number): Row[] {
 }
 
 export function pieces(text: string, columns: number): string[] {
-  if (text.length <= columns && !WIDE.test(text)) return [text];
   const made: string[] = [];
+  if (NARROW.test(text)) {
+    for (let from = 0; from < text.length || from === 0; from += columns) made.push(text.slice(from, from + columns));
+    return made;
+  }
   let [piece, room] = ["", columns];
   for (const sign of text) {
     const wide = WIDE.test(sign) ? 2 : 1;
