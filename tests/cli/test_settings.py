@@ -91,6 +91,7 @@ def test_an_old_key_can_be_left_for_a_while(alone: Cli) -> None:
         (("add", "x", "--network", "192.168.1.5/24"), 2),
         (("add", "x", "--models", ","), 2),
         (("set", "nobody", "--rpm", "5"), 5),
+        (("set", "nobody"), 2),
         (("show", "nobody"), 5),
         (("rotate", "nobody", "--grace", "soon"), 2),
     ],

@@ -105,6 +105,8 @@ def change(
     """Change what a key may do. What is not named stays; "none" takes a bound away, 0 a limit."""
     from lanhaven.keys.key import ALL_SCOPES
 
+    if not admin and all(each is None for each in (scope, models, rpm, rpd, tpm, tpd, expires, network)):
+        raise CliError("nothing to change", "lanhaven keys set --help", status=Exit.USAGE)
     store = _store()
     known = next((each for each in store.list() if each.name == name), None)
     terms = None
