@@ -54,7 +54,6 @@ class Announcement:
     addresses: Sequence[Ip]
     name: str | None = None  # as claimed: lanhaven.local
     _zeroconf: Zeroconf | None = field(default=None, init=False)
-    _entries: list[ServiceInfo] = field(default_factory=list, init=False)
 
     def claim(self, names: Sequence[str]) -> str:
         """Take the first of the names that nobody else has. Unannounced if all are taken, or there is no network."""
@@ -69,16 +68,17 @@ class Announcement:
         raise Unannounced(f"{', '.join(names)} are taken by other machines")
 
     def publish(self) -> None:
-        """Tell the network; returns when it has been told. After `claim`. Unannounced."""
-        if self._zeroconf is None or self.name is None:
-            raise Unannounced("no name was claimed")
+        """Tell the network; returns when it has been told. Nothing before `claim` and after `end`. Unannounced."""
+        zeroconf, name = self._zeroconf, self.name
+        if zeroconf is None or name is None:
+            return
         try:
             for kind in TYPES:
-                entry = _entry(kind, self.service, self.name, self.addresses)
-                self._entries.append(entry)
-                self._zeroconf.register_service(entry, allow_name_change=True)
+                entry = _entry(kind, self.service, name, self.addresses)
+                zeroconf.register_service(entry, allow_name_change=True)
         except (Error, OSError) as error:
-            raise Unannounced(str(error) or type(error).__name__) from None
+            if self._zeroconf is not None:  # else it was ended meanwhile
+                raise Unannounced(str(error) or type(error).__name__) from None
 
     def end(self) -> None:
         """Say goodbye, so that nobody looks for us any more. Idempotent."""

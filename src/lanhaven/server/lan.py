@@ -120,10 +120,11 @@ class Lan:
             await asyncio.sleep(interval)
             if self.certificate is not None:
                 await asyncio.to_thread(self.certificate.refresh)
-            if self.name is not None and self._told() != self._announced:
+            names = candidates(self._settings)
+            if names and self.where and self._told() != self._announced:
                 log.info("the addresses of this machine changed")
                 await self.end()
-                await self._tell(candidates(self._settings))
+                await self._tell(names)
 
     async def end(self) -> None:
         """Take the name back."""
