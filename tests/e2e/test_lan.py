@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from websockets.sync.client import connect
 
 from lanhaven import Client
 from lanhaven.errors import GatewayError
@@ -109,6 +110,18 @@ def test_the_name_on_the_network_is_one_of_ours(secure: Secure) -> None:
         )
         assert reply.status_code == 200
         assert http.get(f"{secure.url}/livez", headers={"host": "evil.local"}).status_code == 403
+
+
+def test_a_browser_and_a_websocket_come_in(secure: Secure) -> None:
+    context = ssl.create_default_context(cafile=secure.ca)
+    with httpx2.Client(base_url=secure.url, verify=context, trust_env=False) as http:
+        signed = http.post("/ui/session", json={"key": KEY}, headers={"origin": secure.url})
+        assert signed.status_code == 204
+        assert "; Secure" in signed.headers["set-cookie"]
+        assert http.get("/ui/session").json()["tls"] is True
+    with connect(secure.url.replace("https", "wss") + "/system", ssl=context, proxy=None) as socket:
+        socket.send(json.dumps({"authVersion": 1, "clientIdentifier": "x", "clientPasskey": "y"}))
+        assert "success" in json.loads(socket.recv(10))
 
 
 def test_plain_http_is_sent_on(secure: Secure) -> None:
