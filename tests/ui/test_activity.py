@@ -105,19 +105,6 @@ def test_a_pause_counts_what_waits(page: Page, house: HouseProcess) -> None:
     expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", str(before + 1 + 2))
 
 
-def test_older_requests_come_from_the_history(browser: Browser, tmp_path: Path) -> None:
-    with running(tmp_path, MODELS, "--provider", "mock") as house:
-        for at in range(510):
-            house.chat("hello", model=f"missing-{at}")
-        with opened(browser, house.url, "/#/activity?events=off") as page:
-            expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "501")
-            page.get_by_role("button", name="Older").click()
-            expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "511")
-            expect(page.get_by_role("button", name="Older")).to_have_count(0)
-            page.get_by_role("grid").press("End")
-            expect(rows(page).last).to_contain_text("missing-0")
-
-
 def test_rows_are_saved_as_they_are_shown(page: Page, tmp_path: Path) -> None:
     page.get_by_label("Model").select_option("alpha")
     page.get_by_label("Loads and unloads").uncheck()

@@ -91,3 +91,16 @@ def test_ten_thousand_rows_are_few_elements_and_stay_where_one_reads(page: Page)
     page.get_by_label("Status").select_option("failed")
     expect(grid).to_have_attribute("aria-rowcount", str(KEPT // 10 + 1))
     assert lines.count() < 60
+
+
+def test_older_requests_come_from_the_history(browser: Browser, house: HouseProcess) -> None:
+    for at in range(510):
+        house.chat("hello", model=f"missing-{at}")
+    with opened(browser, house.url, "/#/activity?events=off") as page:
+        grid = page.get_by_role("grid")
+        expect(grid).to_have_attribute("aria-rowcount", "501")
+        page.get_by_role("button", name="Older").click()
+        expect(grid).to_have_attribute("aria-rowcount", "511")
+        expect(page.get_by_role("button", name="Older")).to_have_count(0)
+        grid.press("End")
+        expect(grid.locator(".line").last).to_contain_text("missing-0")
