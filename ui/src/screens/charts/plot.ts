@@ -6,7 +6,7 @@ import { INKS, type ChartKind, write } from "./series";
 const NAMES = [...INKS, "--ink-3", "--line", "--surface"] as const;
 const MARGIN = 64;
 const DAY = 86_400;
-const WHOLE = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000].flatMap((each) => [each, 2 * each, 5 * each]); // distances of marks
+const WHOLE = Array.from({ length: 14 }, (_, power) => 10 ** power).flatMap((each) => [each, 2 * each, 5 * each]); // distances of marks
 
 export class Palette {
   private now = colours(NAMES);
@@ -34,7 +34,7 @@ export function options(chart: ChartKind, palette: Palette, size: { width: numbe
   const other = chart.lines.find((line) => line.right);
   return {
     ...size,
-    padding: [10, right ? 0 : 12, 0, 0],
+    padding: [10, right ? 0 : 24, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "charts", setSeries: false }, drag: { x: false, y: false }, y: false, points: { size: 7 } },
     scales: { x: { time: true }, y: scale, ...(right ? { count: scale } : {}) },

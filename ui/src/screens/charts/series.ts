@@ -76,7 +76,7 @@ export const CHARTS: readonly ChartKind[] = [
     ],
   },
   {
-    id: "memory", title: "Memory of models", write: bytes,
+    id: "memory", title: "Memory of models", write: bytes, whole: true,
     lines: [{ label: "in use", ink: "--series-1", filled: true, values: (series) => series.memoryBytes }],
   },
   {
