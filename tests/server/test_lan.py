@@ -57,6 +57,15 @@ def test_the_certificate_follows_the_addresses(tmp_path: Path) -> None:
     assert made.certificate.context() is not first
 
 
+async def test_without_a_network_the_name_is_missed_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    made = Lan(Settings(lan=True, host="192.0.2.77"), lambda: tuple(OWN))
+    await made.begin((Address("192.0.2.77", 8002),))
+    assert (made.name, made.named_url) == (None, None)
+    assert made.problem == "this server has no name on the network: there is no network to tell"
+    assert [record.getMessage() for record in caplog.records] == [made.problem]
+    await made.end()
+
+
 def test_a_code_is_a_picture_of_its_own_size() -> None:
     assert b"viewBox" in drawn("http://10.77.0.5:8002")
 
