@@ -1,17 +1,9 @@
 import { api, onSignedOut } from "./api";
+import type { BrowserSession } from "./types";
 import { secret } from "./secret.svelte";
 
-/** GET /ui/session. */
-export interface SessionState {
-  signedIn: boolean;
-  keyRequired: boolean;
-  key?: { name: string; scopes: string[] };
-  version: string;
-  tls: boolean;
-}
-
 class Session {
-  state = $state.raw<SessionState | undefined>();
+  state = $state.raw<BrowserSession | undefined>();
   problem = $state<string | undefined>();
 
   private readonly leaving = new Set<() => void>();
@@ -29,7 +21,7 @@ class Session {
 
   async look(): Promise<void> {
     try {
-      this.state = await api.get<SessionState>("/ui/session");
+      this.state = await api.get<BrowserSession>("/ui/session");
       this.problem = undefined;
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
@@ -38,7 +30,7 @@ class Session {
 
   /** Whether the session is still good, when something was refused that cannot say why. A server that is down changes nothing. */
   async check(): Promise<void> {
-    const told = await api.get<SessionState>("/ui/session").catch(() => undefined);
+    const told = await api.get<BrowserSession>("/ui/session").catch(() => undefined);
     if (told) this.state = told;
   }
 

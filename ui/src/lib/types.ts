@@ -30,3 +30,4 @@ export type UsageReport = Schemas["UsageReport"];
 export type UsageRow = Schemas["UsageRow"];
 export type Log = Schemas["Log"];
 export type LogLine = Schemas["LogLine"];
+export type BrowserSession = Schemas["BrowserSession"];
