@@ -27,6 +27,10 @@ class Api(StrEnum):
     BOTH = "both"
 
 
+Clients = Annotated[
+    Api | None, typer.Option("--api", help="Default port for these clients: openai 8080, ollama 11434, both 8080.")
+]
+Lan = Annotated[bool, typer.Option("--lan", help="Let other machines in; makes an API key if there is none.")]
 Tls = Annotated[
     bool, typer.Option("--tls", help="Serve HTTPS, with an own authority that devices can trust (docs/lan.md).")
 ]
@@ -43,17 +47,13 @@ Open = Annotated[
 
 
 def up(
-    api: Annotated[
-        Api | None, typer.Option("--api", help="Default port for these clients: openai 8080, ollama 11434, both 8080.")
-    ] = None,
+    api: Clients = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on (default 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on (default 8002).")] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical.")
     ] = None,
-    lan: Annotated[
-        bool, typer.Option("--lan", help="Let other machines in; makes an API key if there is none.")
-    ] = False,
+    lan: Lan = False,
     tls: Tls = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
