@@ -13,6 +13,7 @@ SLOW = (
     "e2e",
     "conformance",
     "js",
+    "ui",
     "schema",
     "mlx",
     "providers",

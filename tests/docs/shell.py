@@ -8,7 +8,9 @@ import subprocess
 from enum import StrEnum
 
 CARRIED = re.compile(r"^(?:export )?[A-Za-z_]\w*=")
-LASTING = re.compile(r"^(?:lanhaven watch\b|lanhaven logs .*(?:--follow|-f)\b|lanhaven ps .*(?:--watch|-w\b)|curl (?:\S+ )*-N\b)")
+LASTING = re.compile(
+    r"^(?:lanhaven watch\b|lanhaven logs .*(?:--follow|-f)\b|lanhaven ps .*(?:--watch|-w\b)|curl (?:\S+ )*-N\b)"
+)
 STARTING = re.compile(r"^lanhaven (?:up|serve|mock)\b")
 
 # Commands that no test can run, and why.

@@ -18,7 +18,8 @@ from openai import OpenAI
 
 client = OpenAI(base_url={quoted(place.v1)}, api_key={quoted(place.key)})
 reply = client.chat.completions.create(
-    model={quoted(place.model)}, messages=[{{"role": "user", "content": "Say hello."}}]
+    model={quoted(place.model)},
+    messages=[{{"role": "user", "content": "Say hello."}}],
 )
 print(reply.choices[0].message.content)
 """
@@ -47,7 +48,9 @@ from anthropic import Anthropic
 
 client = Anthropic(base_url={quoted(place.url)}, api_key={quoted(place.key)})
 reply = client.messages.create(
-    model={quoted(place.model)}, max_tokens=200, messages=[{{"role": "user", "content": "Say hello."}}]
+    model={quoted(place.model)},
+    max_tokens=200,
+    messages=[{{"role": "user", "content": "Say hello."}}],
 )
 print(reply.content[0].text)
 """
