@@ -28,11 +28,11 @@ TOOLS = (
     "touch",
 )
 FAKE_NODE = '#!/bin/sh\necho "${NODE_IS:-22.1.0}"\n'
-FAKE_NPM = """#!/bin/sh
+FAKE_NPM = r"""#!/bin/sh
 echo "$*" >>"$NPM_CALLS"
 [ -z "${NPM_FAILS:-}" ] || { echo "npm says no" >&2; exit 1; }
 case "$*" in
-    *" ci "*) mkdir -p ui/node_modules && touch ui/node_modules/.package-lock.json ;;
+    ci\ *) mkdir -p node_modules && touch node_modules/.package-lock.json ;;
     *) for word; do [ "${before:-}" != --outDir ] || folder=$word; before=$word; done
        mkdir -p "$folder" && echo page >"$folder/index.html" ;;
 esac
@@ -63,7 +63,7 @@ class Checkout:
         log = self.root / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
-        return ["ci" if " ci " in line else "build" for line in lines]
+        return ["ci" if line.startswith("ci ") else "build" for line in lines]
 
     @property
     def page(self) -> Path:
