@@ -100,12 +100,14 @@ def test_the_public_view_masks_secrets_only() -> None:
     options = {
         "openai": {"api_key": "canary", "base_url": "http://a", "max_tokens": 3, "headers": [{"auth_token": "canary"}]}
     }
-    public = Settings(api_key="canary-canary", providers=options).public()  # type: ignore[arg-type]
+    files = {"tls_cert": "/tls/cert.pem", "tls_key": "/tls/key.pem"}
+    public = Settings(api_key="canary-canary", providers=options, **files).public()  # type: ignore[arg-type]
     assert "canary" not in str(public)
     assert public["providers"]["openai"]["base_url"] == "http://a"
     assert public["providers"]["openai"]["max_tokens"] == 3
     assert public["providers"]["openai"]["api_key"] == MASK
     assert public["trusted_proxies"] == []
+    assert public["tls_key"] == "/tls/key.pem"
     assert list(public) == list(Settings.model_fields)
 
 

@@ -286,7 +286,9 @@ class Settings(BaseModel):
 
     def public(self) -> dict[str, Any]:
         """Every setting as JSON values, with secrets masked: for `config show` and the dashboard."""
-        return {name: _masked(name, value) for name, value in self.model_dump(mode="json").items()}
+        paths = {name for name, value in self.model_dump().items() if isinstance(value, Path)}  # tls_key names a file
+        shown = self.model_dump(mode="json").items()
+        return {name: value if name in paths else _masked(name, value) for name, value in shown}
 
 
 def derived(said: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:

@@ -78,7 +78,7 @@ def ring_formatter() -> logging.Formatter:
 def _columns(logger: Any, method: str, fields: Fields) -> str:
     time, level, event = (fields.pop(name, "-") for name in ("timestamp", "level", "event"))
     exception = fields.pop("exception", None)
-    values = " ".join(f"{name}={value}" for name, value in fields.items())
+    values = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
     return f"{time} {level} {event} {values}".rstrip() + (f"\n{exception}" if exception else "")
 
 

@@ -6,7 +6,9 @@ import { INKS, type ChartKind, write } from "./series";
 const NAMES = [...INKS, "--ink-3", "--line", "--surface"] as const;
 const MARGIN = 64;
 const DAY = 86_400;
-const WHOLE = Array.from({ length: 14 }, (_, power) => 10 ** power).flatMap((each) => [each, 2 * each, 5 * each]); // distances of marks
+// Distances of marks, so that each can be written with the digits that a chart has: never 0.025 as 0.03.
+const WHOLE = Array.from({ length: 14 }, (_, power) => 10 ** power).flatMap((each) => [each, 2 * each, 5 * each]);
+const HUNDREDTHS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, ...WHOLE];
 
 export class Palette {
   private now = colours(NAMES);
@@ -40,7 +42,7 @@ export function options(chart: ChartKind, palette: Palette, size: { width: numbe
     scales: { x: { time: true }, y: scale, ...(right ? { count: scale } : {}) },
     axes: [
       { ...axis, grid: { show: false }, size: 22, space: 64, values: (_plot, at) => at.map((each, index) => moment(each, at[1]! - at[0]!, index)) },
-      { ...axis, grid, size: MARGIN, space: 34, values: (_plot, at) => at.map((each) => short(write(chart, chart.lines[0]!, each))), ...(chart.whole ? { incrs: WHOLE } : {}) },
+      { ...axis, grid, size: MARGIN, space: 34, values: (_plot, at) => at.map((each) => short(write(chart, chart.lines[0]!, each))), incrs: chart.whole ? WHOLE : HUNDREDTHS },
       ...(other ? [{ ...axis, grid: { show: false }, scale: "count", side: 1 as const, size: 40, space: 34, incrs: WHOLE, values: (_plot: uPlot, at: number[]) => at.map(String) }] : []),
     ],
     series: [
