@@ -81,7 +81,10 @@ def read_strict(body: bytes) -> dict[str, Any]:
 
 
 def refuse_odd(body: bytes) -> None:
-    """InvalidRequest for JSON that is too deep or has a field twice. What is no JSON passes: somebody else reads it."""
+    """InvalidRequest for JSON that is too deep, has a field twice, or is in UTF-16 or UTF-32 (which json.loads reads, and
+    RFC 8259 section 8.1 rules out). What is no JSON passes: somebody else reads it."""
+    if b"\0" in body[:4]:
+        raise InvalidRequest("The body is not JSON in UTF-8.")
     try:
         value = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -25,7 +25,7 @@ def test_instances_where_they_can_be_named(cli: Cli) -> None:
 
 
 def test_commands(cli: Cli) -> None:
-    assert offered(cli, "lanhaven lo") == ["load"]
+    assert offered(cli, "lanhaven loa") == ["load"]
     assert offered(cli, "lanhaven keys r") == ["rm", "rotate"]
 
 

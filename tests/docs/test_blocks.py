@@ -26,9 +26,13 @@ BLOCKS = all_blocks()
 RUN = [block for block in BLOCKS if block.reason is None]
 PROGRAMS = ("bash", "curl", "jq", "node", "npm")
 
+LAN = "it serves the whole network; tests/e2e/test_lan.py runs it on loopback"
+FIND = "it asks the whole network; tests/network asks loopback"
+UNIT = "it starts a service of this user; tests/cli/test_service.py holds the unit against systemd's own check"
+
 # Blocks that no test runs: document -> reasons. A new one is added here on purpose or not at all.
 NOT_RUN: dict[str, list[str]] = {
-    "docs/cli.md": ["how a failure looks; it needs a model of 24 GB", "it starts Claude Code"],
+    "docs/cli.md": ["how a failure looks; it needs a model of 24 GB", FIND, UNIT, "it starts Claude Code"],
     "docs/clients.md": [
         "LibreChat's own file; tests/connect puts it into real ones",
         "Continue's own file; tests/connect puts it into real ones",
@@ -37,11 +41,13 @@ NOT_RUN: dict[str, list[str]] = {
         "tests/conformance/test_programs.py does this with the real library",
         "it needs LlamaIndex; tests/clients replays what it sends",
     ],
+    "docs/dashboard.md": ["it needs a second machine"],
     "docs/install.md": [
         "tests/packaging/test_container.py installs the wheel",
         "it needs a Docker daemon; tests/packaging runs the Dockerfile's lines without one",
         "it needs a Docker daemon; tests/packaging holds the file against the published schema",
     ],
+    "docs/lan.md": [LAN, FIND, LAN, LAN, "it needs a second machine; tests/e2e/test_lan.py fetches the file", UNIT],
     "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
     "docs/mlx.md": [
         "tests/mlx installs it from a lock file",
