@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 import msgspec
@@ -81,9 +82,9 @@ def read_strict(body: bytes) -> dict[str, Any]:
 
 
 def refuse_odd(body: bytes) -> None:
-    """InvalidRequest for JSON that is too deep, has a field twice, or is in UTF-16 or UTF-32 (which json.loads reads, and
-    RFC 8259 section 8.1 rules out). What is no JSON passes: somebody else reads it."""
-    if b"\0" in body[:4]:
+    """InvalidRequest for JSON that is too deep, has a field twice, or is not plain UTF-8 (RFC 8259 section 8.1; json.loads
+    reads UTF-16 and byte order marks as well). What is no JSON passes: somebody else reads it."""
+    if b"\0" in body[:4] or body.startswith(BOM_UTF8):
         raise InvalidRequest("The body is not JSON in UTF-8.")
     try:
         value = _decode(body)
