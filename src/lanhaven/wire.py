@@ -82,7 +82,7 @@ def read_strict(body: bytes) -> dict[str, Any]:
 
 
 def refuse_odd(body: bytes) -> None:
-    """InvalidRequest for JSON that is too deep, has a field twice, or is not plain UTF-8 (RFC 8259 section 8.1; json.loads
+    """InvalidRequest for JSON that is too deep, has a field twice, or is not plain UTF-8 (RFC 8259, 8.1; json.loads
     reads UTF-16 and byte order marks as well). What is no JSON passes: somebody else reads it."""
     if b"\0" in body[:4] or body.startswith(BOM_UTF8):
         raise InvalidRequest("The body is not JSON in UTF-8.")

@@ -25,7 +25,7 @@ ESCAPES = [
     "a\x00b", "%2e%2e%2f", "file:///etc/passwd", "a" * 10_000, "\u202e", "CON", "~/.ssh/id_rsa",
 ]  # fmt: skip
 NAMED_ELSEWHERE = ("/v1/batch", "/admin/models/add")  # the model of a line, or of another server
-NO_BODY = ("/admin/models/refresh",)  # takes one, and needs none
+NO_BODY = ("/admin/models/refresh", "/admin/keys/{name}/rotate")  # take one, and need none
 
 
 @pytest.fixture(scope="module")
