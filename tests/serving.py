@@ -35,6 +35,7 @@ from lanhaven.server.page_files import File
 from lanhaven.server.security import SecurityPolicy, callers_of
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
+from lanhaven.types.models import InstanceState
 
 MODELS = """\
 default_model: alpha
@@ -64,7 +65,8 @@ class House:
     @property
     def seen(self) -> list[Seen]:
         """Every request that any mock instance saw, in order per instance."""
-        return [seen for each in self.services.pool.ids() for seen in self.mock.server(each).requests]
+        ready = [each for each in self.services.pool.instances() if each.state is InstanceState.READY]
+        return [seen for each in ready for seen in self.mock.server(each.instance_id).requests]
 
     @property
     def sent(self) -> dict[str, Any]:
