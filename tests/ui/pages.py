@@ -94,10 +94,10 @@ def picture(page: Page, name: str) -> None:
     for theme in THEMES:
         choose(page, theme)
         taken = page.screenshot(animations="disabled")
-        assert taken
+        few = Image.open(io.BytesIO(taken)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        assert len(few.getcolors() or ()) > 16, f"{name} is empty"
         folder = os.environ.get("LANHAVEN_PICTURES")
         if folder:
-            few = Image.open(io.BytesIO(taken)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
             few.save(Path(folder) / f"{name}-{theme}.png", optimize=True)  # a third of the bytes, and looks the same
 
 

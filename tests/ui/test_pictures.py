@@ -1,8 +1,7 @@
-"""The pictures of the documents, taken of the real page: `scripts/screenshots` runs this with LANHAVEN_PICTURES."""
+"""The pictures of the documents, taken of the real page; `scripts/screenshots` keeps them, by LANHAVEN_PICTURES."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,6 @@ from tests.house_process import HouseProcess
 from tests.ui.chat import answers, ask, figures
 from tests.ui.pages import heading, opened, picture
 from tests.ui.staged import KEYS, REAL, staged
-
-pytestmark = pytest.mark.skipif(
-    "LANHAVEN_PICTURES" not in os.environ, reason="pictures are taken by scripts/screenshots"
-)
 
 
 @pytest.fixture(scope="module")
