@@ -119,4 +119,6 @@ def _count(tokens: int) -> int:
 
 def _text(value: str | None, longest: int = LONGEST) -> str | None:
     """Cut, and without halves of characters, which no database takes."""
-    return None if value is None else value[:longest].encode("utf-8", "replace").decode()
+    if value is None or (value.isascii() and len(value) <= longest):  # nearly all
+        return value
+    return value[:longest].encode("utf-8", "replace").decode()
