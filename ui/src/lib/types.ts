@@ -25,6 +25,10 @@ export type ConnectProbe = Schemas["ConnectProbe"];
 export type ConnectStep = Schemas["ConnectStep"];
 export type Lan = Schemas["Lan"];
 
+export type HistoryRequest = Schemas["HistoryRequest"];
+export type RequestDetails = Schemas["RequestDetails"];
+export type RequestPhase = Schemas["RequestPhase"];
+export type RequestBody = Schemas["RequestBody"];
 export type HistorySeries = Schemas["HistorySeries"];
 export type UsageReport = Schemas["UsageReport"];
 export type UsageRow = Schemas["UsageRow"];

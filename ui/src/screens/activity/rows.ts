@@ -1,31 +1,11 @@
 /** What happened, as rows: requests, and what became of models. Made of the history's rows and of live events alike. */
 import type { LiveEvent } from "../../lib/live.svelte";
+import type { HistoryRequest, RequestDetails } from "../../lib/types";
 
-export type Status = "pending" | "completed" | "failed" | "cancelled";
+export type Status = HistoryRequest["status"];
 
-/** A request, as GET /debug/history/requests tells it. */
-export interface Row {
-  requestId: string;
-  timestamp: string;
-  status: Status;
-  path?: string;
-  dialect?: string;
-  model?: string;
-  instance?: string;
-  key?: string;
-  streamed?: boolean;
-  timeMs?: number;
-  queueMs?: number;
-  firstTokenMs?: number;
-  promptTokens?: number;
-  completionTokens?: number;
-  tokensPerSecond?: number;
-  finishReason?: string;
-  error?: string;
-  code?: string;
-  userAgent?: string;
-  address?: string;
-}
+/** A request as the history tells it; of one that events tell of, what is known so far. */
+export type Row = Pick<HistoryRequest, "requestId" | "timestamp" | "status"> & Partial<RequestDetails>;
 
 /** Something about a model: it was loaded, it could not be loaded, ... */
 export interface Happening {
