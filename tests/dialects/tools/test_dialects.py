@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from lanhaven.engines.scripted_faults import Fault
+from lanhaven.engines.scripted_faults import Act, Fault
 from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
@@ -146,3 +146,15 @@ async def test_a_call_that_was_answered_is_not_made_again(house: House) -> None:
     house.mock.server("plain").script(Fault(text=TOLD.replace("1", "5")))
     reply = await house.http.post("/v1/chat/completions", json=body | {"stream": False})
     assert json.loads(reply.json()["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]) == {"a": 5}
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "ollama"])
+async def test_words_that_were_held_back_are_told_where_the_stream_breaks(house: House, dialect: str) -> None:
+    """They could have become a call."""
+    path, body = ASKS[dialect]
+    await house.chat()
+    house.mock.server("alpha").script(Fault(text='{ "name": "add" is how it begins', do=Act.FIN, at=3))
+    reply = await house.http.post(path, json=body | {"model": "alpha", "stream": True})
+    told = reply.text.replace("\\", "")
+    assert "name" in told
+    assert told.index("name") < told.index("in the middle of its reply")

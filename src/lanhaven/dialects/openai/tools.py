@@ -14,7 +14,7 @@ from lanhaven.dialects.base import Call
 from lanhaven.dialects.chunks import ChunkChoice, Delta, FunctionDelta, ToolCallDelta, read_chunk
 from lanhaven.dialects.tools.offering import Offer
 from lanhaven.dialects.tools.reading import ChoiceReader, read
-from lanhaven.errors import UpstreamError
+from lanhaven.errors import GatewayError, UpstreamError
 from lanhaven.inference import Inference
 from lanhaven.types.chat import Usage
 from lanhaven.upstream.exchange import Exchange
@@ -103,15 +103,19 @@ async def told_reply(offer: Offer, inference: Inference, exchange: Exchange) -> 
 async def watched_frames(offer: Offer, exchange: Exchange) -> AsyncIterator[bytes]:
     """The upstream's own frames, but for those of a call that was left in the text."""
     readers: dict[int, ChoiceReader[bytes]] = {}
-    block = await exchange.more()
-    while block:
-        if readers and all(each.idle for each in readers.values()):
-            yield block
-        else:
-            out = b"".join(each for frame in frames_of(block) for each in _watched_frame(offer, readers, frame))
-            if out:
-                yield out
+    try:
         block = await exchange.more()
+        while block:
+            if readers and all(each.idle for each in readers.values()):
+                yield block
+            elif out := b"".join(each for frame in frames_of(block) for each in _watched_frame(offer, readers, frame)):
+                yield out
+            block = await exchange.more()
+    except GatewayError:
+        held = [each for index, reader in readers.items() for each in reader.left(index) if isinstance(each, bytes)]
+        if held:
+            yield b"".join(held)
+        raise
 
 
 def _watched_frame(offer: Offer, readers: dict[int, ChoiceReader[bytes]], frame: bytes) -> list[bytes]:

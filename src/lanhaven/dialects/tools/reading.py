@@ -16,6 +16,7 @@ from lanhaven.dialects.tools.offering import Offer
 from lanhaven.dialects.tools.pieces import Piece, begun, misnamed, missing, more
 from lanhaven.dialects.tools.told import ToldReader
 from lanhaven.dialects.tools.watching import Watch
+from lanhaven.errors import GatewayError
 from lanhaven.inference import Inference
 from lanhaven.upstream.exchange import Exchange
 
@@ -105,6 +106,12 @@ class ChoiceReader(Generic[T]):
         self._held.append(item)
         return self._released() if passes and not self._holds else []
 
+    def left(self, index: int) -> list[T | ChunkChoice]:
+        """What is held back of choice `index`, where the answer broke off: it could have become a call, and is words
+        now. Nothing of a call that could not be read."""
+        text, self._pending = self._pending, ""
+        return [*self._released(), *_numbered([_said(text)] if text else [], index)]
+
     @property
     def idle(self) -> bool:
         """Whether whatever still comes passes as it is."""
@@ -121,12 +128,12 @@ class ChoiceReader(Generic[T]):
         return [*held]
 
     def _ended(self, choice: ChunkChoice, item: T, finish: str) -> list[T | ChunkChoice]:
+        held = self._released()
         found = self._watch.end(cut=finish in CUT)
         if found is None:
             self._finished(finish)
-            return [*self._released(), item]
+            return [*held, item]
         words = self._watch.before
-        self._held.clear()
         made = [ChunkChoice(delta=Delta(content=words))] if words else []
         made += [_said(each) for each in self._pieces(found)]
         made.append(ChunkChoice(finish_reason=self._finished(finish)))
@@ -211,17 +218,26 @@ _Readers = dict[int, ChoiceReader[Chunk]]
 
 async def _turned(offer: Offer, readers: _Readers, exchange: Exchange) -> AsyncIterator[Chunk]:
     """Chunks as their readers turn them; none any more once the answer turned out to be a call that was left out."""
-    async for chunk in chunks(exchange):
-        out: list[Chunk | ChunkChoice] = []
-        for choice in chunk.choices:
-            reader = readers.setdefault(choice.index, ChoiceReader(offer))
-            out += reader.feed(choice, chunk if len(chunk.choices) == 1 else Chunk(choices=[choice]))
-        if any(each.repeated for each in readers.values()):
-            continue
-        if not chunk.choices or (_tells_more(chunk) and not any(each is chunk for each in out)):
-            yield Chunk([], chunk.usage, chunk.timings, chunk.prompt_progress, chunk.verbose)
-        for each in out:
-            yield each if isinstance(each, Chunk) else Chunk(choices=[each])
+    try:
+        async for chunk in chunks(exchange):
+            out: list[Chunk | ChunkChoice] = []
+            for choice in chunk.choices:
+                reader = readers.setdefault(choice.index, ChoiceReader(offer))
+                out += reader.feed(choice, chunk if len(chunk.choices) == 1 else Chunk(choices=[choice]))
+            if any(each.repeated for each in readers.values()):
+                continue
+            if not chunk.choices or (_tells_more(chunk) and not any(each is chunk for each in out)):
+                yield Chunk([], chunk.usage, chunk.timings, chunk.prompt_progress, chunk.verbose)
+            for each in out:
+                yield _chunk(each)
+    except GatewayError:
+        for left in (each for index, reader in readers.items() for each in reader.left(index)):
+            yield _chunk(left)
+        raise
+
+
+def _chunk(made: Chunk | ChunkChoice) -> Chunk:
+    return made if isinstance(made, Chunk) else Chunk(choices=[made])
 
 
 def _tells_more(chunk: Chunk) -> bool:
