@@ -25,8 +25,9 @@ class Admission(Protocol):
         """Forbidden where `allows` says no; Unauthorized for a client that there is no more."""
         ...
 
-    def admit(self, client: str | None) -> None:
-        """Count one more request. RateLimited where it would be one too many: then it is not counted."""
+    def admit(self, client: str | None, request_id: str) -> None:
+        """Count one more request, which is under way until its terminal event. RateLimited where it would be one too
+        many: then it is not counted."""
         ...
 
 
@@ -42,5 +43,5 @@ class Everybody:
     def check(self, client: str | None, info: ModelInfo) -> None:
         return None
 
-    def admit(self, client: str | None) -> None:
+    def admit(self, client: str | None, request_id: str) -> None:
         return None

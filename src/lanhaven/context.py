@@ -21,6 +21,7 @@ ANSWER = 1024  # tokens that an answer of unsaid length should have
 STEP = 1024  # context lengths that are advised are multiples of it
 OTHERS = 3  # models that are named
 MARKS = 8  # tokens around a text at most; a character is four at most
+CHARACTERS = 4  # of a token, nearly, in most languages
 PICTURE = 3000  # characters that a picture weighs, where the upstream cannot count
 LONGEST = "This model's maximum context length is"  # the words by which clients of OpenAI's know the error
 
@@ -192,6 +193,13 @@ def scaled(messages: Sequence[Message], tokens: int) -> Count:
         return -(-tokens * sum(map(_weight, part)) // whole)
 
     return count
+
+
+def about(body: Mapping[str, Any]) -> int:
+    """Tokens of a prompt that nobody counted, by its length."""
+    said = body.get("messages")
+    messages = [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
+    return (sum(map(_weight, messages)) + len(f"{body.get('prompt') or ''}{body.get('tools') or ''}")) // CHARACTERS
 
 
 def _weight(message: Message) -> int:

@@ -164,7 +164,8 @@ class InferenceComplete(GatewayEvent):
 class Failure(GatewayEvent):
     """A request or an operation ended badly. operation: "inference", "model_load", "model_unload", ...
 
-    Of a request: how far it came, as in InferenceComplete; None where it did not come so far.
+    Of a request: how far it came, as in InferenceComplete; None where it did not come so far. `usage` of an answer that
+    was cut off: as its engine counted, else the pieces that came, and the prompt by its length.
     """
 
     name = "error"
@@ -184,6 +185,7 @@ class Failure(GatewayEvent):
     queue_seconds: float | None = None
     load_seconds: float | None = None
     first_token_seconds: float | None = None
+    usage: Usage = field(default_factory=Usage)
 
 
 Listener = Callable[[GatewayEvent], None]

@@ -16,7 +16,7 @@ from typing import Any, Self
 from lanhaven.admission import Admission, Everybody
 from lanhaven.capable import check_route, check_sight
 from lanhaven.catalog import Catalog, Target
-from lanhaven.context import Served, explained
+from lanhaven.context import Served, about, explained
 from lanhaven.errors import (
     ContextLengthExceeded,
     EngineCrashed,
@@ -32,7 +32,7 @@ from lanhaven.fitting import Fitting
 from lanhaven.media.images import Images
 from lanhaven.parameters import parameters
 from lanhaven.residency.pool import Lease, Pool
-from lanhaven.types.chat import BEYOND_OPENAI, DECLARED, Dropped, InferenceRequest, Outcome, Timing
+from lanhaven.types.chat import BEYOND_OPENAI, DECLARED, Dropped, InferenceRequest, Outcome, Timing, Usage
 from lanhaven.types.images import Sizing
 from lanhaven.types.models import ModelInfo, Overflow
 from lanhaven.upstream.exchange import Exchange
@@ -115,7 +115,7 @@ class Inference:
         """
         target, pool = self.resolve(), self._context.pool
         if self.request.route not in BEYOND_OPENAI:
-            self._context.admission.admit(self.request.client)
+            self._context.admission.admit(self.request.client, self.request.request_id)
         await self._see(target.info)
         any_will_do = target.instance_id in (None, target.info.key)
         while True:
@@ -364,6 +364,13 @@ class Inference:
             first_token_seconds=self._since(self._first_token()),
         )
 
+    def _spent(self) -> Usage:
+        """What an answer that was cut off took: engines count at its end only."""
+        exchange, counted = self._exchange, self.outcome.usage
+        if exchange is None or counted.total_tokens or self._first_token() is None:
+            return counted
+        return Usage(about(self.request.body), exchange.pieces)
+
     def _failure(self, error: BaseException) -> Failure:
         left, timing = isinstance(error, asyncio.CancelledError), self.timing
         known = error if isinstance(error, GatewayError) else InternalError("Internal error.")
@@ -383,4 +390,5 @@ class Inference:
             queue_seconds=self._since(timing.leased),
             load_seconds=None if timing.leased is None else timing.loading,
             first_token_seconds=self._since(self._first_token()),
+            usage=self._spent(),
         )

@@ -214,6 +214,9 @@ class Metrics:
             self.failed += 1
             self.errors += 1
         self._families.requests.labels(event.model_key or "", event.dialect or "", event.code).value += 1
+        if event.usage.total_tokens:  # computed all the same
+            self._families.tokens.labels(event.model_key or "", "prompt").value += event.usage.prompt_tokens
+            self._families.tokens.labels(event.model_key or "", "completion").value += event.usage.completion_tokens
 
     def _of(self, model: str, dialect: str) -> _Series:
         key = (model, dialect)

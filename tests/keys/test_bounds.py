@@ -122,7 +122,7 @@ def test_a_key_that_is_gone_may_nothing(store: KeyStore) -> None:
     admission.check("anna", QWEN)
     admission.recognise("anna")
     store.revoke("anna")
-    for asking in (lambda: admission.check("anna", QWEN), lambda: admission.admit("anna")):
+    for asking in (lambda: admission.check("anna", QWEN), lambda: admission.admit("anna", "r1")):
         with pytest.raises(Unauthorized):
             asking()
     with pytest.raises(Unauthorized):

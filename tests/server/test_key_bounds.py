@@ -183,6 +183,43 @@ async def test_a_stream_that_passes_the_limit_of_tokens_is_finished(house: House
     assert "5 tokens a minute" in refused.json()["error"]["message"]
 
 
+async def used_by(house: House, name: str) -> dict[str, int]:
+    keys = (await house.http.get("/admin/keys")).json()["keys"]
+    found: dict[str, int] = next(each["used"] for each in keys if each["name"] == name)
+    return found
+
+
+async def test_tokens_count_also_where_the_client_leaves_or_the_stream_breaks(house: House) -> None:
+    secret = (await house.http.post("/admin/keys", json={"name": "short"})).json()["key"]
+    mine = {"X-API-Key": secret}
+    asked = [{"role": "user", "content": "word " * 80}]
+    breaks = {"answer": "count", "tokens": 30, "do": "rst", "at": 20}
+    reply = await ask(house, secret, "/v1/chat/completions", {"messages": asked, "stream": True, "mock": breaks})
+    assert "error" in reply.text
+    (broken,) = house.named(Failure)
+    assert 17 <= broken.usage.completion_tokens <= 20
+    assert 80 <= broken.usage.prompt_tokens <= 120  # by its length
+    assert (await used_by(house, "short"))["tokensPerDay"] == broken.usage.total_tokens
+
+    goes_on = {"answer": "count", "tokens": 10_000, "interval": 0.005}
+    body = {"messages": asked, "stream": True, "mock": goes_on}
+    async with house.http.stream("POST", "/v1/chat/completions", json=body, headers=mine) as stream:
+        async for line in stream.aiter_lines():
+            if "tok5" in line:
+                break
+    await house.until(lambda: len(house.named(Failure)) == 2)
+    left = house.named(Failure)[1]
+    assert left.cancelled
+    assert 3 <= left.usage.completion_tokens < 1000
+    assert (await used_by(house, "short"))["tokensPerDay"] == broken.usage.total_tokens + left.usage.total_tokens
+
+
+async def test_what_never_began_costs_no_tokens(house: House) -> None:
+    reply = await house.chat(stream=True, mock={"do": "rst", "at": -1})
+    assert reply.status_code >= 500
+    assert {each.usage.total_tokens for each in house.named(Failure)} == {0}
+
+
 async def test_over_a_websocket_it_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     terms = {"models": ("beta*",), "limits": Limits(requests_per_minute=1)}

@@ -50,6 +50,23 @@ def test_success_is_passed_as_it_came() -> None:
     assert reading.outcome.usage == Usage(5, 7)
 
 
+@pytest.mark.parametrize(
+    ("frames", "pieces"),
+    [
+        ((delta(), delta("a"), delta("b"), delta("c")), 3),
+        ((delta(), delta("a") + delta("b"), delta("c", finish="stop")), 2),
+        ((delta("a", usage=None), delta("b", usage=None)), 1),
+        ((delta("a"), delta("a", index=1), delta("b", index=1), delta("b"), delta("c")), 3),
+        ((frame({"choices": []}), b": a comment\n\n"), 0),
+    ],
+)
+def test_the_pieces_of_an_answer_are_counted(frames: tuple[bytes, ...], pieces: int) -> None:
+    stream = ReplyStream(Outcome(), "m", drop_usage=False)
+    for each in frames:
+        stream.feed(each)
+    assert stream.pieces == pieces
+
+
 @given(st.lists(st.integers(0, 500), max_size=30))
 @pytest.mark.req("F-039")
 def test_chunking_changes_nothing(places: list[int]) -> None:

@@ -58,13 +58,12 @@ def _ended(end: InferenceComplete | Failure) -> Columns:
     }
     if end.model_key:
         found["model"] = end.model_key
+    if end.usage.total_tokens:
+        found |= {"prompt": _count(end.usage.prompt_tokens), "completion": _count(end.usage.completion_tokens)}
     if isinstance(end, Failure):
         status = "cancelled" if end.cancelled else "failed"
         return found | {"status": status, "error": _text(end.error, LONGEST_ERROR), "code": end.code}
-    found |= {"status": "completed", "finish": _text(end.finish_reason)}
-    if end.usage.total_tokens:
-        found |= {"prompt": _count(end.usage.prompt_tokens), "completion": _count(end.usage.completion_tokens)}
-    return found
+    return found | {"status": "completed", "finish": _text(end.finish_reason)}
 
 
 def row_json(row: Mapping[str, Any]) -> dict[str, Any]:

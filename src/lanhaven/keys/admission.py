@@ -43,10 +43,10 @@ class KeyAdmission:
                 retry=False,
             )
 
-    def admit(self, client: str | None) -> None:
+    def admit(self, client: str | None, request_id: str) -> None:
         """Count one request of the key. RateLimited."""
         if client is not None:
-            self._keys.meters.admit(client, self._known(client).terms.limits)
+            self._keys.meters.admit(client, self._known(client).terms.limits, request_id)
 
     def _known(self, client: str) -> KeyInfo:
         key = self._keys.named(client)

@@ -152,13 +152,17 @@ def _start(event: InferenceStart) -> dict[str, Any]:
 
 
 def _complete(event: InferenceComplete) -> dict[str, Any]:
-    body = _timed(_plain(event))
-    del body["usage"]
-    return body | {"tokenUsage": token_usage(event.usage) if event.usage.total_tokens else None}
+    return _counted(event)
 
 
 def _failure(event: Failure) -> dict[str, Any]:
-    return _timed(_plain(event))
+    return _counted(event)
+
+
+def _counted(event: InferenceComplete | Failure) -> dict[str, Any]:
+    body = _timed(_plain(event))
+    del body["usage"]
+    return body | {"tokenUsage": token_usage(event.usage) if event.usage.total_tokens else None}
 
 
 def _params(event: LMStudioSamplingParams) -> dict[str, Any]:

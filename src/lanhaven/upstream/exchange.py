@@ -84,6 +84,11 @@ class Exchange:
     def streamed(self) -> bool:
         return self._streaming
 
+    @property
+    def pieces(self) -> int:
+        """Pieces of the answer of a stream that came so far: about as many as tokens."""
+        return 0 if self._reply is None else self._reply.pieces
+
     # Life
 
     async def begin(self, request: bytes) -> None:

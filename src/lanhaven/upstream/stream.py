@@ -44,9 +44,13 @@ _ONE_FRAME = b"data: {"
 
 
 class ReplyStream:
-    """Reads one streamed reply. `over`: nothing more will pass, and `failure` says why if it is not success."""
+    """Reads one streamed reply. `over`: nothing more will pass, and `failure` says why if it is not success.
 
-    __slots__ = ("_ended", "_model", "_splitter", "_started", "drop_usage", "failure", "outcome", "over")
+    `pieces`: chunks that went on with an answer. Engines write one for each token, nearly.
+    """
+
+    __slots__ = ("_ended", "_going", "_model", "_splitter", "_started", "drop_usage", "failure", "outcome", "over",
+                 "pieces")  # fmt: skip
 
     def __init__(self, outcome: Outcome, model: str, *, drop_usage: bool) -> None:
         self.outcome = outcome
@@ -56,6 +60,8 @@ class ReplyStream:
         self._model = model
         self._splitter = FrameSplitter()
         self._started = self._ended = 0  # choices seen and finished: bit sets by index
+        self._going = False  # the first choice is the only one, and goes on
+        self.pieces = 0
 
     @property
     def finished(self) -> bool:
@@ -121,12 +127,12 @@ class ReplyStream:
         if (  # the usual chunk: one choice, going on
             choices
             and len(choices) == 1
-            and self._started == 1
-            and not self._ended
+            and self._going
             and not choices[0].finish_reason
             and not choices[0].index
             and message.usage is message.error is message.timings is NOTHING
         ):
+            self.pieces += 1
             return _PASS
         return self._judge(message, frame)
 
@@ -148,11 +154,14 @@ class ReplyStream:
         bit = 1 << (choice.index & 63)
         if self._ended & bit:
             return False
+        if self._started & bit and not choice.finish_reason:  # the first chunk of many engines is but a role
+            self.pieces += 1
         self._started |= bit
         if choice.finish_reason:  # some servers write "" for "not yet"
             self._ended |= bit
             if self.outcome.finish_reason is None or choice.index == 0:
                 self.outcome.finish_reason = choice.finish_reason
+        self._going = self._started == 1 and not self._ended
         return True
 
     def _read_oddity(self, frame: bytes) -> _Frame:
