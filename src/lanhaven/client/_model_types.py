@@ -33,6 +33,7 @@ class ModelCard(Shape, frozen=True, kw_only=True):
     quantization: str | None = None
     max_context_length: int | None = None
     loaded_context_length: int | None = None
+    load_progress: float | None = None  # 0 to 1 while it is loaded, where the engine tells
     capabilities: tuple[str, ...] = ()
 
 

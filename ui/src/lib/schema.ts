@@ -516,6 +516,25 @@ export interface components {
             promptCache: number;
             engine: number;
         };
+        Model: {
+            id: string;
+            object: string;
+            created: number;
+            /** @description The provider. */
+            owned_by: string;
+            /** @enum {string} */
+            status: "ready" | "loading" | "unloaded" | "downloading" | "error";
+            /** @description loaded or not-loaded. */
+            state: string;
+            kind?: string;
+            format?: string | null;
+            quantization?: string | null;
+            max_context_length?: number | null;
+            loaded_context_length?: number | null;
+            /** @description 0 to 1 while it is loaded, where the engine tells. */
+            load_progress?: number | null;
+            capabilities?: string[];
+        };
         ModelActivated: {
             /** @enum {string} */
             status: "activated";
@@ -523,6 +542,12 @@ export interface components {
             instanceId: string;
             defaultInference: components["schemas"]["InferenceDefaults"];
             message: string;
+        };
+        ModelList: {
+            object: string;
+            data: components["schemas"]["Model"][];
+            has_more: boolean;
+            next_cursor: string | null;
         };
         ModelLoaded: {
             /** @enum {string} */
@@ -591,6 +616,15 @@ export interface components {
             name: string;
             /** @default false */
             lmstudio?: boolean;
+        };
+        OpenAIError: {
+            error: components["schemas"]["OpenAIErrorDetail"];
+        };
+        OpenAIErrorDetail: {
+            message: string;
+            type: string;
+            param: string | null;
+            code: string;
         };
         PackedModel: {
             name: string;

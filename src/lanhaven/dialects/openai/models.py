@@ -35,6 +35,7 @@ def model_card(info: ModelInfo, gateway: Gateway, name: str | None = None) -> di
         "quantization": info.quantization,
         "max_context_length": info.max_context,
         "loaded_context_length": next((each.load_config.context_length for each in loaded), None),
+        "load_progress": next((each.progress for each in loaded if each.state is InstanceState.LOADING), None),
         "capabilities": sorted(info.capabilities),
     }
 

@@ -123,6 +123,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 "quantization": nullable(TEXT),
                 "max_context_length": nullable(WHOLE),
                 "loaded_context_length": nullable(WHOLE),
+                "load_progress": told(nullable(NUMBER), "0 to 1 while it is loaded, where the engine tells."),
                 "capabilities": listing(TEXT),
             },
             "id",
