@@ -16,6 +16,10 @@ from msgspec.structs import fields
 
 import lanhaven
 from lanhaven.client._settings import VARIABLES, ClientSettings
+from lanhaven.client._shape import camel
+from lanhaven.server.schema.batch import SCHEMAS as BATCH
+from lanhaven.server.schema.history import HISTORY
+from lanhaven.server.schema.keys import KEYS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/sdk-python.md").read_text(encoding="utf-8")
@@ -43,11 +47,31 @@ def test_every_field_that_the_server_shares_is_documented(kind: type) -> None:
 
 
 @pytest.mark.req("S3-42")
-def test_every_method_and_its_parameters_are_documented() -> None:
-    for name, method in inspect.getmembers(lanhaven.Client, inspect.isfunction):
+@pytest.mark.parametrize("kind", [lanhaven.Client, lanhaven.Keys, lanhaven.History])
+def test_every_method_and_its_parameters_are_documented(kind: type) -> None:
+    for name, method in inspect.getmembers(kind, inspect.isfunction):
         if not name.startswith("_"):
             words = [name, *list(inspect.signature(method).parameters)[1:]]
             assert [word for word in words if not told("filter" if word == "wanted" else word)] == [], name
+
+
+SERVED = {
+    **{name: name for name in ("ApiKey", "NewApiKey", "KeyLimits", "KeyUse")},
+    **{
+        name: name
+        for name in ("RequestDetails", "RequestPhase", "RequestBody", "BodiesKept", "UsageReport", "UsageRow")
+    },
+    **{name: name for name in ("HistorySeries", "BatchItem", "BatchInfo", "BatchTiming")},
+    "RequestRecord": "HistoryRequest",
+    "RequestsPage": "HistoryRequests",
+}
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_fields_are_those_that_the_server_documents(name: str) -> None:
+    schema = {**KEYS, **HISTORY, **BATCH}[SERVED[name]]
+    known = {each.name for each in fields(vars(lanhaven.client)[name])} - {"extra"}
+    assert {camel(each) for each in known} == {camel(each) for each in schema["properties"]}
 
 
 def test_every_setting_is_an_argument_and_documented() -> None:

@@ -1,9 +1,35 @@
 """The typed client. Everything here is exported by `lanhaven` itself, which is where to import it from."""
 
+from lanhaven.client._admin_types import (
+    ApiKey,
+    BodiesKept,
+    HistorySeries,
+    KeyLimits,
+    KeyUse,
+    ModelsFileChange,
+    NewApiKey,
+    RequestBody,
+    RequestDetails,
+    RequestPhase,
+    RequestRecord,
+    RequestsPage,
+    UsageReport,
+    UsageRow,
+)
 from lanhaven.client._async.client import AsyncClient
 from lanhaven.client._async.events import AsyncEventStream
+from lanhaven.client._async.history import AsyncHistory
 from lanhaven.client._async.inference import AsyncChatInference, AsyncInferenceJob
+from lanhaven.client._async.keys import AsyncKeys
 from lanhaven.client._async.stream import AsyncChatStream
+from lanhaven.client._batch_types import (
+    BatchChat,
+    BatchChatRequest,
+    BatchInfo,
+    BatchItem,
+    BatchProblem,
+    BatchTiming,
+)
 from lanhaven.client._chat_types import (
     ChatChoice,
     ChatCompletion,
@@ -61,19 +87,31 @@ from lanhaven.client._model_types import (
 from lanhaven.client._settings import ClientSettings
 from lanhaven.client._sync.client import Client
 from lanhaven.client._sync.events import EventStream
+from lanhaven.client._sync.history import History
 from lanhaven.client._sync.inference import ChatInference, InferenceJob
+from lanhaven.client._sync.keys import Keys
 from lanhaven.client._sync.stream import ChatStream
 from lanhaven.client.contract import AsyncSdkContract, SdkContract
 from lanhaven.types.models import LoadConfig, Sampling
 
 __all__ = [
     "ActivatedModel",
+    "ApiKey",
     "AsyncChatInference",
     "AsyncChatStream",
     "AsyncClient",
     "AsyncEventStream",
+    "AsyncHistory",
     "AsyncInferenceJob",
+    "AsyncKeys",
     "AsyncSdkContract",
+    "BatchChat",
+    "BatchChatRequest",
+    "BatchInfo",
+    "BatchItem",
+    "BatchProblem",
+    "BatchTiming",
+    "BodiesKept",
     "ChatChoice",
     "ChatCompletion",
     "ChatCompletionChunk",
@@ -98,12 +136,17 @@ __all__ = [
     "FunctionCall",
     "FunctionTool",
     "Health",
+    "History",
+    "HistorySeries",
     "IgnoredSetting",
     "Image",
     "ImageList",
     "ImageRequest",
     "InferenceEvent",
     "InferenceJob",
+    "KeyLimits",
+    "KeyUse",
+    "Keys",
     "LanHavenError",
     "ListModelsFilter",
     "LoadConfig",
@@ -112,7 +155,14 @@ __all__ = [
     "LoadedInstance",
     "LoadedModel",
     "ModelCard",
+    "ModelsFileChange",
     "ModelsList",
+    "NewApiKey",
+    "RequestBody",
+    "RequestDetails",
+    "RequestPhase",
+    "RequestRecord",
+    "RequestsPage",
     "Response",
     "ResponseFormat",
     "ResponseRequest",
@@ -127,5 +177,7 @@ __all__ = [
     "UnloadedModel",
     "UnsupportedVersion",
     "Usage",
+    "UsageReport",
+    "UsageRow",
     "ValidationFailed",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lanhaven.client._batch_types import BatchChatRequest
 from lanhaven.client._chat_types import ChatCompletionRequest, CompletionRequest
 from lanhaven.client._media_types import (
     EmbeddingRequest,
@@ -50,6 +51,15 @@ def streamed_chat(
     body.setdefault("stream_options", {"include_usage": True})
     stream = Call("POST", CHAT, body, timeout=settings.stream_idle_timeout)
     return ChatStreamState(stream, whole, settings, fallback, on_downgraded)
+
+
+def batch_chat(request: BatchChatRequest | Mapping[str, Any], settings: ClientSettings, timeout: float | None) -> Call:
+    """Many prompts. All of them together take longer than one answer: as long as a load may, unless it is said."""
+    body = _body(request, settings.default_model) | {"stream": False}
+    if "requests" in body and not body.get("messages"):
+        body.pop("messages", None)
+    patience = timeout or max(settings.load_timeout, settings.timeout)
+    return Call("POST", "/v1/batch/chat/completions", body, timeout=patience, feature="batches of prompts")
 
 
 def completion(request: CompletionRequest | Mapping[str, Any], settings: ClientSettings) -> Call:

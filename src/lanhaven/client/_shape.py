@@ -118,7 +118,7 @@ def _converter(hint: Any) -> Convert:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         rest = [each for each in arguments if each is not types.NoneType]
-        return _converter(rest[0]) if len(rest) == 1 else _as_is
+        return _or_none(_converter(rest[0])) if len(rest) == 1 else _as_is
     if origin is tuple:
         return _tuple(_converter(arguments[0]))
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -132,6 +132,10 @@ def _converter(hint: Any) -> Convert:
 
 def _as_is(value: Any) -> Any:
     return value
+
+
+def _or_none(convert: Convert) -> Convert:
+    return lambda value: None if value is None else convert(value)
 
 
 def _number(value: Any) -> float:

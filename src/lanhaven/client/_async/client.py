@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from lanhaven.client import _calls
+from lanhaven.client import _admin_calls, _calls
+from lanhaven.client._admin_types import ModelsFileChange
 from lanhaven.client._async.events import AsyncEventStream
 from lanhaven.client._async.exchange import AsyncExchange
+from lanhaven.client._async.history import AsyncHistory
 from lanhaven.client._async.inference import AsyncChatInference
+from lanhaven.client._async.keys import AsyncKeys
 from lanhaven.client._async.loading import AsyncLoadWatch
 from lanhaven.client._async.stream import AsyncChatStream
+from lanhaven.client._batch_types import BatchChat, BatchChatRequest
 from lanhaven.client._chat_types import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -104,6 +108,8 @@ class AsyncClient:
         self.settings = settings(given, environment())
         self._exchange = AsyncExchange(self.settings)
         self.inference = AsyncChatInference(self._exchange)
+        self.keys = AsyncKeys(self._exchange)
+        self.history = AsyncHistory(self._exchange)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.base_url}{' with key' if self.settings.api_key else ''})"
@@ -154,6 +160,13 @@ class AsyncClient:
     async def chat_completion(self, params: Mapping[str, Any]) -> ChatCompletion:
         """`create_chat_completion` for a plain dictionary."""
         return await self.create_chat_completion(params)
+
+    async def batch_chat_completions(
+        self, request: BatchChatRequest | Mapping[str, Any], *, timeout: float | None = None
+    ) -> BatchChat:
+        """Many prompts in one call; those that fail have an error, and the others go on. UnsupportedFeature where the
+        server has none of it."""
+        return BatchChat.read(await self._exchange.json(_calls.batch_chat(request, self.settings, timeout)))
 
     # Other inference
 
@@ -270,6 +283,43 @@ class AsyncClient:
             model, self.settings, instance_id=instance_id, default_inference=default_inference, merge=merge
         )
         return ActivatedModel.read(await self._exchange.json(call))
+
+    async def add_model(
+        self,
+        model: str,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        name_there: str | None = None,
+        kind: str | None = None,
+        context_length: int | None = None,
+        description: str | None = None,
+    ) -> ModelsFileChange:
+        """List a model of another server that speaks OpenAI's API in models.yaml. kind: llm, vlm, embedding, reranker.
+        InstanceConflict if there is a model of this name."""
+        body = {
+            "modelKey": model,
+            "baseUrl": base_url,
+            "apiKey": api_key,
+            "model": name_there,
+            "kind": kind,
+            "contextLength": context_length,
+            "description": description,
+        }
+        call = _admin_calls.add_model(body, self.settings)
+        return ModelsFileChange.read(await self._exchange.json(call))
+
+    async def edit_model(
+        self, model: str, changes: Mapping[str, Any] | None = None, *, default: bool | None = None
+    ) -> ModelsFileChange:
+        """Change an entry of models.yaml: `changes` in the admin API's words, None removes a field, what is not named
+        stays. default: whether it answers requests that name no model. ModelNotFound."""
+        call = _admin_calls.edit_model(model, changes or {}, default, self.settings)
+        return ModelsFileChange.read(await self._exchange.json(call))
+
+    async def remove_model(self, model: str) -> ModelsFileChange:
+        """Remove an entry from models.yaml; its files stay. ModelNotFound."""
+        return ModelsFileChange.read(await self._exchange.json(_admin_calls.remove_model(model, self.settings)))
 
     # The server
 

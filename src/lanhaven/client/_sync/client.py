@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from lanhaven.client import _calls
+from lanhaven.client import _admin_calls, _calls
+from lanhaven.client._admin_types import ModelsFileChange
+from lanhaven.client._batch_types import BatchChat, BatchChatRequest
 from lanhaven.client._chat_types import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -44,7 +46,9 @@ from lanhaven.client._settings import settings
 from lanhaven.client._streaming import Downgraded
 from lanhaven.client._sync.events import EventStream
 from lanhaven.client._sync.exchange import Exchange
+from lanhaven.client._sync.history import History
 from lanhaven.client._sync.inference import ChatInference
+from lanhaven.client._sync.keys import Keys
 from lanhaven.client._sync.loading import LoadWatch
 from lanhaven.client._sync.stream import ChatStream
 from lanhaven.config.environ import environment
@@ -105,6 +109,8 @@ class Client:
         self.settings = settings(given, environment())
         self._exchange = Exchange(self.settings)
         self.inference = ChatInference(self._exchange)
+        self.keys = Keys(self._exchange)
+        self.history = History(self._exchange)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.base_url}{' with key' if self.settings.api_key else ''})"
@@ -155,6 +161,13 @@ class Client:
     def chat_completion(self, params: Mapping[str, Any]) -> ChatCompletion:
         """`create_chat_completion` for a plain dictionary."""
         return self.create_chat_completion(params)
+
+    def batch_chat_completions(
+        self, request: BatchChatRequest | Mapping[str, Any], *, timeout: float | None = None
+    ) -> BatchChat:
+        """Many prompts in one call; those that fail have an error, and the others go on. UnsupportedFeature where the
+        server has none of it."""
+        return BatchChat.read(self._exchange.json(_calls.batch_chat(request, self.settings, timeout)))
 
     # Other inference
 
@@ -269,6 +282,43 @@ class Client:
             model, self.settings, instance_id=instance_id, default_inference=default_inference, merge=merge
         )
         return ActivatedModel.read(self._exchange.json(call))
+
+    def add_model(
+        self,
+        model: str,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        name_there: str | None = None,
+        kind: str | None = None,
+        context_length: int | None = None,
+        description: str | None = None,
+    ) -> ModelsFileChange:
+        """List a model of another server that speaks OpenAI's API in models.yaml. kind: llm, vlm, embedding, reranker.
+        InstanceConflict if there is a model of this name."""
+        body = {
+            "modelKey": model,
+            "baseUrl": base_url,
+            "apiKey": api_key,
+            "model": name_there,
+            "kind": kind,
+            "contextLength": context_length,
+            "description": description,
+        }
+        call = _admin_calls.add_model(body, self.settings)
+        return ModelsFileChange.read(self._exchange.json(call))
+
+    def edit_model(
+        self, model: str, changes: Mapping[str, Any] | None = None, *, default: bool | None = None
+    ) -> ModelsFileChange:
+        """Change an entry of models.yaml: `changes` in the admin API's words, None removes a field, what is not named
+        stays. default: whether it answers requests that name no model. ModelNotFound."""
+        call = _admin_calls.edit_model(model, changes or {}, default, self.settings)
+        return ModelsFileChange.read(self._exchange.json(call))
+
+    def remove_model(self, model: str) -> ModelsFileChange:
+        """Remove an entry from models.yaml; its files stay. ModelNotFound."""
+        return ModelsFileChange.read(self._exchange.json(_admin_calls.remove_model(model, self.settings)))
 
     # The server
 
