@@ -21,8 +21,9 @@ class Admission(Protocol):
         """Unauthorized for a client that there is no more: for connections that outlive their keys."""
         ...
 
-    def check(self, client: str | None, info: ModelInfo) -> None:
-        """Forbidden where `allows` says no; Unauthorized for a client that there is no more."""
+    def check(self, client: str | None, info: ModelInfo, asked: str | None) -> None:
+        """Forbidden where `allows` says no; Unauthorized for a client that there is no more. asked: what the client
+        called it; None: nothing."""
         ...
 
     def admit(self, client: str | None, request_id: str) -> None:
@@ -40,7 +41,7 @@ class Everybody:
     def recognise(self, client: str | None) -> None:
         return None
 
-    def check(self, client: str | None, info: ModelInfo) -> None:
+    def check(self, client: str | None, info: ModelInfo, asked: str | None) -> None:
         return None
 
     def admit(self, client: str | None, request_id: str) -> None:

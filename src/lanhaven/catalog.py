@@ -10,7 +10,7 @@ import asyncio
 import copy
 import difflib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lanhaven.errors import (
@@ -93,8 +93,15 @@ class Catalog:
         """The model with this key, spelled exactly."""
         return self._index.models.get(key)
 
-    def resolve(self, name: str | None, instances: Mapping[str, str]) -> Target:
+    def resolve(
+        self,
+        name: str | None,
+        instances: Mapping[str, str],
+        known: Callable[[], Iterable[ModelInfo]] | None = None,
+    ) -> Target:
         """The model that a request means; `instances` maps the identifiers of loaded instances to model keys.
+
+        known: the models that an error may name; None: any.
 
         An instance identifier comes first, then keys, then aliases; each exactly, then without ":latest", then in any
         case if one model only is meant. No name, "default" and "auto" mean the active model, else default_model.
@@ -102,11 +109,11 @@ class Catalog:
         another model than the one named (C24).
         """
         if name is None or name in ACTIVE_NAMES:
-            return self._unnamed(instances)
+            return self._unnamed(instances, known or self.models)
         found = self._exact(name, instances) or self._exact(name.removesuffix(LATEST), instances)
         found = found or self._any_case(name, instances)
         if found is None:
-            raise self._not_found(name)
+            raise self._not_found(name, known)
         return found
 
     @property
@@ -286,14 +293,14 @@ class Catalog:
         if self._active is not None and self._active.model_key not in self._index.models:
             self._active = None
 
-    def _unnamed(self, instances: Mapping[str, str]) -> Target:
+    def _unnamed(self, instances: Mapping[str, str], known: Callable[[], Iterable[ModelInfo]]) -> Target:
         active = self._active
         if active is not None and (info := self.get(active.model_key)) is not None:
             return Target(info, active.instance_id if active.instance_id in instances else None)
         default = self.default_model
         if default is not None:
             return Target(self._index.models[default])
-        usable = next((info.key for info in self._index.models.values() if info.unavailable is None), "MODEL")
+        usable = next((info.key for info in known() if info.unavailable is None), "MODEL")
         raise NoActiveModel(
             "The request names no model, and none is active.",
             param="model",
@@ -321,15 +328,18 @@ class Catalog:
                 return Target(index.models[key])
         return None
 
-    def _not_found(self, name: str) -> GatewayError:
+    def _not_found(self, name: str, known: Callable[[], Iterable[ModelInfo]] | None) -> GatewayError:
         """While a provider has never told what it has, the model may be one of its own: then its own error (S0-76)."""
         unheard = next(iter(self._unheard.values()), None)
-        return copy.copy(unheard) if unheard is not None else self._unknown(name)
+        return copy.copy(unheard) if unheard is not None else self._unknown(name, known)
 
-    def _unknown(self, name: str) -> ModelNotFound:
+    def _unknown(self, name: str, known: Callable[[], Iterable[ModelInfo]] | None) -> ModelNotFound:
         cut = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
         shown = cut.encode(errors="replace").decode()  # a lone surrogate could not be sent
         names = self._index.names
+        if known is not None:
+            keys = {info.key for info in known()}
+            names = {each: key for each, key in names.items() if key in keys}
         close = {names[each]: each for each in reversed(near(shown, names))}  # the nearest name of each model
         hint = f"did you mean {' or '.join(reversed(close.values()))}?" if close else "lanhaven ls lists the models"
         return ModelNotFound(f"Model not found: {shown}", param="model", hint=hint, retry=False)

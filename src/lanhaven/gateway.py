@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from lanhaven.admission import Admission
 from lanhaven.catalog import Catalog, Target
@@ -163,9 +164,13 @@ class Gateway:
 
     def model(self, name: str, client: str | None = None) -> ModelInfo:
         """The model of this name (key, alias or instance); ModelNotFound with the native wording, Forbidden."""
-        info = self.catalog.resolve(name, self.pool.ids()).info
-        self.admission.check(client, info)
+        info = self.resolve(name, client).info
+        self.admission.check(client, info, name)
         return info
+
+    def resolve(self, name: str | None, client: str | None) -> Target:
+        """What a name means, whether the client may use it or not; errors name only what it may use."""
+        return self.catalog.resolve(name, self.pool.ids(), partial(self.models, client))
 
     def models(self, client: str | None) -> list[ModelInfo]:
         """The models that this client may use."""
@@ -173,14 +178,15 @@ class Gateway:
 
     def instances(self, client: str | None) -> list[Instance]:
         """The instances of those models."""
-        return [each for each in self.pool.instances() if self._may_see(client, each.model_key)]
+        return [each for each in self.pool.instances() if self.may_see(client, each.model_key)]
 
     def named_instances(self, client: str | None) -> list[tuple[str, ModelInfo]]:
         """Identifier and model of those that the catalog knows."""
         known = ((name, self.catalog.get(key)) for name, key in self.pool.ids().items())
         return [(name, info) for name, info in known if info is not None and self.admission.allows(client, info)]
 
-    def _may_see(self, client: str | None, key: str) -> bool:
+    def may_see(self, client: str | None, key: str) -> bool:
+        """Whether the client may know of this model."""
         info = self.catalog.get(key)
         return info is None or self.admission.allows(client, info)
 

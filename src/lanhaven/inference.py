@@ -18,6 +18,7 @@ from lanhaven.capable import check_route, check_sight
 from lanhaven.catalog import Catalog, Target
 from lanhaven.context import Served, about, explained
 from lanhaven.errors import (
+    CapacityError,
     ContextLengthExceeded,
     EngineCrashed,
     GatewayError,
@@ -32,6 +33,7 @@ from lanhaven.fitting import Fitting
 from lanhaven.media.images import Images
 from lanhaven.parameters import parameters
 from lanhaven.residency.pool import Lease, Pool
+from lanhaven.residency.refusals import discreet
 from lanhaven.types.chat import BEYOND_OPENAI, DECLARED, Dropped, InferenceRequest, Outcome, Timing, Usage
 from lanhaven.types.images import Sizing
 from lanhaven.types.models import ModelInfo, Overflow
@@ -155,7 +157,7 @@ class Inference:
         slots = context.images.find(request.body)
         if not slots:
             return
-        check_sight(info, slots[0].place, context.catalog)
+        check_sight(info, slots[0].place, self._known)
         with self._abortable():
             await context.images.settle(slots, request.sizing or Sizing())
 
@@ -211,13 +213,18 @@ class Inference:
 
     def resolve(self) -> Target:
         context, request = self._context, self.request
-        target = context.catalog.resolve(request.model, context.pool.ids())
+        target = context.catalog.resolve(request.model, context.pool.ids(), self._known)
         self._wanted = target.info.key
-        context.admission.check(request.client, target.info)
-        check_route(target.info, request.route, context.catalog)
+        context.admission.check(request.client, target.info, request.model)
+        check_route(target.info, request.route, self._known)
         if request.load is not None:
             return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))
         return target
+
+    def _known(self) -> list[ModelInfo]:
+        """The models that the client may use: errors name no others."""
+        admission, client = self._context.admission, self.request.client
+        return [each for each in self._context.catalog.models() if admission.allows(client, each)]
 
     async def _attempt(self, target: Target) -> Exchange:
         context, request = self._context, self.request
@@ -301,7 +308,7 @@ class Inference:
     def _explained(self, error: ContextLengthExceeded, lease: Lease) -> GatewayError:
         catalog, request = self._context.catalog, self.request
         info = catalog.get(lease.model_key) or ModelInfo(lease.model_key, "")  # it may be listed no more
-        served = Served(info, lease.instance_id, lease.load_config.context_length, catalog.models())
+        served = Served(info, lease.instance_id, lease.load_config.context_length, self._known())
         return explained(error, request.route, request.body, served)
 
     def _judge(self, error: BaseException | None) -> None:
@@ -325,6 +332,9 @@ class Inference:
             self._error = await self._verdict(error)
         if isinstance(error, ContextLengthExceeded) and self._error is None and self._lease is not None:
             self._error = self._explained(error, self._lease)
+        if isinstance(error, CapacityError) and self._error is None:
+            keys = {each.key for each in self._known()}
+            self._error = discreet(error, self._wanted or "", self._context.pool.ids(), keys)
         self._judge(error and (self._error or error))
         self._give_back()
         self._context.running.discard(self)
@@ -333,16 +343,10 @@ class Inference:
             error = None  # our own abort arriving late: the request failed, its client did not leave
         elif error is None:
             self._error = None  # the reply is complete, whatever happened meanwhile
-        self._emit_end(error)
+        failure = self._error or error
+        self._context.bus.emit(self._complete() if failure is None else self._failure(failure))
         if self._error is not None and self._error is not error:
             raise self._error from error
-
-    def _emit_end(self, error: BaseException | None) -> None:
-        failure = self._error or error
-        if failure is None:
-            self._context.bus.emit(self._complete())
-        else:
-            self._context.bus.emit(self._failure(failure))
 
     def _complete(self) -> InferenceComplete:
         timing, lease, outcome = self.timing, self._lease, self.outcome

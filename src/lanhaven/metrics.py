@@ -225,9 +225,10 @@ class Metrics:
             series = self._series[key] = _Series(self._families, model, dialect)
         return series
 
-    def recent(self, count: int) -> list[dict[str, Any]]:
-        """The last `count` requests, newest first."""
-        return [each.as_json() for each in islice(reversed(self._ring), count)]
+    def recent(self, count: int, client: str | None = None) -> list[dict[str, Any]]:
+        """The last `count` requests, newest first; those of one client, if it is named."""
+        found = (each for each in reversed(self._ring) if client in (None, each.start.client))
+        return [each.as_json() for each in islice(found, count)]
 
     def performance(self) -> dict[str, Any]:
         """S0-63 and S0-x7: counts, percent, milliseconds."""

@@ -112,17 +112,17 @@ def test_models_are_named_by_key_alias_or_pattern(
     assert admission.allows(None, OTHER)
     if not other:
         with pytest.raises(Forbidden, match="anna may not use the model smollm2") as refused:
-            admission.check("anna", OTHER)
+            admission.check("anna", OTHER, "smollm2")
         assert models[0] in refused.value.message
 
 
 def test_a_key_that_is_gone_may_nothing(store: KeyStore) -> None:
     store.add("anna")
     admission = KeyAdmission(store)
-    admission.check("anna", QWEN)
+    admission.check("anna", QWEN, None)
     admission.recognise("anna")
     store.revoke("anna")
-    for asking in (lambda: admission.check("anna", QWEN), lambda: admission.admit("anna", "r1")):
+    for asking in (lambda: admission.check("anna", QWEN, None), lambda: admission.admit("anna", "r1")):
         with pytest.raises(Unauthorized):
             asking()
     with pytest.raises(Unauthorized):

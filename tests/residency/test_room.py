@@ -8,6 +8,8 @@ import pytest
 
 from lanhaven.errors import InsufficientMemory, Overloaded, QueueTimeout
 from lanhaven.residency import PoolSettings
+from lanhaven.residency.policy import Refuse
+from lanhaven.residency.refusals import discreet, no_room
 from lanhaven.types.models import InstanceState, LoadConfig
 from tests.residency.fakes import GIB, ScriptedProvider, World, model
 
@@ -322,6 +324,21 @@ async def test_pinned_instances_stay_and_may_fill_all_places(world: World) -> No
         await world.use(D)
     world.pool.set_pinned("c", pinned=False)
     assert await world.use(D) == "d"
+
+
+@pytest.mark.parametrize(
+    ("known", "words"), [(("a", "p"), "p"), (("a",), ""), (("a", "p", "q"), "p"), (("a", "q"), "")]
+)
+@pytest.mark.parametrize("places", [True, False])
+def test_who_may_not_know_of_what_is_kept_is_not_told_of_it(known: tuple[str, ...], words: str, places: bool) -> None:
+    refused = no_room("a", Refuse(9 << 20, 2 << 20, 1 << 20, ("p-one",), places), 4096)
+    told = discreet(refused, "a", {"p-one": "p", "q": "q"}, known)
+    assert type(told) is type(refused)
+    assert ("p-one" in f"{told.message} {told.hint} {told.facts}") is bool(words)
+    if not places:
+        assert "9 MiB" in told.message
+        assert "--context 4096" in (told.hint or "")
+    assert "()" not in told.message
 
 
 async def test_unpinning_lets_a_waiting_load_go(world: World) -> None:

@@ -29,15 +29,19 @@ class KeyAdmission:
         if client is not None:
             self._known(client)
 
-    def check(self, client: str | None, info: ModelInfo) -> None:
-        """Forbidden, with the key's name and what it may use; Unauthorized for one that was revoked."""
+    def check(self, client: str | None, info: ModelInfo, asked: str | None) -> None:
+        """Forbidden, with the key's name and what it may use; Unauthorized for one that was revoked.
+
+        The model is called as the client called it: what it may not use, it need not learn the name of.
+        """
         if client is None:
             return
         key = self._known(client)
         if not self._keys.table.allows(key, info):
             named = ", ".join(key.terms.models[:MOST_NAMED]) + (" ..." if len(key.terms.models) > MOST_NAMED else "")
             raise Forbidden(
-                f"The key {client} may not use the model {info.key}: it is good for {named}.",
+                f"The key {client} may not use {f'the model {asked}' if asked else 'the active model'}: "
+                f"it is good for {named}.",
                 param="model",
                 hint=f"name one of those; lanhaven keys set {client} --models changes them",
                 retry=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lanhaven.errors import (
@@ -38,9 +38,9 @@ def _size(count: int) -> str:
 def no_room(model_key: str, refusal: Refuse, context: int | None = None) -> CapacityError:
     """Memory, or places all held by pinned instances. context: the longest that would fit, where one does."""
     if refusal.places:
+        names = f" ({', '.join(refusal.kept)})" if refusal.kept else ""
         return Overloaded(
-            f"Model {model_key} cannot be loaded for a request: pinned instances hold every place "
-            f"({', '.join(refusal.kept)})",
+            f"Model {model_key} cannot be loaded for a request: pinned instances hold every place{names}",
             hint="unpin one of them, raise max_loaded_models, or load the model by hand",
             facts={"pinned": list(refusal.kept)},
         )
@@ -62,6 +62,24 @@ def no_room(model_key: str, refusal: Refuse, context: int | None = None) -> Capa
             "kept": list(refusal.kept),
         },
     )
+
+
+def discreet(
+    error: CapacityError, model_key: str, instances: Mapping[str, str], known: Container[str]
+) -> CapacityError:
+    """A refusal for somebody who may know of the models `known` only: one of `no_room` names no instance then, if it
+    names one of another model. instances: identifier -> key of its model."""
+    named = error.facts.get("pinned") or error.facts.get("kept")
+    if not isinstance(named, list) or all(instances.get(each, model_key) in known for each in named):
+        return error
+
+    def figure(name: str) -> int:
+        value = error.facts.get(name)
+        return value if isinstance(value, int) else 0
+
+    needed, available, evictable = (figure(f"{name}_bytes") for name in ("needed", "available", "evictable"))
+    refusal = Refuse(needed, available, evictable, kept=(), places="pinned" in error.facts)
+    return no_room(model_key, refusal, figure("largest_context") or None)
 
 
 def queue_full(model_key: str, waiting: int, retry_after: float) -> QueueFull:

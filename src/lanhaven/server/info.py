@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from lanhaven import __version__
 from lanhaven.events import utc_now
+from lanhaven.keys.key import KeyScope
 from lanhaven.media.header import FORMATS as IMAGE_FORMATS
 from lanhaven.providers.base import Health
 from lanhaven.server.services import Services
@@ -51,9 +52,11 @@ def info_router(services: Services) -> APIRouter:
         return capabilities_json(services)
 
     @router.get("/v1/performance")
-    async def performance() -> dict[str, Any]:
-        """Times and counts (S4-x12)."""
-        return {"metrics": services.metrics.performance(), "recent": services.metrics.recent(10)}
+    async def performance(request: Request) -> dict[str, Any]:
+        """Times and counts (S4-x12). Requests of others are shown to keys with the scope debug."""
+        key = request.scope.get("lanhaven.key")
+        mine = None if key is None or KeyScope.DEBUG in key.scopes else key.name
+        return {"metrics": services.metrics.performance(), "recent": services.metrics.recent(10, mine)}
 
     return router
 

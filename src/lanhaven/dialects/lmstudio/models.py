@@ -205,10 +205,12 @@ def find_models(gateway: Gateway, name: str, domain: str | None = None, client: 
     found = _models_named(gateway, name)
     if not found:
         raise no_path(name, [facts_of(each).path for each in models(gateway, domain, client)])
-    gateway.admission.check(client, found[0])
-    right = [each for each in found if domain in (None, domain_of(each.kind))]
+    usable = [each for each in found if gateway.admission.allows(client, each)]
+    if not usable:
+        gateway.admission.check(client, found[0], name)
+    right = [each for each in usable if domain in (None, domain_of(each.kind))]
     if not right:
-        raise wrong_domain(facts_of(found[0]).path, domain_of(found[0].kind) or found[0].kind.value, str(domain))
+        raise wrong_domain(facts_of(usable[0]).path, domain_of(usable[0].kind) or usable[0].kind.value, str(domain))
     return right
 
 

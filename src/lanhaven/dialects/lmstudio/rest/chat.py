@@ -81,7 +81,7 @@ class Chat:
     async def serve(self, call: Call) -> None:
         """One turn of a conversation."""
         asked = read_chat(read_strict(call.body))
-        info, instance_id = named(self._gateway, asked.model)
+        info, instance_id = named(self._gateway, asked.model, call.key_name)
         if asked.has_images and info.blind:
             raise InvalidRequest(f"Model {info.key} cannot see images.", param="input", retry=False)
         history = await self._history(asked.previous, call.key_name)

@@ -24,25 +24,27 @@ from lanhaven.types.models import Instance, InstanceState, ModelInfo
 UNKNOWN = "unknown"
 
 
-def named(gateway: Gateway, name: str | None) -> tuple[ModelInfo, str | None]:
+def named(gateway: Gateway, name: str | None, client: str | None = None) -> tuple[ModelInfo, str | None]:
     """What a name of LM Studio's world means: key, alias, instance, or the beginning of publisher/repo/file.
 
-    The model, and the instance if it is one's name. ModelNotFound, NoActiveModel.
+    The model, and the instance if it is one's name. ModelNotFound, NoActiveModel; Forbidden for another one than this
+    client may use.
     """
     try:
-        target = gateway.catalog.resolve(name, gateway.pool.ids())
+        target = gateway.resolve(name, client)
     except ModelNotFound as error:
         try:
-            return find_models(gateway, name or "")[0], None
+            return find_models(gateway, name or "", client=client)[0], None
         except ModelNotFound:
             raise error from None
+    gateway.admission.check(client, target.info, name)
     return target.info, target.instance_id
 
 
-def aim(gateway: Gateway, body: dict[str, Any]) -> ModelInfo:
+def aim(gateway: Gateway, body: dict[str, Any], client: str | None) -> ModelInfo:
     """The model that a request means; its `model` becomes a name that the gateway knows."""
     name = body.get("model")
-    info, instance_id = named(gateway, name if isinstance(name, str) else None)
+    info, instance_id = named(gateway, name if isinstance(name, str) else None, client)
     if isinstance(name, str) and name:
         body["model"] = instance_id or info.key
     return info

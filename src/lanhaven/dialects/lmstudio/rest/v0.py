@@ -70,8 +70,7 @@ class LMStudioV0(Dialect):
         await call.reply(200, encode(v0_list(self._gateway, call.key_name)))
 
     async def _model(self, call: Call) -> None:
-        info, instance_id = named(self._gateway, call.path.removeprefix(f"{ROOT}/models/"))
-        self._gateway.admission.check(call.key_name, info)
+        info, instance_id = named(self._gateway, call.path.removeprefix(f"{ROOT}/models/"), call.key_name)
         instance = self._gateway.pool.get(instance_id) if instance_id is not None else None
         await call.reply(200, encode(v0_card(info, self._gateway, instance)))
 
@@ -80,7 +79,7 @@ class LMStudioV0(Dialect):
         check_fields(body)
         check(body)
         answer = V0Answer(
-            model=aim(self._gateway, body),
+            model=aim(self._gateway, body, call.key_name),
             convert=has_legacy_logprobs(route, body),
             usage_wanted=_wants_usage(body),
         )
@@ -99,7 +98,7 @@ class LMStudioV0(Dialect):
         check_fields(body)
         check_input(body)
         shape = Embeddings.take(body)
-        model = aim(self._gateway, body)
+        model = aim(self._gateway, body, call.key_name)
         relay = partial(_relay_embeddings, model, shape)
         await respond(call, self._gateway, self._request(Route.EMBEDDING, body, call), relay)
 

@@ -87,7 +87,7 @@ async def load_model(domain: str, peer: Peer, channel: Channel, parameter: Any) 
     _check_name(gateway, wanted, info)
     others = {"ambiguous": [facts_of(each).path for each in found]} if len(found) > 1 else {}
     await channel.send({"type": "resolved", "info": model_info(info), **others})
-    await _loaded(gateway, channel, info, order, LOAD)
+    await _loaded(peer, channel, info, order, LOAD)
 
 
 async def get_or_load(domain: str, peer: Peer, channel: Channel, parameter: Any) -> None:
@@ -120,7 +120,7 @@ async def get_or_load(domain: str, peer: Peer, channel: Channel, parameter: Any)
             pinned=info.pinned,
         )
 
-    await _loaded(gateway, channel, info, order, GET_OR_LOAD)
+    await _loaded(peer, channel, info, order, GET_OR_LOAD)
 
 
 def channels(domain: str) -> Mapping[str, ChannelHandler]:
@@ -143,11 +143,12 @@ def _check_name(gateway: Gateway, identifier: str | None, info: ModelInfo) -> No
         raise already_exists(identifier)  # as a model: requests for that one would come to this instance
 
 
-async def _loaded(gateway: Gateway, channel: Channel, info: ModelInfo, order: Ordering, words: Packets) -> None:
+async def _loaded(peer: Peer, channel: Channel, info: ModelInfo, order: Ordering, words: Packets) -> None:
     """Load, and tell of it."""
+    gateway = peer.context.gateway
     watch = Watch(gateway)
     async with _running(gateway, channel, watch, order(watch)) as task:
-        teller = _Teller(gateway, channel, watch, info, words)
+        teller = _Teller(peer, channel, watch, info, words)
         idle = False
         while not task.done():
             await teller.tell(idle)
@@ -161,8 +162,9 @@ async def _loaded(gateway: Gateway, channel: Channel, info: ModelInfo, order: Or
 class _Teller:
     """Turns what the watch saw into packets."""
 
-    def __init__(self, gateway: Gateway, channel: Channel, watch: Watch, info: ModelInfo, words: Packets) -> None:
-        self._gateway, self._channel, self._watch, self._info, self._words = gateway, channel, watch, info, words
+    def __init__(self, peer: Peer, channel: Channel, watch: Watch, info: ModelInfo, words: Packets) -> None:
+        self._gateway, self._client = peer.context.gateway, peer.key_name
+        self._channel, self._watch, self._info, self._words = channel, watch, info, words
         self._began = words is LOAD  # that call has its own first packet
         self._told = -1.0
 
@@ -183,7 +185,7 @@ class _Teller:
         victims, self._watch.evicted = self._watch.evicted, []
         for victim in victims if self._words is GET_OR_LOAD else ():
             model = self._gateway.catalog.get(victim.model_key)
-            if model is not None:
+            if model is not None and self._gateway.admission.allows(self._client, model):
                 await self._channel.send({"type": "unloadingOtherJITModel", "info": instance_info(model, victim)})
 
     async def finish(self) -> None:
