@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.house_process import HouseProcess, running
 from tests.js.node import chromium
 from tests.ui.pages import FLAGS
 
+PATIENCE = 30_000  # ms for a page to show something; Playwright's own 5 s pass on a busy machine
 MODELS = """\
 default_model: alpha
 models:
@@ -23,6 +24,7 @@ models:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """For one file: Playwright's loop runs as long, and async tests of the next one could not run theirs."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser

@@ -26,7 +26,7 @@ models:
     aliases: [first]
     defaults: {{temperature: 0.5}}   # not too wild
     config: {{size_bytes: 100000000}}
-  - {{id: slow, provider: mock, config: {{size_bytes: 300000000, load_seconds: 1}}}}
+  - {{id: slow, provider: mock, config: {{size_bytes: 300000000, load_seconds: 3}}}}
   - {{id: big, provider: mock, config: {{size_bytes: 950000000}}}}
   - {{id: giant, provider: mock, config: {{size_bytes: 5000000000}}}}
   - {{id: broken, provider: mock, config: {{fail_load: "tensor 'blk.7' is missing"}}}}
@@ -130,7 +130,7 @@ def test_the_table_hears_what_others_do(page: Page, house: HouseProcess) -> None
     expect(row(page, "alpha").get_by_text("second")).to_be_visible()
     house.load("alpha", instanceId="third", loadConfig={"contextLength": 1024})
     expect(row(page, "alpha").get_by_text("2 instances")).to_be_visible()
-    with house.stream("go on", model="second", mock={"answer": "count", "tokens": 400, "interval": 0.01}):
+    with house.stream("go on", model="second", mock={"answer": "count", "tokens": 100_000, "interval": 0.01}):
         expect(row(page, "alpha").get_by_text("busy 1/4")).to_be_visible()
     house.chat("one two three", model="third", stream=True, mock={"answer": "count", "tokens": 20, "interval": 0.01})
     speed = row(page, "alpha").get_by_role("row").filter(has_text="third").locator("[data-label='tok/s']")
