@@ -123,6 +123,37 @@ async def test_with_tls_the_cookie_is_sent_encrypted_only(house: House, secrets:
         assert (await http.get(address)).headers["set-cookie"].endswith("; Secure")
 
 
+async def test_behind_a_proxy_with_tls_too(tmp_path: Path, secrets: dict[str, str]) -> None:
+    """The proxy speaks plain HTTP with us. Who is no such proxy is not believed."""
+    for proxies, secure in ((["127.0.0.1/32"], True), ([], False)):
+        async with serving(tmp_path, token=TOKEN, trusted_proxies=proxies) as house:
+            for said, is_told in (("https", True), ("HTTPS, http", True), ("http", False), ("ftp", False), ("", False)):
+                told = secure and is_told
+                async with Browser(house) as browser:
+                    browser.http.headers |= {"X-Forwarded-Proto": said, "X-Forwarded-For": "127.0.0.1"}
+                    reply = await browser.post("/ui/session", {"key": secrets["ann"]})
+                    assert reply.status_code == 204
+                    assert reply.headers["set-cookie"].endswith("; Secure") is told
+                    assert (await browser.who())["tls"] is told
+                    address = (await browser.post("/ui/link", **{"X-API-Key": TOKEN})).json()["url"]
+                    assert address.startswith("https://") is told
+
+
+async def test_a_session_is_a_use_of_its_key(house: House, browser: Browser, secrets: dict[str, str]) -> None:
+    async def ann() -> dict[str, Any]:
+        keys = (await house.http.get("/admin/keys")).json()["keys"]
+        found: dict[str, Any] = next(each for each in keys if each["name"] == "ann")
+        return found
+
+    await browser.post("/ui/session", {"key": secrets["ann"]})
+    before = await ann()
+    await asyncio.sleep(0.002)  # the times are in milliseconds
+    assert (await browser.get("/v1/models", **{"User-Agent": "Firefox"})).status_code == 200
+    after = await ann()
+    assert after["lastUsed"] > before["lastUsed"]
+    assert after["userAgent"] == "Firefox"
+
+
 async def test_looking_at_a_link_does_not_use_it(house: House, browser: Browser) -> None:
     address = await link(house)
     assert (await browser.http.head(address)).status_code == 200

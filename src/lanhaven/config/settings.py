@@ -74,7 +74,7 @@ class Settings(BaseModel):
     tls: bool = Field(False, description="Serve HTTPS; without tls_cert, with a certificate of an own authority.")
     tls_cert: Folder | None = Field(None, description="Certificate (PEM, with its chain) to serve HTTPS with.")
     tls_key: Folder | None = Field(None, description="The key of tls_cert (PEM, without a password).")
-    trusted_proxies: Words = Field((), description="Networks of reverse proxies whose X-Forwarded-For is believed.")
+    trusted_proxies: Words = Field((), description="Networks of reverse proxies whose X-Forwarded-For and -Proto are believed.")
 
     # Who may come in
     api_key: SecretStr | None = Field(

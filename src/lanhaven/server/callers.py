@@ -44,13 +44,13 @@ class Callers:
         self._at(address, key)
         return key
 
-    def by_cookie(self, address: str, host: bytes, cookies: bytes) -> KeyInfo | None:
+    def by_cookie(self, address: str, host: bytes, cookies: bytes, user_agent: bytes | None = None) -> KeyInfo | None:
         """The key that this browser signed in with; None if it did not, or the key is no longer good. Forbidden."""
         cookie = cookie_of(host, cookies)
         holder = self._sessions.holder(cookie) if cookie is not None else None
         if cookie is None or holder is None:
             return None
-        key = self._key_of(holder)
+        key = self._key_of(holder, user_agent)
         if key is None:
             self._sessions.close(cookie)
         else:
@@ -78,8 +78,8 @@ class Callers:
         key = self._key_of(holder) if holder is not None else None
         return None if key is None else self.sign_in(key)
 
-    def _key_of(self, holder: Holder) -> KeyInfo | None:
-        key = self.keys.verify_digest(holder.digest)
+    def _key_of(self, holder: Holder, user_agent: bytes | None = None) -> KeyInfo | None:
+        key = self.keys.verify_digest(holder.digest, user_agent)
         return key if key is not None and key.name == holder.name else None
 
     def _at(self, address: str, key: KeyInfo) -> None:

@@ -1,4 +1,4 @@
-"""Who really asks, when a reverse proxy stands in between (F-145)."""
+"""Who really asks, and how, when a reverse proxy stands in between (F-145)."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def client_behind(peer: str, forwarded: bytes, proxies: Gate) -> str:
         if not proxies.admits(client):
             break
     return client
+
+
+def scheme_behind(forwarded: bytes) -> str | None:
+    """ "http" or "https": how the client speaks with the first proxy, by X-Forwarded-Proto; None where it says nothing.
+
+    A client can write it where its proxy does not: it then gets links and cookies that fit what it claims, no rights.
+    """
+    scheme = forwarded.partition(b",")[0].strip().lower()
+    return scheme.decode() if scheme in (b"http", b"https") else None

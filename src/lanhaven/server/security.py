@@ -22,7 +22,7 @@ from lanhaven.server.callers import Callers
 from lanhaven.server.cors import Cors, is_own
 from lanhaven.server.hosts import HostNames
 from lanhaven.server.policy import SecurityPolicy
-from lanhaven.server.proxies import client_behind
+from lanhaven.server.proxies import client_behind, scheme_behind
 from lanhaven.server.replies import SECURITY_HEADERS, Headers, error_body, new_request_id
 from lanhaven.server.sessions import Sessions
 
@@ -43,6 +43,7 @@ _READ = frozenset(
         b"origin",
         b"content-type",
         b"x-forwarded-for",
+        b"x-forwarded-proto",
         b"access-control-request-method",
         b"user-agent",
         b"cookie",
@@ -66,7 +67,7 @@ class Security:
     """Wraps an ASGI application. After it, `scope` holds:
 
     "lanhaven.key": KeyInfo of the caller, None on a server without keys and on public paths without one;
-    "lanhaven.request_id": the id of the request; "client": the real client where a trusted proxy names it.
+    "lanhaven.request_id": the id of the request; "client" and "scheme": the real ones where a trusted proxy names them.
 
     "lanhaven.admit", for a WebSocket at one of the paths `sockets`: see `_admit`.
 
@@ -156,6 +157,8 @@ class Security:
         if self._behind_proxies and self._proxies.admits(address):
             address = client_behind(address, seen.get(b"x-forwarded-for", b""), self._proxies)
             scope["client"] = (address, 0)
+            if scope["type"] == "http":
+                scope["scheme"] = scheme_behind(seen.get(b"x-forwarded-proto", b"")) or scope["scheme"]
         if not self._gate.admits(address):
             raise Forbidden("Forbidden", hint="add the network of the client to ip_allowlist")
         return address
@@ -207,12 +210,13 @@ class Security:
         """The key of the browser's session. Forbidden where the request is not one of our own pages': unlike a key, a
         cookie comes along by itself, also from a page of another port of this host (F-151)."""
         cookies = seen.get(b"cookie")
-        key = self.callers.by_cookie(address, seen.get(b"host", b""), cookies) if cookies is not None else None
+        host, agent = seen.get(b"host", b""), seen.get(b"user-agent")
+        key = self.callers.by_cookie(address, host, cookies, agent) if cookies is not None else None
         if key is None:
             return None
         origin = seen.get(b"origin")
         if origin is not None:
-            ours = is_own(origin, seen.get(b"host", b""))
+            ours = is_own(origin, host)
         else:
             ours = scope.get("method") in ("GET", "HEAD") or seen.get(b"sec-fetch-site") == b"same-origin"
         if not ours:
@@ -278,7 +282,7 @@ def _headers_of(scope: Scope) -> dict[bytes, bytes]:
 
 
 def _again(name: bytes, first: bytes, second: bytes) -> bytes:
-    if name == b"x-forwarded-for":
+    if name in {b"x-forwarded-for", b"x-forwarded-proto"}:
         return first + b"," + second
     if name == b"cookie":
         return first + b"; " + second
