@@ -57,6 +57,13 @@ def test_overflow_has_both_numbers(status: int, body: object) -> None:
     assert "more context" in error.hint
 
 
+@pytest.mark.parametrize("number", ["²", "9" * 5000, -1, [], None])
+def test_overflow_with_numbers_that_are_none(number: object) -> None:
+    error = said(400, {"error": {"type": "exceed_context_size_error", "n_ctx": number, "n_prompt_tokens": 7}})
+    assert isinstance(error, ContextLengthExceeded)
+    assert error.facts == {"n_prompt_tokens": 7}
+
+
 def test_overflow_without_numbers() -> None:
     error = said(400, {"error": "the input length exceeds the context length"})
     assert isinstance(error, ContextLengthExceeded)
@@ -157,8 +164,9 @@ def test_length_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"\xff\xfe", b"[1,2]", b"null", b"{}", b"[" * 5000, b'{"error":[]}', b'{"error":{"message":7}}']
-)
+    "body", [b"\xff\xfe", b"[1,2]", b"null", b"{}", b"[" * 5000, b'{"error":[]}', b'{"error":{"message":7}}',
+     b'{"detail":[{"loc":7}]}', b'{"detail":[{"loc":null,"msg":null}]}'],
+)  # fmt: skip
 def test_nonsense_is_still_an_error(body: bytes) -> None:
     error = said(500, body)
     assert isinstance(error, UpstreamError)
@@ -173,6 +181,8 @@ def test_nonsense_is_still_an_error(body: bytes) -> None:
         ({"error": {"code": "503", "message": "x"}}, ProviderUnavailable),
         ({"error": {"code": "weird", "message": "x"}}, UpstreamError),
         ({"error": {"code": True, "message": "x"}}, UpstreamError),
+        ({"error": {"code": "²", "message": "x"}}, UpstreamError),
+        ({"error": {"code": "9" * 5000, "message": "x"}}, UpstreamError),
     ],
 )
 @pytest.mark.req("F-043")

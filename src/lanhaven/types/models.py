@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+LONGEST_TTL = 100 * 366 * 86_400.0  # seconds
 _PARAMETERS = re.compile(r"(?<![a-z0-9.])((?:\d+x)?\d+(?:\.\d+)?[bm])(?![a-z0-9])", re.IGNORECASE)
 
 
@@ -74,6 +75,11 @@ class LoadConfig(_Overlay):
     flash_attention: bool | None = None
     kv_type: str | None = None  # "f16", "q8_0", ...
     idle_ttl: float | None = None  # seconds without a request after which it unloads; 0 = never
+
+    def __post_init__(self) -> None:
+        """More than LONGEST_TTL is never: dates and whole milliseconds cannot be made of any number."""
+        if self.idle_ttl is not None and self.idle_ttl > LONGEST_TTL:
+            object.__setattr__(self, "idle_ttl", 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ _ADDRESS = re.compile(
     r"(?:https?://)?(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]{2,}\])(?::\d+)?(?:/[^\s'\"]*)?"
 )
 _KEY = re.compile(r"\b(?:sk|hf|gsk|xai)[-_][A-Za-z0-9_\-*.]{8,}|\bBearer +\S+")
+_STATUS = re.compile(r"[45][0-9]{2}")
+_COUNT = re.compile(r"[0-9]{1,18}")  # a longer one is a joke: int() takes seconds for it, or refuses it
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]+")
 
 
@@ -132,7 +134,8 @@ def parse(body: bytes) -> Foreign:
 def _detail(value: object) -> object:
     """FastAPI's `detail`: a text, or a list of {"loc", "msg"}."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        where = ".".join(str(each) for each in value[0].get("loc", ()) if each != "body")
+        place = value[0].get("loc")
+        where = ".".join(str(each) for each in place if each != "body") if isinstance(place, list) else ""
         return f"{where}: {value[0].get('msg')}" if where else value[0].get("msg")
     return value
 
@@ -151,8 +154,8 @@ def _clean(value: object) -> str:
 
 def _status_of(foreign: Foreign) -> int:
     code = foreign.code
-    if isinstance(code, str) and code.isdigit():
-        code = int(code)
+    if isinstance(code, str) and _STATUS.fullmatch(code):
+        return int(code)
     if isinstance(code, int) and 400 <= code < 600:
         return code
     if "Unexpected endpoint or method" in foreign.message:  # LM Studio answers unknown routes with 200
@@ -235,4 +238,4 @@ def _overflow(foreign: Foreign) -> ContextLengthExceeded | None:
 
 
 def _is_count(value: object) -> bool:
-    return (isinstance(value, int) and value >= 0) or (isinstance(value, str) and value.isdigit())
+    return (isinstance(value, int) and value >= 0) or (isinstance(value, str) and _COUNT.fullmatch(value) is not None)

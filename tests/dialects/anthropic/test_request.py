@@ -130,6 +130,7 @@ def test_thinking_is_for_those_that_know_it() -> None:
     assert extras_of({"thinking": {"type": "disabled"}}) == {"chat_template_kwargs": {"enable_thinking": False}}
     assert extras_of({"thinking": {"type": "adaptive"}}) == {"chat_template_kwargs": {"enable_thinking": True}}
     assert extras_of({}) == {}
+    assert extras_of({"thinking": {"type": ["enabled"]}}) == {}
 
 
 @pytest.mark.parametrize(

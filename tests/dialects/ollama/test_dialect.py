@@ -143,6 +143,17 @@ async def test_keep_alive_ends_or_keeps_what_requests_loaded(tmp_path: Path) -> 
         await house.until(lambda: not pool.ids())
 
 
+@pytest.mark.parametrize("seconds", [1e308, 1e13])
+async def test_as_good_as_for_ever_is_for_ever(tmp_path: Path, seconds: float) -> None:
+    """No date can be made of it."""
+    async with serving(tmp_path) as house:
+        order = {"modelKey": "alpha", "ttlSeconds": seconds}
+        assert (await house.http.post("/admin/models/load", json=order)).status_code == 200
+        (running,) = (await house.http.get("/api/ps")).json()["models"]
+        assert running["expires_at"].startswith("2318")
+        assert (await house.http.get("/api/v1/models")).status_code == 200
+
+
 async def test_keep_alive_leaves_an_operators_instance_alone(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         await house.services.gateway.load("alpha")

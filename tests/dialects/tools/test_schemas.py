@@ -32,6 +32,8 @@ TOO_MUCH = {
     "minimum": {"type": "integer", "minimum": 5, "maximum": 3},
     "foreign": {"$ref": "https://example.org/schema.json"},
     "nowhere": {"$ref": "#/$defs/x"},
+    "no number": {"$ref": "#/anyOf/²", "anyOf": [STRING]},
+    "no index": {"$ref": f"#/anyOf/{'9' * 5000}", "anyOf": [STRING]},
     "circle": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
     "text": "object",
     "nothing": None,

@@ -57,9 +57,9 @@ def read_request(body: dict[str, Any], *, counting: bool = False) -> tuple[dict[
 def extras_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What only some upstreams know: whether to think, and which stop string ended the reply."""
     extras: dict[str, Any] = {}
-    thinking = body.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") in {"enabled", "adaptive", "disabled"}:
-        extras["chat_template_kwargs"] = {"enable_thinking": thinking["type"] != "disabled"}
+    match body.get("thinking"):
+        case {"type": "enabled" | "adaptive" | "disabled" as kind}:
+            extras["chat_template_kwargs"] = {"enable_thinking": kind != "disabled"}
     if body.get("stop_sequences"):
         extras["verbose"] = True  # llama.cpp names the stop string in its verbose part only
     return extras

@@ -28,7 +28,9 @@ OPTIONS = {
 }
 EXTRA_OPTIONS = ("typical_p", "repeat_last_n", "mirostat", "mirostat_tau", "mirostat_eta")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+_DURATION = re.compile(rf"({_NUMBER.pattern})(ns|us|µs|ms|s|m|h)")
+_LONGEST = 1e12  # seconds: beyond every other limit, and a float can be made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def seconds_of(keep_alive: Any) -> float | None:
         case bool():
             raise _bad("keep_alive", "must be seconds, or a duration such as 5m")
         case int() | float():
-            return float(keep_alive)
+            return float(max(-_LONGEST, min(keep_alive, _LONGEST)))
         case str():
             return _duration(keep_alive.strip())
         case _:
@@ -125,7 +127,7 @@ def seconds_of(keep_alive: Any) -> float | None:
 
 def _duration(text: str) -> float:
     sign, rest = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
-    if rest.replace(".", "", 1).isdigit():
+    if _NUMBER.fullmatch(rest):
         return sign * float(rest)  # Go wants a unit, except for 0; clients send "300" nevertheless
     parts = _DURATION.findall(rest)
     if not parts or "".join(number + unit for number, unit in parts) != rest:

@@ -24,6 +24,7 @@ MAX_MAYBES = 20  # parts of a pattern that may be left out or repeated
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _ONES = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+_INDEX = re.compile(r"[0-9]{1,9}")
 _MAYBE = re.compile(r"\\.|([?*+]|\{\d*,)")
 # What llama.cpp passes over without a word.
 IGNORED = frozenset(
@@ -124,7 +125,7 @@ def _step(value: Any, name: str) -> Any:
     match value:
         case dict():
             return value.get(name)
-        case list() if name.isdigit() and int(name) < len(value):
+        case list() if _INDEX.fullmatch(name) and int(name) < len(value):
             return value[int(name)]
     return None
 
