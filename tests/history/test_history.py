@@ -72,7 +72,7 @@ async def test_a_row_says_what_is_known_and_leaves_out_the_rest(history: History
         "firstTokenMs": 200,
         "promptTokens": 20,
         "completionTokens": 40,
-        "tokensPerSecond": 22.2,
+        "tokensPerSecond": 21.7,
         "finishReason": "stop",
         "userAgent": "curl/8",
     }
@@ -196,8 +196,8 @@ async def test_percentiles_of_long_windows_are_right_to_a_tenth(history: History
 
 @pytest.mark.parametrize("window", WINDOWS)
 async def test_speed_is_of_the_answers_alone(history: History, window: str) -> None:
-    tell(history, "r1", NOON, seconds=3.0, first_token_seconds=1.0, usage=Usage(5, 100))
-    tell(history, "r2", NOON, seconds=1.5, first_token_seconds=0.5, usage=Usage(5, 50))
+    tell(history, "r1", NOON, seconds=3.0, first_token_seconds=1.0, usage=Usage(5, 101))
+    tell(history, "r2", NOON, seconds=1.5, first_token_seconds=0.5, usage=Usage(5, 51))
     tell(history, "r3", NOON, seconds=9.0, usage=Usage())
     assert (await history.series(window))["tokensPerSecond"][-1] == 50.0
 

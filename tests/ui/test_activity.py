@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,26 @@ def test_rows_are_found_and_the_address_says_how(page: Page) -> None:
     accessible(page)
 
 
+def test_what_the_list_has_not_is_found_in_the_history(page: Page) -> None:
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("searchbox").fill("BLK.7")
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page)).to_contain_text("tensor 'blk.7' is missing")
+    rows(page).click()
+    expect(page.get_by_role("dialog", name="Request")).to_contain_text("load_failed")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Clear").click()
+    expect(rows(page)).to_have_count(0)
+
+
+def test_a_browser_whose_clock_is_off_tells_how_long_a_request_runs(page: Page, house: HouseProcess) -> None:
+    page.clock.set_system_time(time.time() + 7200)
+    page.reload()
+    with house.stream("count", model="slow"):
+        expect(rows(page).filter(has_text="running")).to_contain_text(re.compile(r"\D\d m?s$"))
+    house.unload("slow")
+
+
 def test_a_pause_counts_what_waits(page: Page, house: HouseProcess) -> None:
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_role("main")).to_contain_text("Nothing yet")
@@ -150,7 +171,7 @@ def test_a_request_tells_where_its_time_went(page: Page) -> None:
     drawer = page.get_by_role("dialog", name="Request")
     timeline = drawer.get_by_label("Timeline")
     expect(timeline).to_contain_text("Loading the model")
-    expect(timeline).to_contain_text(re.compile(r"In all\s*\d+ ms"))
+    expect(timeline).to_contain_text(re.compile(r"In all\s*[\d.]+ m?s"))
     for fact in ("127.0.0.1", "python-httpx2", "/v1/chat/completions", "temperature", "0.5"):
         expect(drawer).to_contain_text(fact)
     expect(drawer).to_contain_text("Bodies are not kept")

@@ -91,6 +91,7 @@ def test_a_model_is_chosen_and_a_silent_window_says_what_will_show(page: Page) -
     page.evaluate("location.hash = '#/charts?window=1h&model=nobody'")
     expect(page.get_by_text("No request in the last hour.")).to_be_visible()
     expect(number(page, "Failed")).to_have_text("–")
+    expect(page.get_by_text("Nothing measured").first).to_be_visible()
 
 
 def test_usage_by_model_and_by_key(page: Page) -> None:

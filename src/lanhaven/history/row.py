@@ -72,7 +72,7 @@ def row_json(row: Mapping[str, Any]) -> dict[str, Any]:
     body |= {name: row[column] for column, name in _SHOWN.items() if row[column] is not None}
     if row["streamed"] is not None:
         body["streamed"] = bool(row["streamed"])
-    if row["completion"]:
+    if row["completion"] and not (row["completion"] == 1 and row["first_ms"] is not None):
         body["tokensPerSecond"] = round(1000 * row["completion"] / generating(row), 1)
     return body
 
@@ -84,9 +84,12 @@ def details_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def generating(row: Mapping[str, Any]) -> int:
-    """Milliseconds of the answer: from the first token, or from the instance where that is not known."""
-    began = row["first_ms"] if row["first_ms"] is not None else row["queue_ms"] or 0
-    return max(1, int(row["ms"] - began))
+    """Milliseconds of the answer: from the instance on, or where its first token is known, as if that one, too, had
+    taken what the others took (its own time is the prompt's)."""
+    if row["first_ms"] is None:
+        return max(1, int(row["ms"] - (row["queue_ms"] or 0)))
+    others = max(1, row["completion"] - 1)
+    return max(1, int((row["ms"] - row["first_ms"]) * row["completion"] / others))
 
 
 def phases(row: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -37,11 +37,12 @@ COUNTS = ("requests", "errors", "cancelled", "promptTokens", "completionTokens")
 MEASURES = ("firstTokenP50Ms", "firstTokenP95Ms", "tokensPerSecond", "queueP95Ms", "waiting", "inflight", "memoryBytes")
 
 _FILTER = "(:model IS NULL OR model = :model) AND (:key IS NULL OR key = :key)"
-# Slot, then COUNTS, then milliseconds of generating.
+# Slot, then COUNTS, then milliseconds of generating, as `row.generating` reckons them.
 _FROM_ROWS = f"""
 SELECT (ended / 1000 - :begin) / :step AS slot, count(*), sum(status = 'failed'), sum(status = 'cancelled'),
     total(prompt), total(completion),
-    total(CASE WHEN completion > 0 THEN max(1, ms - coalesce(first_ms, queue_ms, 0)) END)
+    total(CASE WHEN completion > 0 THEN max(1, CASE WHEN first_ms IS NULL THEN ms - coalesce(queue_ms, 0)
+        ELSE (ms - first_ms) * completion / max(1, completion - 1) END) END)
 FROM requests WHERE ended >= :begin * 1000 AND ended < :end * 1000 AND {_FILTER} GROUP BY slot
 """
 _FROM_ROLLUPS = f"""

@@ -1,5 +1,7 @@
 /** Requests to the server: same origin, with the cookie. Errors are ApiErrors, in the server's own words. */
 
+import { serverTime } from "./servertime";
+
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -43,6 +45,7 @@ export async function request(method: string, path: string, body?: unknown, opti
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer.", "Is it running? lanhaven up");
   }
+  serverTime.heard(response.headers.get("date"));
   if (response.ok) return response;
   if (response.status === 401 && !options.key) for (const listener of lost) listener();
   throw await failure(response);

@@ -294,7 +294,7 @@ export interface components {
             firstTokenMs?: number;
             promptTokens?: number;
             completionTokens?: number;
-            /** @description From the first token to the end; from the instance where that is not known. */
+            /** @description Of the tokens after the first; of an answer in one piece all, from the instance on. */
             tokensPerSecond?: number;
             finishReason?: string;
             error?: string;
@@ -670,7 +670,7 @@ export interface components {
             firstTokenMs?: number;
             promptTokens?: number;
             completionTokens?: number;
-            /** @description From the first token to the end; from the instance where that is not known. */
+            /** @description Of the tokens after the first; of an answer in one piece all, from the instance on. */
             tokensPerSecond?: number;
             finishReason?: string;
             error?: string;

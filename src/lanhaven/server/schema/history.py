@@ -37,7 +37,9 @@ _ROW: dict[str, Schema] = {
     "firstTokenMs": WHOLE,
     "promptTokens": WHOLE,
     "completionTokens": WHOLE,
-    "tokensPerSecond": told(NUMBER, "From the first token to the end; from the instance where that is not known."),
+    "tokensPerSecond": told(
+        NUMBER, "Of the tokens after the first; of an answer in one piece all, from the instance on."
+    ),
     "finishReason": TEXT,
     "error": TEXT,
     "code": TEXT,

@@ -34,9 +34,9 @@ test("a request by its events", () => {
   const start = { name: "inference_start", timestamp: time(1), requestId: "r1", path: "/v1/x", dialect: "openai", model: "first", client: "bob" };
   const open = told(start, undefined);
   expect(open).toMatchObject({ status: "pending", path: "/v1/x", model: "first", key: "bob" });
-  const end = { name: "inference_complete", timestamp: time(3), requestId: "r1", modelKey: "alpha", instanceId: "alpha", totalTimeMs: 2000, firstTokenMs: 1000, tokenUsage: { promptTokens: 3, completionTokens: 50 } };
+  const end = { name: "inference_complete", timestamp: time(3), requestId: "r1", modelKey: "alpha", instanceId: "alpha", totalTimeMs: 2000, firstTokenMs: 1000, tokenUsage: { promptTokens: 3, completionTokens: 51 } };
   expect(told(end, open)).toMatchObject({ status: "completed", timestamp: time(1), path: "/v1/x", model: "alpha", tokensPerSecond: 50, timeMs: 2000 });
-  expect(told(end, undefined)).toMatchObject({ timestamp: time(1), completionTokens: 50 });
+  expect(told(end, undefined)).toMatchObject({ timestamp: time(1), completionTokens: 51 });
   const left = { name: "error", timestamp: time(3), requestId: "r1", cancelled: true, error: "left", code: "client_closed", totalTimeMs: 5 };
   expect(told(left, open)).toMatchObject({ status: "cancelled", code: "client_closed", model: "first" });
   expect(told({ name: "error", timestamp: time(1), operation: "model_load", error: "no" }, undefined)).toBeUndefined();

@@ -1,5 +1,6 @@
 /** What happened, as rows: requests, and what became of models. Made of the history's rows and of live events alike. */
 import type { LiveEvent } from "../../lib/live.svelte";
+import { speed } from "../../lib/speed";
 import type { HistoryRequest, RequestDetails } from "../../lib/types";
 
 export type Status = HistoryRequest["status"];
@@ -76,8 +77,6 @@ function started(event: LiveEvent, requestId: string, known: Row | undefined): R
 function ended(event: LiveEvent, requestId: string, known: Row | undefined): Row {
   const timeMs = number(event.totalTimeMs) ?? 0;
   const usage = (event.tokenUsage ?? {}) as { promptTokens?: number; completionTokens?: number };
-  const firstTokenMs = number(event.firstTokenMs);
-  const writing = firstTokenMs === undefined ? 0 : timeMs - firstTokenMs;
   return {
     requestId,
     timestamp: known?.timestamp ?? new Date(Date.parse(event.timestamp) - timeMs).toISOString(),
@@ -92,10 +91,10 @@ function ended(event: LiveEvent, requestId: string, known: Row | undefined): Row
     streamed: typeof event.streamed === "boolean" ? event.streamed : undefined,
     timeMs,
     queueMs: number(event.queueMs),
-    firstTokenMs,
+    firstTokenMs: number(event.firstTokenMs),
     promptTokens: usage.promptTokens,
     completionTokens: usage.completionTokens,
-    tokensPerSecond: usage.completionTokens && writing > 0 ? (usage.completionTokens * 1000) / writing : undefined,
+    tokensPerSecond: speed(event),
     finishReason: one(event.finishReason),
   };
 }

@@ -42,7 +42,7 @@ export function options(chart: ChartKind, palette: Palette, size: { width: numbe
     scales: { x: { time: true }, y: scale, ...(right ? { count: scale } : {}) },
     axes: [
       { ...axis, grid: { show: false }, size: 22, space: 64, values: (_plot, at) => at.map((each, index) => moment(each, at[1]! - at[0]!, index)) },
-      { ...axis, grid, size: MARGIN, space: 34, values: (_plot, at) => at.map((each) => short(write(chart, chart.lines[0]!, each))), incrs: chart.whole ? WHOLE : HUNDREDTHS },
+      { ...axis, grid, size: MARGIN, space: 34, values: (plot, at) => at.map((each) => (measured(plot) ? short(write(chart, chart.lines[0]!, each)) : "")), incrs: chart.whole ? WHOLE : HUNDREDTHS },
       ...(other ? [{ ...axis, grid: { show: false }, scale: "count", side: 1 as const, size: 40, space: 34, incrs: WHOLE, values: (_plot: uPlot, at: number[]) => at.map(String) }] : []),
     ],
     series: [
@@ -59,6 +59,11 @@ export function options(chart: ChartKind, palette: Palette, size: { width: numbe
     ],
     hooks: { setCursor: [(plot) => oncursor(plot.cursor.idx ?? null)] },
   };
+}
+
+/** Whether the left axis has anything to tell. */
+function measured(plot: uPlot): boolean {
+  return plot.data.some((values, side) => side > 0 && plot.series[side]?.scale === "y" && Array.from(values).some((each) => each != null));
 }
 
 /** "1.00" -> "1", "6.0 GB" -> "6 GB". */

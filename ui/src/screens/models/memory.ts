@@ -44,7 +44,7 @@ export function planned(memory: Memory, plan: LoadEstimate): Parts {
   const found: Part[] = [
     ...kept.filter((each) => each.kind === "model"),
     { id: "plan", name: plan.modelKey, kind: "plan", bytes: inside, colour: 1 },
-    { id: "excess", name: "too little", kind: "excess", bytes: excess, colour: 5 },
+    { id: "excess", name: "too much", kind: "excess", bytes: excess, colour: 5 },
     ...kept.filter((each) => each.kind === "other"),
     { id: "free", name: "free", kind: "free", bytes: free, colour: 5 },
   ];

@@ -4,16 +4,17 @@ import { live, type LiveEvent } from "../../lib/live.svelte";
 import type { components } from "../../lib/schema";
 import { session } from "../../lib/session.svelte";
 import { some, ms } from "../../lib/format";
+import { speed } from "../../lib/speed";
 import { toasts } from "../../lib/toasts.svelte";
 import type { AdminModels, AvailableModel, EntryChanged, LoadedInstance, Memory, ModelLoaded } from "../../lib/types";
 import { failed, type Failure, type LoadBody, type Remedy } from "./remedy";
-import { speed } from "./rows";
 
 const IDLE_MS = 10_000; // between two looks when nothing is heard
 const BLIND_MS = 2_000; // the same for keys that may not hear events
 const SOON_MS = 120; // after an event of a model
 const BUSY_MS = 1_500; // after one of a request: only counts change
 const TICK_MS = 1_000;
+const LATE_MS = 1_500; // after the reply to an order its event may come: events come in batches
 
 type Keep = Omit<components["schemas"]["KeepBody"], "modelKey" | "instanceId">;
 
@@ -33,6 +34,7 @@ class Models {
   since = $state(0);
 
   private orders = new Map<string, AbortController>();
+  private ended = new Map<string, number>();
   private watchers = 0;
   private asked = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -120,7 +122,8 @@ class Models {
     this.soon(SOON_MS);
     const key = event.modelKey;
     if (typeof key !== "string" || this.ordered.has(key) || !["model_load", "engine"].includes(String(event.operation))) return;
-    if (this.failures[key]?.message === event.error) return; // of an order of ours, whose reply said more
+    const ended = this.ended.get(key);
+    if (ended !== undefined && performance.now() - ended < LATE_MS) return; // of an order of ours, whose reply said more
     this.failures = { ...this.failures, [key]: { modelKey: key, message: String(event.error), hint: (event.hint as string | null) ?? undefined, code: String(event.code) } };
   }
 
@@ -150,6 +153,7 @@ class Models {
       if (!order.signal.aborted) this.failures = { ...this.failures, [key]: failed(body, error) };
       return false;
     } finally {
+      this.ended.set(key, performance.now());
       if (this.orders.get(key) === order) this.orders.delete(key);
       this.ordered = new Set(this.orders.keys());
       this.soon(0);

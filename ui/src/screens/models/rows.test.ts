@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { AvailableModel, LoadedInstance } from "../../lib/types";
-import { choices, filtered, rows, speed, stateOf, until } from "./rows";
+import { choices, filtered, rows, stateOf, until } from "./rows";
 
 function model(path: string, more: Partial<AvailableModel> = {}): AvailableModel {
   return {
@@ -53,10 +53,4 @@ test("until when it stays counts down between two looks", () => {
   expect(until(instance("a"), 0)).toBe("no limit");
   expect(until(instance("a", { busy: 1 }), 0)).toBe("in use");
   expect(until(instance("a", { state: "loading" }), 0)).toBe("");
-});
-
-test("speed leaves out the wait for the first token", () => {
-  expect(speed({ tokenUsage: { completionTokens: 101 }, totalTimeMs: 3000, firstTokenMs: 1000 })).toBe(50);
-  expect(speed({ tokenUsage: { completionTokens: 10 }, totalTimeMs: 3000, queueMs: 1000, firstTokenMs: null })).toBe(5);
-  expect(speed({ tokenUsage: null, totalTimeMs: 3000 })).toBeUndefined();
 });

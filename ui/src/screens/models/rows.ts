@@ -86,13 +86,3 @@ export function until(instance: LoadedInstance, since: number): string {
   }
   return instance.busy || instance.waiting ? "in use" : "no limit";
 }
-
-/** Tokens a second of a request that ended (event `inference_complete`); undefined where nothing can be said. */
-export function speed(event: Record<string, unknown>): number | undefined {
-  const usage = event.tokenUsage as { completionTokens?: number } | null | undefined;
-  const tokens = usage?.completionTokens ?? 0;
-  const total = Number(event.totalTimeMs ?? 0);
-  const first = typeof event.firstTokenMs === "number" ? event.firstTokenMs : undefined;
-  const [counted, took] = first === undefined ? [tokens, total - Number(event.queueMs ?? 0)] : [tokens - 1, total - first];
-  return counted > 0 && took > 0 ? (counted / took) * 1000 : undefined;
-}
