@@ -28,7 +28,7 @@ def answers(page: Page) -> Locator:
 
 def figures(page: Page) -> Locator:
     """What is told under an answer that is over."""
-    return page.get_by_role("article").locator("footer")
+    return page.get_by_role("article").locator("footer[aria-busy=false]")
 
 
 def script(page: Page, **mock: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.house_process import HouseProcess, running
+from tests.ui.chat import answers, ask, figures
 from tests.ui.conftest import MODELS
 from tests.ui.pages import accessible, fits, heading, opened, picture
 
@@ -20,7 +21,8 @@ HEADERS = {"x-api-key": KEY}
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseProcess]:
     """A server that asks for a key."""
-    with running(tmp_path_factory.mktemp("keyed"), MODELS, "--provider", "mock", LANHAVEN_API_KEY=KEY) as house:
+    models = MODELS + "  - {id: late, provider: mock, enabled: true, config: {load_seconds: 2}}\n"
+    with running(tmp_path_factory.mktemp("keyed"), models, "--provider", "mock", LANHAVEN_API_KEY=KEY) as house:
         house.http.headers.update(HEADERS)
         yield house
 
@@ -47,7 +49,7 @@ def test_a_key_opens_the_page_where_one_wanted_to_go(browser: Browser, keyed: Ho
     with opened(browser, keyed.url, "/#/charts") as page:
         expect(page.get_by_label("API key")).to_be_focused()
         sign_in(page, "sk-lan-not-this-one")
-        expect(page.get_by_role("alert")).to_be_visible()
+        expect(page.get_by_role("alert")).to_contain_text("This server does not know that key.")
         sign_in(page, KEY)
         heading(page, "Charts")
         page.reload()
@@ -95,6 +97,32 @@ def test_a_session_ends_with_its_key(browser: Browser, keyed: HouseProcess) -> N
         assert keyed.http.delete("/admin/keys/leaver").status_code == 204
         page.evaluate("location.hash = '#/charts'")
         expect(page.get_by_label("API key")).to_be_visible()
+        expect(page.get_by_text("Your session has ended")).to_be_visible()
+
+
+def test_a_key_that_only_asks_sees_how_far_a_load_is(browser: Browser, keyed: HouseProcess) -> None:
+    with opened(browser, keyed.url) as page:
+        sign_in(page, made(keyed, "asker", "inference"))
+        ask(page, "hello", "late")
+        expect(page.get_by_role("progressbar", name="Loading late")).to_be_visible()
+        expect(answers(page)).to_contain_text("hello")
+        expect(page.get_by_label("Model", exact=True).locator("optgroup").first).to_contain_text("late")
+        keyed.http.delete("/admin/keys/asker")
+        ask(page, "once more")
+        expect(page.get_by_text("Your session has ended")).to_be_visible()
+        sign_in(page, made(keyed, "asker", "inference"))
+        expect(page.get_by_role("alert")).to_contain_text("The session had ended before this was asked.")
+        page.get_by_role("button", name="Try again").click()
+        expect(figures(page)).to_have_count(2)
+
+
+def test_a_key_without_models_is_told_so(browser: Browser, keyed: HouseProcess) -> None:
+    reply = keyed.http.post("/admin/keys", json={"name": "barred", "scopes": ["inference"], "models": ["none-such"]})
+    with opened(browser, keyed.url) as page:
+        sign_in(page, reply.json()["key"])
+        expect(page.get_by_role("heading", name="No model for this key")).to_be_visible()
+        page.get_by_role("textbox", name="Message").fill("hello")
+        expect(page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
 
 
 def test_the_way_in_is_accessible_and_fits(browser: Browser, keyed: HouseProcess) -> None:

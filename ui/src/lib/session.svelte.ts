@@ -5,12 +5,16 @@ import { secret } from "./secret.svelte";
 class Session {
   state = $state.raw<BrowserSession | undefined>();
   problem = $state<string | undefined>();
+  /** It was, and ended without being asked to: the key was revoked or replaced, or is too old. */
+  ended = $state(false);
 
   private readonly leaving = new Set<() => void>();
 
   constructor() {
     onSignedOut(() => {
-      if (this.state?.signedIn) this.state = { ...this.state, signedIn: false };
+      if (!this.state?.signedIn) return;
+      this.state = { ...this.state, signedIn: false };
+      this.ended = true;
     });
   }
 
@@ -31,11 +35,14 @@ class Session {
   /** Whether the session is still good, when something was refused that cannot say why. A server that is down changes nothing. */
   async check(): Promise<void> {
     const told = await api.get<BrowserSession>("/ui/session").catch(() => undefined);
-    if (told) this.state = told;
+    if (!told) return;
+    this.ended ||= Boolean(this.state?.signedIn && !told.signedIn);
+    this.state = told;
   }
 
   async signIn(key: string): Promise<void> {
     await api.post("/ui/session", { key });
+    this.ended = false;
     await this.look();
   }
 
@@ -54,6 +61,7 @@ class Session {
       /* a browser that keeps nothing */
     }
     await this.look();
+    this.ended = false;
   }
 }
 

@@ -13,6 +13,8 @@ export type LoadEstimate = Schemas["LoadEstimate"];
 export type Memory = Schemas["Memory"];
 export type PackedModel = Schemas["PackedModel"];
 export type PackedModels = Schemas["PackedModels"];
+export type Model = Schemas["Model"];
+export type ModelList = Schemas["ModelList"];
 export type EntryChanged = Schemas["EntryChanged"];
 
 export type ApiKey = Schemas["ApiKey"];

@@ -11,6 +11,7 @@ export const marked = new Marked({
   renderer: {
     html: ({ text }) => escaped(text),
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+    code: ({ text, lang }) => `<pre title="${escaped(lang ?? "")}"><code>${escaped(text)}\n</code></pre>`, // of a list; a block of its own is a CodeBlock
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
     heading({ depth, tokens }) {
       const level = Math.max(4, Math.min(depth + 2, 6)); // below the headings of the page

@@ -1,5 +1,6 @@
 /** The conversation of this tab: it goes on while another screen is shown, and stays until the tab is closed. */
 import { session } from "../../lib/session.svelte";
+import { models } from "./models.svelte";
 import type { Picture, Replay, Said } from "./request";
 import { messages, requestBody } from "./request";
 import { NONE, type Settings, wrong } from "./settings";
@@ -29,7 +30,7 @@ class Chat {
   draft = $state("");
   pictures = $state<Picture[]>([]);
   readonly busy = $derived(this.turns.some((turn) => turn.columns.some((column) => column.at(-1)?.over === false)));
-  readonly ready = $derived(!this.busy && Boolean(this.draft.trim() || this.pictures.length) && !Object.keys(wrong(this.settings)).length);
+  readonly ready = $derived(!this.busy && Boolean(this.draft.trim() || this.pictures.length) && (this.models.every(Boolean) || !models.known) && !Object.keys(wrong(this.settings)).length);
 
   constructor() {
     session.onLeave(() => this.forget());
@@ -129,6 +130,7 @@ class Chat {
     if (!step) return;
     const body = requestBody(step.model, messages(this.turns, column, this.settings.system), this.settings);
     await step.run(body, shorten ? DROP_OLDEST : {});
+    if (!session.may("debug")) void models.look(); // what is loaded now: others hear it
     this.keep();
   }
 }

@@ -1,34 +1,21 @@
 /** The models that chat, and which one to begin with. */
 import { api } from "../../lib/api";
 import { session } from "../../lib/session.svelte";
+import type { AdminModels, InferenceDefaults, Model, ModelList } from "../../lib/types";
 
-export interface Model {
-  id: string;
-  state?: string; // "loaded", "not-loaded"
-  kind?: string | null;
-  capabilities?: string[] | null;
-  loaded_context_length?: number | null;
-  max_context_length?: number | null;
-}
-
-interface Admin {
-  loaded: { path: string; active: boolean; defaultInference: Record<string, unknown> }[];
-  downloaded: { path: string; default: boolean; available: boolean }[];
-}
+const EVERY_MS = 500;
 
 class Models {
   all = $state.raw<Model[]>([]);
-  defaults = $state.raw<Record<string, Record<string, unknown>>>({});
+  defaults = $state.raw<Record<string, InferenceDefaults>>({});
   first = $state<string | undefined>();
   problem = $state.raw<unknown>();
   known = $state(false);
 
   async look(): Promise<void> {
     try {
-      const { data } = await api.get<{ data: Model[] }>("/v1/models");
-      const admin = session.may("admin") ? await api.get<Admin>("/admin/models") : undefined;
-      const unavailable = new Set(admin?.downloaded.filter((each) => !each.available).map((each) => each.path));
-      this.all = data.filter((each) => chats(each) && !unavailable.has(each.id));
+      const [{ data }, admin] = await Promise.all([api.get<ModelList>("/v1/models"), session.may("admin") ? api.get<AdminModels>("/admin/models") : undefined]);
+      this.all = data.filter((each) => chats(each) && each.status !== "error");
       this.defaults = Object.fromEntries((admin?.loaded ?? []).map((each) => [each.path, each.defaultInference]));
       const wished = [
         admin?.loaded.find((each) => each.active)?.path,
@@ -43,6 +30,19 @@ class Models {
     } finally {
       this.known = true;
     }
+  }
+
+  /** Ask again and again how a model is, until the returned function is called: for keys that may not hear events. */
+  watch(id: string, heard: (model: Model) => void): () => void {
+    const end = new AbortController();
+    const ask = async () => {
+      const told = await api.get<Model>(`/v1/models/${encodeURIComponent(id)}`, { signal: end.signal }).catch(() => undefined);
+      if (end.signal.aborted) return;
+      if (told) heard(told);
+      timer = setTimeout(ask, EVERY_MS);
+    };
+    let timer = setTimeout(ask, EVERY_MS);
+    return () => (end.abort(), clearTimeout(timer));
   }
 
   get(id: string | undefined): Model | undefined {

@@ -1,3 +1,5 @@
+import type { InferenceDefaults } from "../../lib/types";
+
 /** What the panel beside the chat says, as it was typed; empty = the model's own defaults. */
 
 export interface Settings {
@@ -21,7 +23,7 @@ export const NONE: Readonly<Settings> = {
 }; // prettier-ignore
 
 export interface Numeric {
-  name: Name;
+  name: Extract<Name, keyof InferenceDefaults>;
   field: string;
   label: string;
   min: number;
