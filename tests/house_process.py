@@ -22,7 +22,7 @@ import pytest
 
 from tests.streams import Events, Stream, said
 
-PATIENCE = 20.0  # seconds that nothing here comes near
+PATIENCE = 60.0  # seconds that nothing here comes near
 STRANGE = ("LANHAVEN_", "GATEWAY_", "LMSTUDIO_", "LM_STUDIO_", "XDG_")  # a tester's own settings are not the tests'
 # What a server writes only if it is wrong itself.
 DEFECTS = ("Traceback", "unhandled", "the application failed", "never retrieved", "never awaited", "Task was destroyed")
@@ -54,7 +54,7 @@ def spawn(home: Path, *words: str, **settings: str) -> tuple[subprocess.Popen[by
     return process, home / "state" / "server.json"
 
 
-def wait_ready(process: subprocess.Popen[bytes], run_file: Path, log: Path, seconds: float = 60) -> str:
+def wait_ready(process: subprocess.Popen[bytes], run_file: Path, log: Path, seconds: float = 120) -> str:
     """The server's address, once it answers."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

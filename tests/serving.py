@@ -79,7 +79,7 @@ class House:
     def named(self, kind: type[GatewayEvent]) -> list[Any]:
         return [each for each in self.events if isinstance(each, kind)]
 
-    async def until(self, condition: Any, seconds: float = 10) -> None:
+    async def until(self, condition: Any, seconds: float = 60) -> None:
         """Wait until `condition()` holds; it is looked at whenever something happened."""
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 - conditions look at many things that have no event in common

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-PATIENCE = 20.0  # seconds that nothing here comes near
+PATIENCE = 60.0  # seconds that nothing here comes near
 
 
 def said(text: str) -> list[dict[str, str]]:

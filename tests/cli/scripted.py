@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0  # seconds that nothing here comes near
+PATIENCE = 90.0  # seconds that nothing here comes near
 
 
 @dataclass

@@ -35,7 +35,7 @@ models:
     config: {{model_path: {model}, mmproj_path: {projector}, vision: true}}
   - {{id: blind, provider: llama_cpp, config: {{model_path: {model}}}}}
 """
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from lanhaven.upstream.foreign import from_reply
 from tests.mlx.engine import chat, complete, refused, stream, text_of
 from tests.providers.llamacpp.llama import ask
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 PERSON = {
     "type": "object",

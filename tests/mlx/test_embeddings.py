@@ -20,7 +20,7 @@ from lanhaven.types.models import LoadConfig, ModelKind, Upstream
 from tests.mlx.engine import info, load, provider, refused
 from tests.providers.llamacpp.llama import Observer, ask
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 TEXTS = ["The sea is calm.", "A storm at sea, with " + "wave after wave, " * 60]
 # The reference: mlx-lm alone, a text in one piece.

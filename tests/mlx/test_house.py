@@ -21,7 +21,7 @@ from tests.house_process import HouseProcess, environment, running, until
 from tests.media.pictures import BLUE, RED, asking, data_uri, picture
 from tests.mlx.models import PLAIN_TEMPLATE
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 MODELS = """\
 default_model: tiny

@@ -18,7 +18,7 @@ from tests.children import own_children
 from tests.mlx.engine import chat, complete, info, load, provider, stream, text_of
 from tests.mlx.models import tiny_mlx
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 ENDLESS = LoadConfig(context_length=500_000, slots=1)
 

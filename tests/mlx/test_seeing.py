@@ -14,7 +14,7 @@ from tests.mlx.engine import chat, load, provider, refused, stream, text_of
 from tests.mlx.seeing import CHAT, COLORS, look, said, shown
 from tests.providers.llamacpp.llama import ask
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 QUANTIZED = {"kv_group_size": 32, "quantized_kv_start": 0}
 SEEN = list(zip(COLORS, (RED, GREEN, BLUE), strict=True))

@@ -21,7 +21,7 @@ from tests.mlx.engine import SMALL, info, load, provider, stream
 from tests.mlx.seeing import CHAT, look, said, shown
 from tests.providers.llamacpp.llama import Observer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 
 async def test_a_client_that_leaves_frees_it(mlx_python: Path, seeing: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ COMPILER = (
     "commonjs",
 )
 
-pytestmark = [pytest.mark.req("S4-28"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.req("S4-28"), pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class Recorder:
         await send({"type": "http.response.body", "body": b"last"})
 
     async def next_event(self) -> tuple[str, str]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.events.get()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE = 10.0  # seconds after which a missing answer fails the test
+PATIENCE = 60.0  # seconds after which a missing answer fails the test
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,14 @@ class App:
     def __init__(self, shutdown: Shutdown) -> None:
         self.shutdown = shutdown
         self.aborted = asyncio.Event()
+        self.refused = asyncio.Event()
         shutdown.on_abort(self.aborted.set)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"]
         if self.shutdown.draining:
             await self.reply(send, 503, b"going down")
+            self.refused.set()
         elif path == "/hang":
             say("hanging")
             until = time.monotonic() + 60
@@ -42,7 +44,8 @@ class App:
         elif path in {"/stream", "/deaf"}:
             await self.stream(send, hears=path == "/stream")
         else:
-            await asyncio.sleep(0.3 if path == "/short" else 0)
+            if path == "/short":
+                await self.refused.wait()
             await self.reply(send, 200, b"done")
 
     async def stream(self, send: Any, *, hears: bool) -> None:

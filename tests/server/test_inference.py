@@ -137,7 +137,7 @@ async def test_a_stream_that_falls_silent_ends_with_an_error_frame(tmp_path: Pat
 async def test_silence_is_filled_with_comments(tmp_path: Path) -> None:
     async with serving(tmp_path, keep_alive_interval=0.05) as house:
         await house.chat()
-        house.mock.server("alpha").script(Fault(delay_body=0.3))
+        house.mock.server("alpha").script(Fault(delay_body=1.5))
         reply = await house.chat(stream=True)
         assert reply.text.count(": keep-alive\n\n") >= 2
         assert frames(reply.text)[-1] == "[DONE]"

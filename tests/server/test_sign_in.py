@@ -50,7 +50,7 @@ class Browser:
 
     async def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Ask who it is until that holds: a server sees other processes' changes of keys within a second."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition(found := await self.who()):
                 continue
         return found

@@ -60,22 +60,25 @@ async def test_when_the_first_token_was_there(line: Line) -> None:
     ("told", "least", "most"), [(b"30.5", 0.03, 0.04), (b"99999999", 0.0, 60.0), (b'"x"', None, None)]
 )
 async def test_engines_may_say_how_long_they_wrote(line: Line, told: bytes, least: float | None, most: float) -> None:
+    written = 0.0
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        nonlocal written
         await request_of(reader)
         await asyncio.sleep(0.05)  # so that the writing fits into it
         body = b'{"choices":[{"index":0,"message":{},"finish_reason":"stop"}],"timings":{"predicted_ms":%b}}' % told
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        written = monotonic()
         writer.write(head + body)
 
     async with raw_server(answer) as raw:
         exchange = await line.client.send(raw.upstream, "/v1/chat/completions", b"{}", stream=False)
-        arrived = monotonic()
         await exchange.body()
         first = exchange.outcome.first_token
         assert (first is None) == (least is None)
         if first is not None and least is not None:
             assert first <= monotonic() - least
-            assert first > arrived - most
+            assert first > written - most
 
 
 async def test_each_kind_of_reply_has_its_reader(line: Line) -> None:
@@ -223,9 +226,9 @@ async def test_closing_the_client_ends_what_runs(stream: bool) -> None:
 
 @pytest.mark.req("F-038")
 async def test_a_stream_may_last_longer_than_any_silence() -> None:
-    async with connected(Timers(idle=0.3, first_byte=0.3, total=0.1)) as line:
-        out, error = await line.stream(mock={"tokens": 6, "interval": 0.1, "answer": "count"})
-        assert (content(out), error) == ("tok0 tok1 tok2 tok3 tok4 tok5", None)
+    async with connected(Timers(idle=2, first_byte=2, total=0.1)) as line:
+        out, error = await line.stream(mock={"tokens": 13, "interval": 0.2, "answer": "count"})
+        assert (content(out).split()[-1], error) == ("tok12", None)
 
 
 @pytest.mark.req("F-038")
@@ -238,7 +241,7 @@ async def test_a_total_for_streams_if_wanted() -> None:
 
 
 async def test_a_slow_reader_is_no_silent_upstream() -> None:
-    async with connected(Timers(idle=0.05, first_byte=0.05)) as line:
+    async with connected(Timers(idle=0.05)) as line:
         exchange = await line.send(stream=True)
         await exchange.more()
         done = asyncio.Event()

@@ -107,7 +107,7 @@ test('a server that leaves a finished stream open is not waited for', async (t) 
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
     response.write(`${delta('a')}\n\n${DONE}`);
   });
-  const client = new LMStudioClient(url, { timeout: 50 });
+  const client = new LMStudioClient(url, { timeout: 2000 });
   await client.setCurrentModel('m');
   assert.equal((await client.sendMessage('x', { stream: true })).content, 'a');
   assert.equal(await requests[0].closed, false);

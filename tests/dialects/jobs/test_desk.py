@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a timer of the desk has no event to wait for
             await asyncio.sleep(0.002)
 

@@ -12,7 +12,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-PATIENCE = 10.0  # seconds after which a missing frame fails the test
+PATIENCE = 60.0  # seconds after which a missing frame fails the test
 
 MODELS = """\
 models:

@@ -17,7 +17,7 @@ from tests.providers.conformance.timers import PATIENT
 
 TOKEN = "hf_very-secret-value"
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 
 def create(context: ProviderContext) -> Provider:

@@ -22,7 +22,7 @@ class TestLMStudio(ProviderSuite):
         async with Second() as second:
             yield Rig(
                 create=create,
-                options={"base_url": second.url, "api_token": TOKEN, "attempts": 1},
+                options={"base_url": second.url, "api_token": TOKEN, "attempts": 1, "connect_timeout": 60},
                 entry=ModelEntry("m", "lmstudio", config={"model": MODEL}),
                 others=(ModelEntry("v", "lmstudio", config={"model": VECTORS}),),
                 slow=ModelEntry("slow", "lmstudio", config={"model": SLOW}),

@@ -15,7 +15,7 @@ from tests.mlx.engine import OPTIONS
 from tests.mlx.models import tiny_mlx
 from tests.providers.conformance.timers import PATIENT
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 
 def create(context: ProviderContext) -> Provider:

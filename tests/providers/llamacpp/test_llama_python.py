@@ -24,7 +24,7 @@ from tests.mlx.engine import stream
 from tests.providers.llamacpp.llama import OPTIONS, QUICK, Observer, ask, model
 from tests.vision import make_eyes
 
-pytestmark = [pytest.mark.anyio, pytest.mark.req("S4-11", "S4-x7"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.req("S4-11", "S4-x7"), pytest.mark.timeout(240)]
 SCRIPTED = Path(__file__).with_name("scripted")
 REAL = Path(__file__).parents[3] / ".tools/llama-cpp-python/env/bin/python"
 BUILT = REAL.parents[1].joinpath("setup-stamp").exists()

@@ -50,7 +50,7 @@ class Several:
 
     async def sweep(self, condition: Any = None) -> None:
         """What the server does every 1.5 seconds; with a condition, until it holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.house.services.pool.sweep()
             while condition is not None and not condition():
                 await asyncio.sleep(0.01)
