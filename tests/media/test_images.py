@@ -125,7 +125,21 @@ async def test_more_images_than_a_request_may_have(workers: Workers) -> None:
     images = images_of(workers, most_images=2)
     assert len(await settled(images, *[data_uri(picture())] * 2)) == 2
     error = await refusal(images, *[data_uri(picture())] * 3)
-    assert error.message == "A request may hold at most 2 images, this one has 3."
+    assert error.message == "A request may bring at most 2 images, this one has 3."
+
+
+async def test_images_of_earlier_turns_do_not_count_as_new_ones(workers: Workers) -> None:
+    images = images_of(workers, most_images=2)
+    two = asking(*[data_uri(picture())] * 2)
+    turn = [*two, {"role": "assistant", "content": "I see."}]
+    assert len(images.find({"messages": [*turn * 3, *two]})) == 8
+    assert len(images.find({"messages": [*turn, *two, {"role": "assistant", "content": "It shows"}]})) == 4
+    with pytest.raises(InvalidRequest, match="at most 2 images, this one has 4") as failed:
+        images.find({"messages": [*turn, *two, *two]})
+    assert failed.value.param == "messages[3].content[0].image_url"
+    with pytest.raises(InvalidRequest, match="A conversation may hold at most 20 images, this one has 22") as failed:
+        images.find({"messages": [*turn * 10, *two]})
+    assert failed.value.hint is not None
 
 
 async def test_one_bad_image_ends_them_all(workers: Workers) -> None:

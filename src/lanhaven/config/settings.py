@@ -74,7 +74,9 @@ class Settings(BaseModel):
     tls: bool = Field(False, description="Serve HTTPS; without tls_cert, with a certificate of an own authority.")
     tls_cert: Folder | None = Field(None, description="Certificate (PEM, with its chain) to serve HTTPS with.")
     tls_key: Folder | None = Field(None, description="The key of tls_cert (PEM, without a password).")
-    trusted_proxies: Words = Field((), description="Networks of reverse proxies whose X-Forwarded-For and -Proto are believed.")
+    trusted_proxies: Words = Field(
+        (), description="Networks of reverse proxies whose X-Forwarded-For and -Proto are believed."
+    )
 
     # Who may come in
     api_key: SecretStr | None = Field(
@@ -168,7 +170,9 @@ class Settings(BaseModel):
     max_debug_subscribers: Annotated[int, Field(ge=0)] = Field(256, description="Readers of /debug/stream at once.")
 
     # Images
-    max_images_per_request: Count = Field(10, description="Images in one request.")
+    max_images_per_request: Count = Field(
+        10, description="New images in one request; a conversation may hold ten times as many."
+    )
     max_image_bytes: Bytes = Field(20 * 2**20, description="Largest image, as it is sent or fetched.")
     max_image_pixels: Count = Field(50_000_000, description="Most pixels of an image, width times height.")
     image_max_side: Annotated[int, Field(ge=0)] = Field(

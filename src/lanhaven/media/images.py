@@ -18,6 +18,7 @@ from lanhaven.types.images import Sizing
 
 REMEDY = "pip install 'lanhaven[vision]'"
 HOW_TO_FETCH = "To have images fetched, name their hosts in config.yaml: image_hosts: [images.example.com]"
+TURNS = 10  # full of images, that a conversation may have
 FETCHES = 4  # at once, of all requests: each may hold as many bytes as an image may have
 
 
@@ -66,12 +67,19 @@ class Images:
         return self._fetcher is not None
 
     def find(self, body: Mapping[str, Any]) -> Sequence[Slot]:
-        """The images of a body. InvalidRequest for too many, and for addresses where those are refused."""
-        slots = find(body)
-        if len(slots) > self.limits.most_images:
-            most = self.limits.most_images
-            told = f"A request may hold at most {most} images, this one has {len(slots)}."
-            raise InvalidRequest(told, param=slots[most].place, retry=False, facts={"max_images": most})
+        """The images of a body. InvalidRequest for too many, and for addresses where those are refused.
+
+        Clients send the images of earlier turns again and again: a conversation must not fail for ever at the eleventh.
+        """
+        slots, most = find(body), self.limits.most_images
+        new = [each for each in slots if each.new]
+        if len(new) > most:
+            told = f"A request may bring at most {most} images, this one has {len(new)}."
+            raise InvalidRequest(told, param=new[most].place, retry=False, facts={"max_images": most})
+        if len(slots) > most * TURNS:
+            told = f"A conversation may hold at most {most * TURNS} images, this one has {len(slots)}."
+            hint = "leave out the images of its first turns"
+            raise InvalidRequest(told, param=slots[0].place, hint=hint, retry=False, facts={"max_images": most * TURNS})
         if self._fetcher is None:
             for slot in slots:
                 if is_address(slot.source):
