@@ -147,9 +147,3 @@ def test_a_containers_memory(tmp_path: Path, text: str, expected: int | None) ->
     assert checks_machine.memory_limit(tmp_path) == expected
     if expected:
         assert checks_machine.memory(expected).level == "warn"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -71,6 +71,36 @@ def test_the_servers_own_hint_is_what_to_try(cli: Cli, server: Scripted) -> None
     assert tries(done) == ["wait a second"]
 
 
+@pytest.mark.parametrize("command", [("ls",), ("chat", "smollm2", "hello")])
+def test_4_why_a_key_is_refused_and_what_to_do_about_it(cli: Cli, server: Scripted, command: tuple[str, ...]) -> None:
+    native = {"error": "Forbidden", "code": "forbidden", "hint": "this needs a key with the scope admin"}
+    openai = {"error": {"message": "Forbidden Try: this needs a key with the scope admin", "code": "forbidden"}}
+    server.says("GET", "/admin/models", native, 403)
+    server.says("POST", "/v1/chat/completions", openai, 403)
+    done = cli(*command)
+    assert done.status == 4
+    assert done.err.splitlines()[0] == "error: Forbidden: this needs a key with the scope admin"
+    assert "lanhaven keys add NAME --admin" in tries(done)[0]
+
+
+def test_a_hint_within_an_openai_error_is_what_to_try(cli: Cli, server: Scripted) -> None:
+    reply = {"error": {"message": "Model not found: x Try: lanhaven ls lists the models", "code": "model_not_found"}}
+    server.says("POST", "/v1/chat/completions", reply, 404)
+    done = cli("chat", "x", "hello")
+    assert done.status == 5
+    assert done.err.splitlines()[0] == "error: Model not found: x"
+
+
+def test_4_after_too_many_wrong_keys(cli: Cli, server: Scripted) -> None:
+    reply = {"error": "Too many wrong keys from this address.", "code": "too_many_attempts"}
+    server.says("GET", "/admin/models", reply, 429)
+    server.says("POST", "/admin/models/load", reply, 429)
+    for command in (("ls",), ("load", "smollm2")):
+        done = cli(*command)
+        assert done.status == 4
+        assert any("wait" in step for step in tries(done))
+
+
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
@@ -81,6 +111,10 @@ def test_the_servers_own_hint_is_what_to_try(cli: Cli, server: Scripted) -> None
         (("load", "x", "--gpu", "much"), "--gpu max, --gpu off, --gpu 0.5 or --gpu 24 (layers)"),
         (("load", "x", "--ttl", "soon"), "30m, 1h30m, 90s or never"),
         (("load", "x", "--context", "many"), "lanhaven load --help"),
+        (("load", "x", "--context", "0"), "lanhaven load --help"),
+        (("keys", "add", ""), "lanhaven keys add --help"),
+        (("keys", "add", "x", "--network", "here"), "lanhaven keys add --help"),
+        (("ls", "--url", "http://"), "--url http://127.0.0.1:8002"),
         (("unload",), "lanhaven ps"),
         (("unload", "x", "--all"), "lanhaven ps"),
         (("ls", "--url", "ftp://here"), "--url http://127.0.0.1:8002"),
@@ -101,7 +135,7 @@ def test_2_a_misspelt_command_is_corrected(alone: Cli) -> None:
 def test_2_a_refused_value_is_named_by_its_field(cli: Cli, server: Scripted) -> None:
     issue: dict[str, Any] = {"code": "too_small", "path": ["loadConfig", "contextLength"], "message": "Must be above 0"}
     server.says("POST", "/admin/models/load", {"error": "Validation failed", "details": [issue]}, 400)
-    done = cli("load", "smollm2", "--context", "-1")
+    done = cli("load", "smollm2", "--context", "1")
     assert done.status == 2
     assert "Validation failed: loadConfig.contextLength: Must be above 0" in done.err
     assert tries(done)

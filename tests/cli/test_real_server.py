@@ -173,6 +173,13 @@ def test_78_a_door_to_the_network_without_a_key(alone: Cli) -> None:
     assert any("lanhaven up --lan" in step for step in tries(done))
 
 
+def test_78_before_a_first_model_is_fetched(alone: Cli) -> None:
+    done = alone("up", "--host", "0.0.0.0", "--port", "0")
+    assert done.status == 78
+    assert "fetching" not in done.err
+    assert not (alone.home / ".local/share/lanhaven/models").exists()
+
+
 @pytest.mark.req("C2", "S0-03", "S0-72")
 def test_lan_makes_a_key_shows_it_once_and_wants_it(alone: Cli) -> None:
     (alone.home / "models.yaml").write_text(MODELS)

@@ -10,7 +10,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from lanhaven.connect.recipe import Recipe
+from lanhaven.connect.probes import response
+from lanhaven.connect.recipe import Place, Recipe
 from lanhaven.connect.table import RECIPES
 from tests.serving import House, serving
 
@@ -100,3 +101,13 @@ async def test_a_server_without_keys_and_without_a_model_that_chats(tmp_path: Pa
         said = await connect(empty)
         assert (said["keyRequired"], said["model"]) == (False, "YOUR-MODEL")
         assert "contextLength" not in said
+
+
+async def test_a_response_is_known_by_its_last_event_alone(house: House) -> None:
+    """Coding agents send tools: a small model may spend the few tokens of a probe on a call that is not written out."""
+    probe = response(Place(house.url, "alpha"))
+    reply = await house.http.request(probe.method, probe.path, json={**(probe.body or {}), "max_output_tokens": 1})
+    before, _, last = reply.text.rpartition("event: ")
+    assert last.startswith("response.incomplete")
+    assert probe.expect in last
+    assert probe.expect not in before

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from lanhaven.cli import (
     chat,
@@ -35,12 +34,13 @@ from lanhaven.cli import (
     watch,
 )
 from lanhaven.cli.failure import CliError, Exit
+from lanhaven.cli.help_text import WIDE, Command, Group
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound
 
 EXIT_STATUSES = (
     ("0", "done"),
     ("1", "failed"),
-    ("2", "wrong usage"),
+    ("2", "wrong usage, or a wrong setting"),
     ("3", "server not reachable"),
     ("4", "not authorised"),
     ("5", "not found"),
@@ -89,7 +89,7 @@ GROUPS: tuple[tuple[str, str, Callable[[], typer.Typer]], ...] = (
 )
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The root group: its help lists the commands by section, then the exit statuses."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -97,7 +97,7 @@ class Commands(TyperGroup):
         sections: dict[str, list[tuple[str, str]]] = {}
         for section, name in [(section, name) for section, name, _ in (*COMMANDS, *GROUPS) if section]:
             command = self.commands[name]
-            sections.setdefault(section, []).append((name, command.get_short_help_str(100)))
+            sections.setdefault(section, []).append((name, command.get_short_help_str(WIDE)))
         for section, lines in sections.items():
             with formatter.section(section):
                 formatter.write_dl(lines)
@@ -117,7 +117,7 @@ def build() -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     for section, name, function in COMMANDS:
-        app.command(name, hidden=not section)(function)
+        app.command(name, cls=Command, hidden=not section)(function)
     for _, name, group in GROUPS:
         app.add_typer(group(), name=name)
     return app
@@ -134,8 +134,10 @@ def run(arguments: Sequence[str]) -> int:
         output.fail(error)
         return error.status
     except GatewayError as error:  # settings, models.yaml and the parts of the server used here speak in these
-        output.fail(CliError(error.message, error.hint or "lanhaven doctor"))
-        return _status_of(error)
+        status = _status_of(error)
+        usual = _help_for(arguments) if status is Exit.USAGE else "lanhaven doctor"
+        output.fail(CliError(error.message, error.hint or usual))
+        return status
     except typer.TyperException as error:
         output.fail(CliError(error.format_message(), _help_for(arguments), status=Exit.USAGE))
         return error.exit_code

@@ -9,6 +9,7 @@ import typer
 
 from lanhaven.cli import output
 from lanhaven.cli.connection import Json
+from lanhaven.cli.help_text import Command, Group, show_help
 from lanhaven.cli.output import Column, Row
 
 if TYPE_CHECKING:
@@ -17,19 +18,14 @@ if TYPE_CHECKING:
 
 def commands() -> typer.Typer:
     """The group."""
-    group = typer.Typer(help="Show and check the settings.", rich_markup_mode=None)
-    group.callback(invoke_without_command=True)(_help)
-    group.command("show")(show)
-    group.command("path")(path)
-    group.command("check")(check)
-    group.command("set")(set_setting)
-    group.command("schema")(schema)
+    group = typer.Typer(cls=Group, help="Show and check the settings.", rich_markup_mode=None)
+    group.callback(invoke_without_command=True)(show_help)
+    group.command("show", cls=Command)(show)
+    group.command("path", cls=Command)(path)
+    group.command("check", cls=Command)(check)
+    group.command("set", cls=Command)(set_setting)
+    group.command("schema", cls=Command)(schema)
     return group
-
-
-def _help(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
 
 
 def show(
@@ -47,9 +43,9 @@ def show(
     if json:
         output.document({name: _entry(values[name], str(sources[name]) if origin else None) for name in names})
         return
-    columns = [Column("SETTING", lambda r: r["setting"]), Column("VALUE", lambda r: r["value"])]
+    columns = [Column("SETTING", lambda r: r["setting"]), Column("VALUE", lambda r: r["value"], cut=True)]
     if origin:
-        columns.append(Column("ORIGIN", lambda r: r["origin"]))
+        columns.append(Column("ORIGIN", lambda r: r["origin"], cut=True))
     output.rows(columns, rows, empty="every setting is at its default")
 
 

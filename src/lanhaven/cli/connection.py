@@ -80,6 +80,8 @@ class Server:
         if target.key:
             headers["x-api-key"] = target.key
         self.target = target
+        if urlsplit(target.url).scheme in ("http", "https") and not urlsplit(target.url).hostname:
+            raise _bad_url(target.url, "it names no machine")
         try:
             # A proxy from the environment must not come between us and a server on this machine.
             self._http = httpx2.Client(
@@ -200,15 +202,23 @@ def _refused(status: int, body: Any, target: Target) -> NoReturn:
     inner = record.get("error")
     facts = {**record, **inner} if isinstance(inner, dict) else record
     text = inner if isinstance(inner, str) else facts.get("message")
-    code = facts.get("code")
-    tries = [str(facts["hint"])] if facts.get("hint") else []
-    code = str(code) if code else None
+    code = str(facts["code"]) if facts.get("code") else None
     exit_status, advice = _judge(status, code, target)
     if isinstance(facts.get("details"), list):
         exit_status = Exit.USAGE
     if not isinstance(text, str):
         text = f"the server at {target.url} answered with status {status}"
-    raise CliError(_with_details(text, facts), *(tries or advice), status=exit_status, code=code, reply=facts)
+    text, hint = parted(text, facts.get("hint"))
+    if hint and exit_status is Exit.UNAUTHORISED:  # says why; what to do about it is known here
+        text, hint = f"{text}: {hint}", None
+    tries = (hint,) if hint else advice
+    raise CliError(_with_details(text, facts), *tries, status=exit_status, code=code, reply=facts)
+
+
+def parted(text: str, hint: object = None) -> tuple[str, str | None]:
+    """What happened and what to try. OpenAI's envelope has no field for the latter: there it stands behind "Try:"."""
+    text, _, tail = text.partition(" Try: ")
+    return text, str(hint) if hint else tail or None
 
 
 def _judge(status: int, code: str | None, target: Target) -> tuple[Exit, tuple[str, ...]]:
@@ -219,9 +229,12 @@ def _judge(status: int, code: str | None, target: Target) -> tuple[Exit, tuple[s
             advice = "lanhaven keys ls" if _is_loopback(target.url) else "ask who runs the server for a key"
             return Exit.UNAUTHORISED, ("--key KEY, or LANHAVEN_API_KEY=KEY in the environment", advice)
         case 403:
-            return Exit.UNAUTHORISED, ("use a key made with lanhaven keys add NAME --admin", "lanhaven doctor")
+            return Exit.UNAUTHORISED, ("another key: lanhaven keys add NAME --admin, on the server's machine",
+                                       "lanhaven keys ls shows what each is good for")  # fmt: skip
         case 404:
             return Exit.NOT_FOUND, ("lanhaven ls",)
+        case 429 if code == "too_many_attempts":
+            return Exit.UNAUTHORISED, ("wait a minute, then --key KEY with the right one",)
         case _ if code in _MODEL_CODES:
             return Exit.MODEL, ("lanhaven ps", "lanhaven doctor")
         case _:
@@ -241,7 +254,7 @@ def _with_details(text: str, facts: Mapping[str, Any]) -> str:
     return f"{text}: {'; '.join(found)}" if found else text
 
 
-def _bad_url(url: str, error: Exception) -> CliError:
+def _bad_url(url: str, error: object) -> CliError:
     return CliError(f"{url!r} is not an address: {error}", f"--url {DEFAULT_URL}", status=Exit.USAGE)
 
 

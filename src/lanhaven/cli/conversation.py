@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lanhaven.cli import output
-from lanhaven.cli.connection import Server
+from lanhaven.cli.connection import Server, parted
 from lanhaven.cli.failure import CliError, Exit
 
 HELP = """/clear            forget what was said
@@ -154,9 +154,8 @@ def _chunk(data: str) -> dict[str, Any]:
     error = chunk.get("error")
     if error:
         facts = error if isinstance(error, dict) else {"message": error}
-        hint = facts.get("hint")
-        text = str(facts.get("message") or "the model failed")
-        raise CliError(text, *([str(hint)] if hint else ["lanhaven watch"]), code=facts.get("code"), reply=facts)
+        text, hint = parted(str(facts.get("message") or "the model failed"), facts.get("hint"))
+        raise CliError(text, hint or "lanhaven watch", code=facts.get("code"), reply=facts)
     return chunk
 
 

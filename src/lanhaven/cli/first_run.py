@@ -16,6 +16,7 @@ FIRST_MODEL = "smollm2"
 
 def prepare(settings: Settings) -> None:
     """Everything that a server needs before its first start, and nothing when all is there. GatewayError, CliError."""
+    _refuse_open(settings)
     for folder in (settings.config_dir, settings.data_dir, settings.state_dir):
         _make(folder)
     if not settings.mock:
@@ -34,6 +35,15 @@ def refuse_second(settings: Settings) -> None:
         "lanhaven status",
         f"lanhaven up --port {settings.port + 1}    (a second one)",
     )
+
+
+def _refuse_open(settings: Settings) -> None:
+    """UnsafeBind before anything is fetched; the server looks once more. With `--lan` the missing key is made."""
+    from lanhaven.keys.exposure import check_bind
+    from lanhaven.keys.store import KeyStore
+
+    if not settings.lan and not settings.open_to_all:
+        check_bind(settings, KeyStore.from_settings(settings))
 
 
 def _make(folder: object) -> None:

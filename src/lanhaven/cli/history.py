@@ -16,17 +16,25 @@ from lanhaven.cli.usage import milliseconds
 Status = Literal["pending", "completed", "failed", "cancelled"]
 BAR = 40  # signs
 
+
+def _figure(heading: str, name: str) -> Column:
+    def text(row: Row) -> str:
+        return "–" if row.get(name) is None else f"{row[name]:,}"
+
+    return Column(heading, lambda row: row.get(name), text, right=True, spare=True)
+
+
 ROWS = (
     Column("TIME", lambda row: row["timestamp"], lambda row: row["timestamp"][5:19].replace("T", " ")),
     Column("STATUS", lambda row: row["status"]),
-    Column("MODEL", lambda row: row["model"]),
-    Column("KEY", lambda row: row.get("key"), lambda row: row.get("key", "–")),
+    Column("MODEL", lambda row: row["model"], cut=True),
+    Column("KEY", lambda row: row.get("key"), lambda row: row.get("key", "–"), cut=True, spare=True),
     Column("TOOK", lambda row: row.get("timeMs"), milliseconds("timeMs"), right=True),
-    Column("FIRST TOKEN", lambda row: row.get("firstTokenMs"), milliseconds("firstTokenMs"), right=True),
-    Column("TOKENS", lambda row: row.get("completionTokens"), lambda row: _number(row, "completionTokens"), right=True),
-    Column("TOKENS/S", lambda row: row.get("tokensPerSecond"), lambda row: _number(row, "tokensPerSecond"), right=True),
+    Column("FIRST TOKEN", lambda row: row.get("firstTokenMs"), milliseconds("firstTokenMs"), right=True, spare=True),
+    _figure("TOKENS", "completionTokens"),
+    _figure("TOKENS/S", "tokensPerSecond"),
     Column("REQUEST", lambda row: row["requestId"]),
-    Column("ERROR", lambda row: row.get("error"), lambda row: row.get("error", "")),
+    Column("ERROR", lambda row: row.get("error"), lambda row: row.get("error", ""), cut=True),
 )
 
 
@@ -51,7 +59,8 @@ def history(
     if json:
         output.document(answer | {"requests": rows})
         return
-    output.rows(ROWS, rows, empty="no such requests")
+    chosen = any(each is not None for each in (model, key_name, status, text))
+    output.rows(ROWS, rows, empty="no such requests" if chosen else "no requests yet")
 
 
 def inspect(
@@ -66,7 +75,7 @@ def inspect(
     """Show one request: where its time went, with which parameters, and how it ended."""
     with connect(url, key) as server:
         place = f"/debug/requests/{quote(request_id or _last(server), safe='')}"
-        found = server.get(place)
+        found = _found(server, place)
         texts = server.get(f"{place}/body") if body else {}
     if json:
         output.document(found | ({"texts": texts} if body else {}))
@@ -78,15 +87,24 @@ def inspect(
         output.data(f"\n{name}{' (cut)' if texts['truncated'] else ''}:\n{texts[name]}")
 
 
+def _found(server: Server, place: str) -> Any:
+    try:
+        return server.get(place)
+    except CliError as error:
+        if error.status is not Exit.NOT_FOUND:
+            raise
+        raise error.trying("lanhaven history", *error.tries) from None
+
+
 def _last(server: Server) -> str:
     rows = server.get("/debug/history/requests?limit=1")["requests"]
     if not rows:
-        raise CliError("there was no request yet", "lanhaven history", status=Exit.NOT_FOUND)
+        raise CliError("there was no request yet", 'lanhaven chat -p "Say hello."', status=Exit.NOT_FOUND)
     return str(rows[0]["requestId"])
 
 
 def _details(found: Row) -> list[tuple[str, object]]:
-    parameters = " ".join(f"{name}={value}" for name, value in found["parameters"].items())
+    parameters = " ".join(f"{name}={output.cell(value)}" for name, value in found["parameters"].items())
     return [
         ("request", found["requestId"]),
         ("when", found["timestamp"]),
@@ -117,8 +135,3 @@ def _phase(phase: Row, whole: int) -> str:
 
 def _joined(*words: Any) -> str | None:
     return ", ".join(str(each) for each in words if each) or None
-
-
-def _number(row: Row, name: str) -> str:
-    value = row.get(name)
-    return "–" if value is None else f"{value:,}"

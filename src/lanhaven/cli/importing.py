@@ -26,13 +26,13 @@ SHOWN = 10  # reasons that are told without --log-level DEBUG
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "WARNING", "ERROR")
 MODELS = (
-    Column("MODEL", lambda m: m["id"]),
+    Column("MODEL", lambda m: m["id"], cut=True),
     Column("FORMAT", lambda m: m["format"]),
     Column("SIZE", lambda m: m["sizeBytes"], lambda m: units.size(m["sizeBytes"]), right=True),
-    Column("QUANT", lambda m: m["quantization"], lambda m: m["quantization"] or "–"),
+    Column("QUANT", lambda m: m["quantization"], lambda m: m["quantization"] or "–", spare=True),
     Column("STATE", lambda m: m["state"]),
-    Column("FROM", lambda m: m["store"]),
-    Column("FILE", lambda m: m["path"]),
+    Column("FROM", lambda m: m["store"], spare=True),
+    Column("FILE", lambda m: m["path"], cut=True),
 )
 
 

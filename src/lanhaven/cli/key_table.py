@@ -19,15 +19,15 @@ UNITS = (
 def table(records: Sequence[Mapping[str, Any]]) -> None:
     """All keys, one a line."""
     columns = (
-        Column("NAME", lambda k: k["name"]),
-        Column("GOOD FOR", lambda k: k["scopes"], lambda k: ", ".join(k["scopes"])),
+        Column("NAME", lambda k: k["name"], cut=True),
+        Column("GOOD FOR", lambda k: k["scopes"], lambda k: ", ".join(k["scopes"]), cut=True),
         Column("BEGINS", lambda k: k["prefix"], lambda k: f"{k['prefix']}…" if k["prefix"] else "–"),
-        Column("CREATED", lambda k: k.get("created"), lambda k: _day(k.get("created"), "–")),
+        Column("CREATED", lambda k: k.get("created"), lambda k: _day(k.get("created"), "–"), spare=True),
         Column("LAST USED", lambda k: k.get("lastUsed"), lambda k: _day(k.get("lastUsed"), "never")),
-        Column("FROM", lambda k: k["source"]),
-        Column("MODELS", lambda k: k.get("models"), lambda k: ", ".join(k.get("models", ("all",)))),
-        Column("LIMITS", lambda k: _limits(k), lambda k: _limits(k) or "–"),
-        Column("USED TODAY", lambda k: k["used"]["requestsPerDay"], _used, right=True),
+        Column("FROM", lambda k: k["source"], spare=True),
+        Column("MODELS", lambda k: k.get("models"), lambda k: ", ".join(k.get("models", ("all",))), cut=True),
+        Column("LIMITS", lambda k: _limits(k), lambda k: _limits(k) or "–", cut=True),
+        Column("USED TODAY", lambda k: k["used"]["requestsPerDay"], _used, right=True, spare=True),
         Column("EXPIRES", lambda k: k.get("expires"), _expires),
     )
     output.rows(columns, records, empty="no keys: the server is open on this machine and closed to others")
@@ -41,19 +41,18 @@ def details(record: Mapping[str, Any]) -> None:
         ("good for", ", ".join(record["scopes"])),
         ("begins", record["prefix"] or "–"),
         ("from", record["source"]),
-        ("created", record.get("created", "–")),
-        ("last used", record.get("lastUsed", "never")),
+        ("created", _moment(record.get("created"), "–")),
+        ("last used", _moment(record.get("lastUsed"), "never")),
         ("by", record.get("userAgent", "–")),
-        ("expires", "has expired" if record["expired"] else record.get("expires", "never")),
-        ("old key good until", record.get("oldKeyUntil", "–")),
+        ("expires", "has expired" if record["expired"] else _moment(record.get("expires"), "never")),
+        ("old key good until", _moment(record.get("oldKeyUntil"), "–")),
         ("models", ", ".join(record.get("models", ("all",)))),
         ("networks", ", ".join(record.get("networks", ("all",)))),
         *((f"{unit} at most", f"{limits[name]:,}" if name in limits else "no limit") for name, unit in UNITS),
         ("requests today", f"{used['requestsPerDay']:,}"),
         ("tokens today", f"{used['tokensPerDay']:,}"),
     )
-    columns = (Column("WHAT", lambda fact: fact["what"]), Column("IS", lambda fact: fact["is"]))
-    output.rows(columns, [{"what": what, "is": value} for what, value in facts], empty="")
+    output.pairs(facts)
 
 
 def _limits(record: Mapping[str, Any]) -> str:
@@ -72,3 +71,8 @@ def _expires(record: Mapping[str, Any]) -> str:
 
 def _day(time: str | None, nothing: str) -> str:
     return time[:10] if time else nothing
+
+
+def _moment(time: str | None, nothing: str) -> str:
+    """2026-11-22 02:19 UTC"""
+    return f"{time[:16].replace('T', ' ')} UTC" if time else nothing

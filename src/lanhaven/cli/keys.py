@@ -9,6 +9,7 @@ import typer
 from lanhaven.cli import output
 from lanhaven.cli.connection import Json
 from lanhaven.cli.failure import CliError, Exit
+from lanhaven.cli.help_text import Command, Group, show_help
 from lanhaven.cli.key_options import (
     Expires,
     LmStudio,
@@ -33,20 +34,15 @@ Name = Annotated[str, typer.Argument(help="Name of the key: a person, a machine 
 
 def commands() -> typer.Typer:
     """The group."""
-    group = typer.Typer(help="Make, list, change and revoke API keys.", rich_markup_mode=None)
-    group.callback(invoke_without_command=True)(_help)
-    group.command("add")(add)
-    group.command("ls")(ls)
-    group.command("show")(show)
-    group.command("set")(change)
-    group.command("rm")(rm)
-    group.command("rotate")(rotate)
+    group = typer.Typer(cls=Group, help="Make, list, change and revoke API keys.", rich_markup_mode=None)
+    group.callback(invoke_without_command=True)(show_help)
+    group.command("add", cls=Command)(add)
+    group.command("ls", cls=Command)(ls)
+    group.command("show", cls=Command)(show)
+    group.command("set", cls=Command)(change)
+    group.command("rm", cls=Command)(rm)
+    group.command("rotate", cls=Command)(rotate)
     return group
-
-
-def _help(ctx: typer.Context) -> None:
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
 
 
 def add(

@@ -26,18 +26,22 @@ Set = Annotated[
 ]
 
 
+# The server did not try: nothing is wrong with the model.
+_REFUSED = frozenset({"invalid_request", "rate_limit_exceeded", "server_shutdown"})
+
+
 def load(
     model: Model,
     instance: Annotated[str | None, typer.Option("--as", metavar="ID", help="Name of this copy.")] = None,
     context: Annotated[
         int | None,
-        typer.Option("--context-length", "--context", "-c", metavar="TOKENS", help="Tokens a request may have."),
+        typer.Option("--context-length", "--context", "-c", metavar="TOKENS", min=1, help="Tokens a request may have."),
     ] = None,
     gpu: Annotated[
         str | None, typer.Option("--gpu", metavar="SHARE", help="max, off, a share (0.5) or a number of layers (24).")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads.")] = None,
-    slots: Annotated[int | None, typer.Option("--slots", metavar="N", help="Requests computed at once.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads.")] = None,
+    slots: Annotated[int | None, typer.Option("--slots", metavar="N", min=1, help="Requests computed at once.")] = None,
     ttl: Annotated[
         str | None, typer.Option("--ttl", metavar="TIME", help="Unload after this time idle: 30m, 1h30m, never.")
     ] = None,
@@ -116,7 +120,12 @@ def activate(
         except CliError as error:
             if error.status is not Exit.NOT_FOUND:
                 raise
-            raise error.trying(f"lanhaven load {model}", "lanhaven ps") from None
+            known = server.get("/admin/models")["downloaded"]
+            if all(model != each["path"] and model not in each["aliases"] for each in known):
+                raise not_found(model, [each["path"] for each in known]) from None
+            raise CliError(
+                f"{model} is not in memory", f"lanhaven load {model}", "lanhaven ps", status=Exit.NOT_FOUND
+            ) from None
     if json:
         output.document(reply)
         return
@@ -151,7 +160,7 @@ def _load_failure(server: Server, body: Mapping[str, Any], error: CliError) -> C
         case Exit.FAILED if error.reply.get("code") == "instance_conflict":
             taken = body.get("instanceId") or model
             return error.trying(f"lanhaven load {model} --as {taken}-2", f"lanhaven unload {taken}")
-        case Exit.FAILED if error.code != "invalid_request":
+        case Exit.FAILED if error.code not in _REFUSED:
             return CliError(error.message, *error.tries, status=Exit.MODEL, code=error.code, reply=error.reply)
         case _:
             return error

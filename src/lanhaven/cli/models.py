@@ -119,26 +119,26 @@ def _list_columns(in_memory: set[str]) -> tuple[Column, ...]:
         return f"{entry['path']} ●" if entry["path"] in in_memory else str(entry["path"])
 
     return (
-        Column("MODEL", lambda m: m["path"], marked),
+        Column("MODEL", lambda m: m["path"], marked, cut=True),
         Column("TYPE", lambda m: m["type"]),
         Column("PROVIDER", lambda m: m["provider"]),
         Column("SIZE", lambda m: m["size"], lambda m: _bytes(m["size"]), right=True),
         Column("CONTEXT", lambda m: m["maxContextLength"], lambda m: _count(m["maxContextLength"]), right=True),
-        Column("QUANT", lambda m: m["quantization"], lambda m: m["quantization"] or "–"),
-        Column("STATE", lambda m: _availability(m, in_memory), lambda m: _availability(m, in_memory)),
-        Column("ALIASES", lambda m: m["aliases"], lambda m: ", ".join(m["aliases"])),
+        Column("QUANT", lambda m: m["quantization"], lambda m: m["quantization"] or "–", spare=True),
+        Column("STATE", lambda m: _availability(m, in_memory), cut=True),
+        Column("ALIASES", lambda m: m["aliases"], lambda m: ", ".join(m["aliases"]), cut=True, spare=True),
     )
 
 
 INSTANCES = (
-    Column("MODEL", lambda m: m["path"], lambda m: f"{m['path']} ●" if m["active"] else m["path"]),
-    Column("INSTANCE", lambda m: m["identifier"]),
-    Column("PROVIDER", lambda m: m["provider"]),
-    Column("STATE", lambda m: m["state"], lambda m: _state(m)),
+    Column("MODEL", lambda m: m["path"], lambda m: f"{m['path']} ●" if m["active"] else m["path"], cut=True),
+    Column("INSTANCE", lambda m: m["identifier"], cut=True),
+    Column("PROVIDER", lambda m: m["provider"], spare=True),
+    Column("STATE", lambda m: m["state"], lambda m: _state(m), cut=True),
     Column("MEMORY", lambda m: m["sizeBytes"], lambda m: _bytes(m["sizeBytes"]), right=True),
     Column("CONTEXT", lambda m: m["contextLength"], lambda m: _count(m["contextLength"]), right=True),
     Column("BUSY", lambda m: m["busy"], lambda m: _busy(m), right=True),
-    Column("WAITING", lambda m: m["waiting"], right=True),
+    Column("WAITING", lambda m: m["waiting"], right=True, spare=True),
     Column("UNTIL", lambda m: m["expiresInSeconds"], lambda m: _until(m)),
 )
 

@@ -15,6 +15,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from lanhaven.cli.failure import CliError
+from lanhaven.cli.fitting import GAP, fitted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +27,17 @@ Text = Callable[[Row], str]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `raw` reads the value that a pipe gets; `text` what a person sees (the raw value if not given)."""
+    """One column. `raw` reads the value that a pipe gets; `text` what a person sees (the raw value if not given).
+
+    On a terminal too narrow for all, spare columns are left out, the last one first; then those are cut that may be.
+    """
 
     heading: str
     raw: Callable[[Row], object]
     text: Callable[[Row], str] | None = None
     right: bool = False
+    spare: bool = False
+    cut: bool = False
 
 
 def prepare_streams() -> None:
@@ -94,7 +100,7 @@ def rows(columns: Sequence[Column], records: Sequence[Row], *, empty: str) -> No
         console().print(table(columns, records))
     else:
         for record in records:
-            print("\t".join(_cell(column.raw(record)) for column in columns))
+            print("\t".join(cell(column.raw(record)) for column in columns))
 
 
 def pairs(fields: Sequence[tuple[str, object]]) -> None:
@@ -102,7 +108,7 @@ def pairs(fields: Sequence[tuple[str, object]]) -> None:
     shown = [(name, value) for name, value in fields if value is not None]
     if not sys.stdout.isatty():
         for name, value in shown:
-            print(f"{name}\t{_cell(value)}")
+            print(f"{name}\t{cell(value)}")
         return
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
@@ -110,18 +116,27 @@ def pairs(fields: Sequence[tuple[str, object]]) -> None:
 
 
 def table(columns: Sequence[Column], records: Sequence[Row]) -> Table:
-    """The rich table itself, without borders."""
+    """The rich table itself, without borders, as wide as the terminal at most."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        side: Literal["left", "right"] = "right" if column.right else "left"
-        result.add_column(column.heading, justify=side, overflow="ellipsis", no_wrap=True)
-    for record in records:
-        cells = [column.text(record) if column.text else _cell(column.raw(record)) for column in columns]
-        result.add_row(*(Text(printable(cell)) for cell in cells))
+    cells = [[_shown(column, record) for record in records] for column in columns]
+    widths = [max(map(cell_len, (column.heading, *texts))) for column, texts in zip(columns, cells, strict=True)]
+    spare = [index for index, column in enumerate(columns) if column.spare]
+    cut = [index for index, column in enumerate(columns) if column.cut]
+    fitting = fitted(widths, spare, cut, console().width)
+    result = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for index, width in fitting.items():
+        side: Literal["left", "right"] = "right" if columns[index].right else "left"
+        result.add_column(columns[index].heading, justify=side, overflow="ellipsis", no_wrap=True, width=width)
+    for row in zip(*(cells[index] for index in fitting), strict=True):
+        result.add_row(*(Text(cell) for cell in row))
     return result
+
+
+def _shown(column: Column, record: Row) -> str:
+    return printable(column.text(record) if column.text else cell(column.raw(record)))
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -163,15 +178,15 @@ def _styled(stream: TextIO, pieces: Sequence[tuple[str, str]]) -> None:
     console(stderr=stream is sys.stderr).print(line_of_text, soft_wrap=True)
 
 
-def _cell(value: object) -> str:
-    """A value for a pipe: no tabs or line breaks inside."""
+def cell(value: object) -> str:
+    """A value on one line: no tabs or line breaks inside."""
     match value:
         case None:
             return ""
         case bool():
             return "true" if value else "false"
         case list() | tuple():
-            return ",".join(_cell(each) for each in value)
+            return ",".join(cell(each) for each in value)
         case dict():
             return json.dumps(value, ensure_ascii=False)
         case float() if value.is_integer():

@@ -14,6 +14,7 @@ import typer
 
 from lanhaven.cli import output, service_files
 from lanhaven.cli.failure import CliError, Exit
+from lanhaven.cli.help_text import Command, Group, show_help
 
 KEPT = ("LANHAVEN_CONFIG", "LANHAVEN_CONFIG_DIR", "LANHAVEN_DATA_DIR", "LANHAVEN_STATE_DIR", "LANHAVEN_CACHE_DIR")
 
@@ -33,11 +34,12 @@ class Kind:
 
 def commands() -> typer.Typer:
     """The group."""
-    group = typer.Typer(help="Start the server with the machine.", no_args_is_help=True)
-    group.command("install")(install)
-    group.command("uninstall")(uninstall)
-    group.command("status")(status)
-    group.command("logs")(logs)
+    group = typer.Typer(cls=Group, help="Start the server with the machine.", rich_markup_mode=None)
+    group.callback(invoke_without_command=True)(show_help)
+    group.command("install", cls=Command)(install)
+    group.command("uninstall", cls=Command)(uninstall)
+    group.command("status", cls=Command)(status)
+    group.command("logs", cls=Command)(logs)
     return group
 
 

@@ -11,6 +11,7 @@ from lanhaven.cli.connection import Json, Key, Url, connect
 from lanhaven.cli.output import Column, Row
 
 By = Literal["key", "model", "day"]
+FIRST = "firstTokenP50Ms"
 NOBODY = {"key": "(no key)", "model": "(no model)"}
 
 
@@ -32,18 +33,30 @@ def usage(
 
 def _columns(by: By) -> tuple[Column, ...]:
     return (
-        Column(by.upper(), lambda row: row[by], lambda row: row[by] or NOBODY[by]),
+        Column(by.upper(), lambda row: row[by], lambda row: row[by] or NOBODY[by], cut=True),
         _count("REQUESTS", "requests"),
         _count("ERRORS", "errors"),
         _count("PROMPT TOKENS", "promptTokens"),
         _count("ANSWER TOKENS", "completionTokens"),
-        Column("FIRST TOKEN", lambda row: row.get("firstTokenP50Ms"), milliseconds("firstTokenP50Ms"), right=True),
-        Column("LAST USED", lambda row: row["lastUsed"], lambda row: row["lastUsed"][:16].replace("T", " ")),
+        Column(
+            "FIRST TOKEN",
+            lambda row: row.get("firstTokenP50Ms"),
+            milliseconds("firstTokenP50Ms"),
+            right=True,
+            spare=True,
+        ),
+        Column(
+            "LAST USED", lambda row: row["lastUsed"], lambda row: row["lastUsed"][:16].replace("T", " "), spare=True
+        ),
     )
 
 
 def _count(heading: str, name: str) -> Column:
     return Column(heading, lambda row: row[name], lambda row: f"{row[name]:,}", right=True)
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
 
 
 def milliseconds(name: str) -> output.Text:
