@@ -115,7 +115,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = MappingProxyType(
         "gateway": frozenset({"catalog", "residency", "upstream", "media", "events", "types", "errors", "wire"}),
         "metrics": frozenset({"events", "types"}),
         "store": frozenset({"events", "types", "errors"}),
-        "history": frozenset({"store", "events", "types", "errors"}),
+        "history": frozenset({"store", "events", "types", "errors", "wire"}),
         "media": frozenset({"types", "errors"}),
         "runfile": frozenset({"types", "errors", "config", "config.environ"}),
         "connect": frozenset({"errors", "config"}),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from lanhaven.events import Failure, InferenceComplete, InferenceStart, iso
+from lanhaven.wire import encode
 
 Columns = dict[str, Any]
 Ended = tuple[InferenceStart, InferenceComplete | Failure]
@@ -15,6 +17,7 @@ NAMES = (
     "id", "began", "ended", "status", "path", "dialect", "model", "instance", "key", "streamed", "ms", "queue_ms",
     "load_ms", "first_ms", "prompt", "completion", "finish", "error", "code", "agent", "address", "parameters",
 )  # fmt: skip
+_UNKNOWN = MappingProxyType(dict.fromkeys(NAMES))
 LONGEST = 200  # characters of a text that a client or an upstream chose
 LONGEST_ERROR = 1000
 MOST = 2**53  # tokens: an upstream may say anything
@@ -29,8 +32,8 @@ _SHOWN = {
 
 
 def columns(start: InferenceStart, end: InferenceComplete | Failure | None) -> Columns:
-    """All columns; of a request that is under way (`end` None) what is known."""
-    found: Columns = dict.fromkeys(NAMES)
+    """All columns, in the order of NAMES; of a request that is under way (`end` None) what is known."""
+    found: Columns = _UNKNOWN.copy()
     found |= {
         "id": start.request_id,
         "began": start.at // 10**6,
@@ -41,13 +44,15 @@ def columns(start: InferenceStart, end: InferenceComplete | Failure | None) -> C
         "key": _text(start.client),
         "agent": _text(start.user_agent),
         "address": start.address,
-        "parameters": json.dumps(start.parameters) if start.parameters else None,
+        "parameters": encode(start.parameters).decode() if start.parameters else None,
     }
-    return found if end is None else found | _ended(end)
+    if end is not None:
+        _end(found, end)
+    return found
 
 
-def _ended(end: InferenceComplete | Failure) -> Columns:
-    found: Columns = {
+def _end(found: Columns, end: InferenceComplete | Failure) -> None:
+    found |= {
         "ended": end.at // 10**6,
         "ms": _ms(end.seconds),
         "queue_ms": _ms(end.queue_seconds),
@@ -62,8 +67,9 @@ def _ended(end: InferenceComplete | Failure) -> Columns:
         found |= {"prompt": _count(end.usage.prompt_tokens), "completion": _count(end.usage.completion_tokens)}
     if isinstance(end, Failure):
         status = "cancelled" if end.cancelled else "failed"
-        return found | {"status": status, "error": _text(end.error, LONGEST_ERROR), "code": end.code}
-    return found | {"status": "completed", "finish": _text(end.finish_reason)}
+        found |= {"status": status, "error": _text(end.error, LONGEST_ERROR), "code": end.code}
+    else:
+        found |= {"status": "completed", "finish": _text(end.finish_reason)}
 
 
 def row_json(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from itertools import groupby
-from operator import itemgetter
 
 from lanhaven.history.buckets import Merged, packed
 from lanhaven.history.row import NAMES, Columns, Ended, columns, generating
@@ -44,7 +42,11 @@ HOURS_KEPT = 90 * DAY
 
 Sample = tuple[int, int, int, int]  # at, requests in flight, waiting, bytes of the instances
 
-_INSERT = f"INSERT INTO requests ({', '.join(NAMES)}) VALUES ({', '.join(f':{name}' for name in NAMES)})"
+# Rows of one statement: `executemany` lets go of the interpreter and takes it again for each row, which under load are
+# two switches of threads; 40 rows stay within the 999 parameters that every SQLite takes.
+AT_ONCE = 40
+_INSERT = f"INSERT INTO requests ({', '.join(NAMES)}) VALUES "
+_ROW = f"({', '.join('?' * len(NAMES))})"
 _ADD = """
 INSERT INTO rollups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
@@ -67,19 +69,22 @@ def write(database: sqlite3.Connection, ended: Sequence[Ended], samples: Iterabl
     """One transaction: rows, roll-ups and gauges, or none of them."""
     rows = [(columns(start, end), end.model_key or "") for start, end in ended]
     with prepare(database):
-        database.executemany(_INSERT, [row for row, _ in rows])
-        for step in (MINUTE, HOUR):
-            database.executemany(_ADD, list(_rolled(rows, step)))
+        for some in (rows[at : at + AT_ONCE] for at in range(0, len(rows), AT_ONCE)):
+            values = [value for row, _ in some for value in row.values()]
+            database.execute(_INSERT + ", ".join([_ROW] * len(some)), values)
+        database.executemany(_ADD, _rolled(rows))
         database.executemany("INSERT OR REPLACE INTO gauges VALUES (?, ?, ?, ?)", samples)
 
 
-def _rolled(rows: Iterable[tuple[Columns, str]], step: int) -> Iterable[tuple[object, ...]]:
-    cells = [((row["ended"] // 1000 // step * step, model, row["key"] or ""), row) for row, model in rows]
-    for (at, model, key), group in groupby(sorted(cells, key=itemgetter(0)), itemgetter(0)):
-        members = [row for _, row in group]
+def _rolled(rows: Iterable[tuple[Columns, str]]) -> Iterable[tuple[object, ...]]:
+    """The roll-ups of these rows by minute, and the same once more for the hours that the minutes lie in."""
+    cells: dict[tuple[int, str, str], list[Columns]] = {}
+    for row, model in rows:
+        cells.setdefault((row["ended"] // 1000 // MINUTE * MINUTE, model, row["key"] or ""), []).append(row)
+    for (at, model, key), members in cells.items():
         answered = [row for row in members if row["completion"]]
-        yield (
-            step, at, model, key, len(members),
+        sums = (
+            model, key, len(members),
             sum(row["status"] == "failed" for row in members),
             sum(row["status"] == "cancelled" for row in members),
             sum(row["prompt"] or 0 for row in members),
@@ -89,6 +94,8 @@ def _rolled(rows: Iterable[tuple[Columns, str]], step: int) -> Iterable[tuple[ob
             packed(row["queue_ms"] for row in members if row["queue_ms"] is not None),
             max(row["ended"] for row in members),
         )  # fmt: skip
+        yield (MINUTE, at, *sums)
+        yield (HOUR, at // HOUR * HOUR, *sums)
 
 
 def _plus(first: bytes, second: bytes) -> bytes:
