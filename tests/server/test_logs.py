@@ -46,7 +46,9 @@ async def following(house: House, source: str, lines: int = 0) -> AsyncIterator[
     async with house.http.stream("GET", "/debug/logs/stream", params={"source": source, "lines": lines}) as reply:
         assert reply.status_code == 200
         reader = Reader(reply)
-        assert (await reader.next())[0] == "connected"
+        name, told = await reader.next()
+        assert name == "connected"
+        assert told["lines"] <= lines
         yield reader
 
 
@@ -68,6 +70,10 @@ async def test_the_servers_log_is_lines_without_secrets_and_escapes(house: House
     assert "abcdefgh" not in one["text"]
     assert "0123456789" not in one["text"]
     assert (two["level"], two["text"]) == ("error", "it says so")
+
+
+async def test_a_line_too_long_says_how_much_is_missing() -> None:
+    assert plain("x" * 10_000) == "x" * 4_000 + " … and 6000 characters more"
 
 
 async def test_a_traceback_is_several_lines(house: House, logging_to: LineRing) -> None:

@@ -102,12 +102,12 @@ class Logs:
         if self._readers >= READERS:
             raise Overloaded("Too many readers of logs.", retry_after=30, facts={"reason": "too_many_subscribers"})
 
-    async def follow(self, source: str, backlog: int) -> AsyncGenerator[Line | None, None]:
-        """The last `backlog` lines and then each new one; None after a look that found nothing. Ends at shutdown."""
-        seen = self.lines(source)
+    async def follow(self, source: str, seen: Sequence[Line], backlog: int) -> AsyncGenerator[Line | None, None]:
+        """Of the lines `seen` the last `backlog`, and then each new one; None after a look that found nothing. Ends at
+        shutdown."""
         self._readers += 1
         try:
-            for line in seen[len(seen) - min(backlog, len(seen)) :]:
+            for line in seen[len(seen) - backlog :]:
                 yield line
             while not await self._closed():
                 now = self._now(source, seen)
@@ -150,4 +150,5 @@ def added(before: Sequence[Line], now: Sequence[Line]) -> Sequence[Line]:
 def plain(text: str) -> str:
     """One line without anything that could steer a terminal or a page, or open a door."""
     cut = _CONTROLS.sub("", _ESCAPES.sub("", text[:WIDTH].replace("\t", "    ")))
-    return SECRET.sub("[masked]", cut)
+    rest = f" … and {len(text) - WIDTH} characters more" if len(text) > WIDTH else ""
+    return SECRET.sub("[masked]", cut) + rest

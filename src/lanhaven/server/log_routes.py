@@ -34,7 +34,8 @@ def logs_router(services: Services) -> APIRouter:
 
     @router.get("/logs/stream", response_class=StreamingResponse, responses=missing)
     async def logs_stream(source: Source = SERVER, lines: Count = 0) -> StreamingResponse:
-        """A log as Server-Sent Events: `connected`, its last lines, then each new one as `line`, and `shutdown`."""
+        """A log as Server-Sent Events: `connected` (`lines`: how many of the following were there before), its last lines,
+        then each new one as `line`, and `shutdown`."""
         logs.check(source)
         return StreamingResponse(_events(logs, source, lines), media_type="text/event-stream", headers=STREAM_HEADERS)
 
@@ -42,9 +43,11 @@ def logs_router(services: Services) -> APIRouter:
 
 
 async def _events(logs: Logs, source: str, backlog: int) -> AsyncIterator[bytes]:
-    yield sse(encode({"timestamp": utc_now(), "message": f"Following the log of {source}"}), "connected")
+    seen = logs.lines(source)
+    told = min(backlog, len(seen))
+    yield sse(encode({"timestamp": utc_now(), "message": f"Following the log of {source}", "lines": told}), "connected")
     quiet = 0
-    async with aclosing(logs.follow(source, backlog)) as lines:
+    async with aclosing(logs.follow(source, seen, told)) as lines:
         async for line in lines:
             quiet = quiet + 1 if line is None else 0
             if line is not None:

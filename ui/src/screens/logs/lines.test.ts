@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { appended, filtered, parts, pieces, rowsOf, written, type Line } from "./lines";
+import { appended, filtered, parts, pieces, rowsOf, unseen, written, type Line } from "./lines";
 
 const line = (at: number, text: string, level?: string): Line => ({ at, text, ...(level ? { level } : {}) });
 
@@ -8,6 +8,16 @@ test("only the last lines are kept", () => {
   expect(appended(lines, [line(4, "d")], 3).map((each) => each.at)).toEqual([2, 3, 4]);
   expect(appended(lines, [line(4, "d"), line(5, "e")], 1).map((each) => each.at)).toEqual([5]);
   expect(appended([], lines, 10)).toEqual(lines);
+});
+
+test("after a break only what is new comes, of a log that was written anew all", () => {
+  const log = (...texts: string[]) => texts.map((text) => ({ text }));
+  expect(unseen(log("a", "b", "c"), log("b", "c", "d"))).toEqual(log("d"));
+  expect(unseen(log("a", "b"), log("a", "b"))).toEqual([]);
+  expect(unseen(log("x", "x"), log("x", "x", "x"))).toEqual(log("x"));
+  expect(unseen(log("a", "b"), log("c", "d"))).toEqual(log("c", "d"));
+  expect(unseen([{ time: "1", text: "a" }], [{ time: "2", text: "a" }])).toHaveLength(1);
+  expect(unseen([], log("a"))).toEqual(log("a"));
 });
 
 test("a level shows itself and what is graver, and a line without one always", () => {

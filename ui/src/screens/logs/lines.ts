@@ -12,6 +12,16 @@ export function appended(lines: readonly Line[], fresh: readonly Line[], most = 
   return [...lines.slice(Math.max(0, lines.length + fresh.length - most)), ...fresh];
 }
 
+/** What of a log's last lines comes after those that were seen before a break: it grows at one end, and loses at the other. */
+export function unseen(seen: readonly LogLine[], last: readonly LogLine[]): readonly LogLine[] {
+  const same = (one: LogLine | undefined, other: LogLine | undefined) => one?.text === other?.text && one?.time === other?.time;
+  // From the longest on: lines may repeat.
+  for (let kept = Math.min(seen.length, last.length); kept > 0; kept--) {
+    if (last.slice(0, kept).every((line, at) => same(line, seen[seen.length - kept + at]))) return last.slice(kept);
+  }
+  return last;
+}
+
 export const LEVELS = ["debug", "info", "warning", "error"] as const;
 export type Level = (typeof LEVELS)[number];
 
