@@ -12,6 +12,7 @@ import pytest
 from lanhaven.cli import checks_machine
 from tests.cli.conftest import HEALTH
 from tests.cli.scripted import Cli, Scripted, scripted
+from tests.ports import free_port
 from tests.providers.llamacpp import llama_server
 
 

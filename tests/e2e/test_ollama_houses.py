@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import entry
-from tests.e2e.test_two_houses import free_port
 from tests.house_process import HouseProcess, running, until
+from tests.ports import free_port
 
 SMALL, VECTORS = "smollm2", "minilm"
 TOOL = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,15 +13,9 @@ import pytest
 
 from tests.e2e.conftest import entry
 from tests.house_process import HouseProcess, is_engine, running, until
+from tests.ports import free_port
 
 SMALL, VECTORS = "smollm2", "minilm"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

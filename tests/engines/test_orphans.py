@@ -18,7 +18,7 @@ from tests.engines.conftest import FAKE
 
 PARENT = Path(__file__).with_name("parent_program.py")
 WORKER = module_command("lanhaven.engines.llamacpp_worker")
-BOUND = 2.0  # seconds
+PATIENCE = 30.0  # seconds; it takes some hundredths
 
 Orphan = Callable[..., psutil.Process]
 
@@ -77,8 +77,8 @@ def test_llama_cpp_loaded_and_in_mid_load(orphaned: Orphan, smollm2: Path, mark:
 
 
 def _ends(process: psutil.Process) -> bool:
-    """Within the bound; a zombie has ended, whoever collects it."""
-    deadline = time.monotonic() + BOUND
+    """A zombie has ended, whoever collects it."""
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
             return True

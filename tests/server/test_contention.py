@@ -19,6 +19,8 @@ from tests.serving import serving
 
 pytestmark = pytest.mark.anyio
 
+ONE_SLOT = "default_model: one\nmodels:\n  - {id: one, provider: mock, enabled: true, config: {slots: 1}}\n"
+
 
 @pytest.mark.req("F-061", "P3", "S4-17")
 async def test_fifty_requests_for_a_cold_model_load_it_once(tmp_path: Path) -> None:
@@ -67,9 +69,8 @@ async def test_the_third_model_waits_for_an_idle_one_and_no_stream_is_cut(tmp_pa
 
 
 @pytest.mark.req("F-063", "P8")
-async def test_a_full_queue_refuses_at_once_and_a_long_wait_gives_up(tmp_path: Path) -> None:
-    models = "default_model: one\nmodels:\n  - {id: one, provider: mock, enabled: true, config: {slots: 1}}\n"
-    async with serving(tmp_path, models, queue_depth=1, queue_wait=0.1) as house:
+async def test_a_full_queue_refuses_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path, ONE_SLOT, queue_depth=1) as house:
         await house.chat()
         house.mock.server("one").script(Fault(do=Act.STALL, at=0))
         stalled = await Socket.ask(house, stream=True)
@@ -80,7 +81,18 @@ async def test_a_full_queue_refuses_at_once_and_a_long_wait_gives_up(tmp_path: P
         assert third.status_code == 429
         assert third.json()["error"]["code"] == "queue_full"
         assert int(third.headers["retry-after"]) >= 1
-        late = await second
+        await stalled.leave()
+        assert (await second).status_code == 200
+
+
+@pytest.mark.req("F-063", "P8")
+async def test_a_long_wait_gives_up(tmp_path: Path) -> None:
+    async with serving(tmp_path, ONE_SLOT, queue_wait=0.1) as house:
+        await house.chat()
+        house.mock.server("one").script(Fault(do=Act.STALL, at=0))
+        stalled = await Socket.ask(house, stream=True)
+        await house.until(lambda: house.services.pool.instances()[0].leases == 1)
+        late = await house.chat()
         assert late.status_code == 503
         assert late.json()["error"]["code"] == "queue_timeout"
         await stalled.leave()
