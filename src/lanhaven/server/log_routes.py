@@ -34,8 +34,8 @@ def logs_router(services: Services) -> APIRouter:
 
     @router.get("/logs/stream", response_class=StreamingResponse, responses=missing)
     async def logs_stream(source: Source = SERVER, lines: Count = 0) -> StreamingResponse:
-        """A log as Server-Sent Events: `connected` (`lines`: how many of the following were there before), its last lines,
-        then each new one as `line`, and `shutdown`."""
+        """A log as Server-Sent Events: `connected` (`lines`: how many of those that follow were there before), its last
+        lines, then each new one as `line`, and `shutdown`."""
         logs.check(source)
         return StreamingResponse(_events(logs, source, lines), media_type="text/event-stream", headers=STREAM_HEADERS)
 
