@@ -158,8 +158,8 @@ def test_renaming_an_entry(path: Path) -> None:
 
 def test_setting_defaults_lays_them_over(path: Path) -> None:
     with edit(path) as models:
-        models.set_defaults("small", Sampling(top_p=0.5, stop=("a", "b"), stream=False))
-        models.set_defaults("large", Sampling(temperature=1.0))
+        models.update("small", {"defaults": {"topP": 0.5, "stop": ["a", "b"], "stream": False}})
+        models.update("large", {"defaults": {"temperature": 1.0}})
     assert by_id(path, "small").sampling == Sampling(temperature=0.7, top_p=0.5, stop=("a", "b"), stream=False)
     assert by_id(path, "large").sampling == Sampling(temperature=1.0)
     assert "topP: 0.5" in path.read_text()
@@ -206,7 +206,7 @@ def test_an_entry_that_could_not_be_read_back_is_refused(path: Path, entry: Mapp
 
 
 def test_unknown_ids(path: Path) -> None:
-    for act in (lambda m: m.remove("x"), lambda m: m.update("x", {}), lambda m: m.set_defaults("x", Sampling())):
+    for act in (lambda m: m.remove("x"), lambda m: m.update("x", {})):
         with pytest.raises(ModelNotFound, match="has no model 'x'"), edit(path) as models:
             act(models)
     assert path.read_text() == FILE

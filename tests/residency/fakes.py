@@ -165,6 +165,10 @@ class ScriptedProvider:
         self._end(engine)
         engine.observer.gone(error)
 
+    def hang(self, instance_id: str, error: GatewayError) -> None:
+        """The engine of a ready instance is found dead, and is there still."""
+        self.engines[instance_id].observer.gone(error)
+
 
 def model(
     key: str, size: int = 1, *, provider: str = "scripted", pinned: bool = False, ttl: float | None = None

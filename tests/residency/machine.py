@@ -255,7 +255,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def hang(self, pick: int) -> None:
         name = self._of(pick, ready=True).instance_id
-        self.loop.call(self.pool.report_gone, name, EngineHung("silent"), self.provider.upstream(name))
+        self.loop.call(self.provider.hang, name, EngineHung("silent"))
 
     def _of(self, pick: int, *, ready: bool) -> Engine:
         engines = self._engines(ready=ready)

@@ -74,9 +74,9 @@ async def test_a_lease_broken_before_it_was_picked_up_is_waited_for_again(world:
     assert world.names("inference_queued") == ["inference_queued a"]
 
 
-async def test_the_gateway_may_find_out_first(world: World) -> None:
+async def test_an_engine_that_hangs_is_ended(world: World) -> None:
     lease = await world.lease(A)
-    world.pool.report_gone("a", EngineHung("silent"), lease.upstream)
+    world.provider.hang("a", EngineHung("silent"))
     assert isinstance(lease.broken, EngineHung)
     await asyncio.sleep(1)
     assert world.provider.ended == ["a"]
@@ -84,13 +84,11 @@ async def test_the_gateway_may_find_out_first(world: World) -> None:
 
 
 async def test_a_report_about_an_earlier_instance_is_ignored(world: World) -> None:
-    first = await world.lease(A)
-    first.release()
+    (await world.lease(A)).release()
+    first = world.provider.engines["a"].observer
     await world.pool.unload("a")
-    world.provider.slots = 2  # the new one has another upstream
     async with await world.lease(A) as second:
-        world.pool.report_gone("a", EngineHung("silent"), first.upstream)
-        world.pool.report_gone("unknown", EngineHung("silent"))
+        first.gone(EngineHung("silent"))
         assert second.broken is None
 
 

@@ -76,7 +76,7 @@ async def test_a_request_that_found_its_instance_dead_succeeds_with_the_next(tmp
         await house.mock.server("alpha").aclose()
         waiting = asyncio.create_task(house.chat("again", stream=stream))
         await house.until(lambda: house.services.gateway.inflight == 1 and awaits_certificate(house))
-        house.services.pool.report_gone("alpha", EngineCrashed("alpha has ended."))
+        house.mock.crash("alpha")
         reply = await waiting
         assert reply.status_code == 200
         assert "error" not in reply.text

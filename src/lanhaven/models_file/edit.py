@@ -18,9 +18,7 @@ from lanhaven.errors import InternalError, InvalidRequest, ModelNotFound, Overlo
 from lanhaven.models_file.lines import Lines
 from lanhaven.models_file.read import ModelsFile, read_parsed
 from lanhaven.models_file.render import changed, rendered
-from lanhaven.models_file.values import spelled
 from lanhaven.providers.base import ModelEntry
-from lanhaven.types.models import Sampling
 
 ATTEMPTS = 5  # at a file that somebody else is writing as well
 STARTER = """\
@@ -123,11 +121,6 @@ class Editor:
             lines.replaced(indices, lambda snippet: changed(snippet, changes)),
             kept=[entry for entry in self.models.entries if entry.id not in model_ids],
         )
-
-    def set_defaults(self, model_id: str, sampling: Sampling) -> None:
-        """Lay inference defaults over those of one entry."""
-        said = {spelled(field): list(v) if isinstance(v, tuple) else v for field, v in sampling.said().items()}
-        self.update(model_id, {"defaults": said})
 
     def remove(self, model_id: str) -> None:
         """Remove one entry, and default_model where it names it. Comments around the entry stay."""

@@ -33,7 +33,7 @@ from lanhaven.residency.result import LoadResult
 from lanhaven.residency.room import Deeds, Room
 from lanhaven.residency.settings import PoolSettings
 from lanhaven.residency.waiting import Order, Spec, Waiter
-from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling, Upstream
+from lanhaven.types.models import Instance, LoadConfig, ModelInfo, Sampling
 
 __all__ = ["Lease", "LoadResult", "Pool", "PoolSettings"]
 
@@ -322,12 +322,6 @@ class Pool:
         if resident is None:
             raise refusals.no_instance(instance_id)
         return resident
-
-    def report_gone(self, instance_id: str, error: GatewayError, upstream: Upstream | None = None) -> None:
-        """A request found the instance's upstream dead. With `upstream`, a later instance of that name is spared."""
-        resident = self._books.get(instance_id)
-        if resident is not None and upstream in (None, resident.upstream):
-            self._life.crashed(resident, error)
 
     def judge(self, lease: Lease, error: GatewayError | None, request: bytes = b"") -> None:
         """How the request of a lease ended: well (None), or with this error. `request` tells it from others."""
