@@ -13,6 +13,7 @@ import pytest
 
 from lanhaven.history.bodies import Bodies, BodyLimits, masked
 from lanhaven.keys.store import FILE_NAME, KeyScope, KeyStore
+from tests.dialects.lmstudio.frames import frames
 from tests.serving import House, serving
 
 pytestmark = pytest.mark.anyio
@@ -163,6 +164,44 @@ async def test_error_replies_are_bodies_too(house: House, open_bodies: None) -> 
     reply = await house.chat(model="nobody")
     body = (await house.http.get(f"/debug/requests/{reply.headers['x-request-id']}/body")).json()
     assert body["response"] == reply.text
+
+
+async def last_of(house: House, path: str) -> dict[str, Any]:
+    """The last request at this path, with its body, if that was kept."""
+    rows = (await house.http.get("/debug/history/requests")).json()["requests"]
+    row = next(each for each in rows if each["path"] == path)
+    details = (await house.http.get(f"/debug/requests/{row['requestId']}")).json()
+    body = await house.http.get(f"/debug/requests/{row['requestId']}/body")
+    return details | {"body": body.json()}
+
+
+async def test_predictions_over_a_websocket_leave_the_same_behind(house: House, open_bodies: None) -> None:
+    async with frames(house.url) as client:
+        await client.channel("getOrLoad", {"identifier": "alpha", "loadConfigStack": {"layers": []}})
+        asked = {
+            "modelSpecifier": {"type": "query", "query": {"identifier": "alpha"}},
+            "history": {"messages": [{"role": "user", "content": [{"type": "text", "text": "over a socket"}]}]},
+            "predictionConfigStack": {"layers": []},
+        }
+        assert (await client.channel("predict", asked))[-1]["type"] == "success"
+    found = await last_of(house, "/llm")
+    assert found["address"] == "127.0.0.1"
+    assert found["userAgent"].startswith("Python/")
+    assert json.loads(found["body"]["request"])["messages"][0]["content"] == "over a socket"
+    packets = [json.loads(line) for line in found["body"]["response"].splitlines()]
+    assert "socket" in json.dumps([each for each in packets if each["type"] == "fragment"])
+
+
+async def test_prompts_of_a_batch_too(house: House, open_bodies: None) -> None:
+    prompts = [{"role": "user", "content": f"number {number}"} for number in range(2)]
+    body = {"model": "alpha", "messages": prompts, "processing_mode": "sequential"}
+    reply = await house.http.post("/v1/batch/chat/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    found = await last_of(house, "/v1/batch/chat/completions")
+    assert found["address"] == "127.0.0.1"
+    assert found["userAgent"].startswith("python-httpx")
+    assert json.loads(found["body"]["request"])["messages"][-1]["content"] == "number 1"
+    assert "number" in json.loads(found["body"]["response"])["choices"][0]["message"]["content"]
 
 
 async def test_bodies_end_by_themselves(house: House) -> None:

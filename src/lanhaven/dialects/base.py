@@ -26,6 +26,7 @@ from lanhaven.upstream.exchange import Exchange
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+Tap = Callable[[str, bytes, Send], Send]  # id, body, where the answer goes -> where it is to go instead
 
 JSON: Headers = [(b"content-type", b"application/json")]
 SSE: Headers = [
@@ -51,6 +52,7 @@ class DialectContext:
     downloads: Downloads
     background: Background = field(default_factory=Background)
     batch: BatchLimits = BatchLimits()
+    tap: Callable[[], Tap | None] = lambda: None  # who sees what is asked and answered now, on wish
 
 
 class Dialect(Protocol):
@@ -98,7 +100,7 @@ class Call:
     headers: Headers = field(default_factory=list)
     key_name: str | None = None
     address: str | None = None
-    tap: Callable[[str, bytes, Send], Send] | None = None  # sees what is asked and answered, on wish: id, body, send
+    tap: Tap | None = None  # sees what is asked and answered, on wish
     extra: Headers | tuple[()] = ()  # headers of the dialect's own, for every kind of reply
     interval: float = 15.0  # seconds between keep-alive comments of a silent stream
     started: bool = False

@@ -79,7 +79,9 @@ class Services:
             disk_bytes=settings.batch_disk_bytes,
             keep=settings.batch_keep,
         )
-        return DialectContext(self.gateway, settings.data_dir, self.store, self.downloads, self.background, batch)
+        return DialectContext(
+            self.gateway, settings.data_dir, self.store, self.downloads, self.background, batch, lambda: self.bodies.tap
+        )
 
     async def aclose(self, drain: float) -> None:
         """End everything: requests under way may take `drain` seconds, then engines and connections go."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lanhaven.dialects.base import Call, Dialect, Handler
+from lanhaven.dialects.base import Call, Dialect, Handler, Tap
 from lanhaven.errors import GatewayError, NotFound
 from lanhaven.wire import encode, read_json
 
@@ -32,13 +32,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request. path: as events tell it. owner: name of the key that it runs for."""
+    """One request. path: as events tell it. owner: name of the key that it runs for. address, user_agent: of its
+    client, while there is one."""
 
     route: str
     body: Mapping[str, Any]
     request_id: str
     path: str
     owner: str | None
+    address: str | None = None
+    user_agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,10 @@ class _Reply:
 class Asker:
     """Each request is one of its own to the gateway: own events, own lease. Cancelling the caller cancels it."""
 
-    def __init__(self, dialects: tuple[Dialect, ...], paths: tuple[str, ...]) -> None:
+    def __init__(
+        self, dialects: tuple[Dialect, ...], paths: tuple[str, ...], tap: Callable[[], Tap | None] = lambda: None
+    ) -> None:
+        self._tap = tap
         served = {path: (each, methods) for each in dialects for path, methods in each.routes().items()}
         self._routes = {path: Route(served[path][0], served[path][1]["POST"]) for path in paths}
 
@@ -93,6 +99,9 @@ class Asker:
             dialect=route.dialect,
             body=encode({**asked.body, "stream": False}) if "stream" in asked.body else encode(asked.body),
             key_name=asked.owner,
+            address=asked.address,
+            headers=[(b"user-agent", asked.user_agent.encode("latin-1"))] if asked.user_agent else [],
+            tap=self._tap(),
         )
         try:
             await route.handler(call)

@@ -42,7 +42,7 @@ class BatchDialect(Dialect):
         self._gateway = context.gateway
         self._openai = OpenAIDialect.create(context)
         self._chat = self._openai.routes()[CHAT]["POST"]
-        self._asker = Asker((self._openai, ResponsesDialect.create(context)), ENDPOINTS)
+        self._asker = Asker((self._openai, ResponsesDialect.create(context)), ENDPOINTS, context.tap)
         shelf = Shelf(context.data_dir, context.batch.keep)
         worker = Worker(shelf, self._asker, context.gateway, context.batch)
         context.background.add(worker)
@@ -78,14 +78,7 @@ class BatchDialect(Dialect):
 
     async def _serve(self, body: dict[str, Any], call: Call) -> None:
         plan = read_plan(body)
-        running = Running(
-            plan,
-            self._asker,
-            self._gateway,
-            request_id=call.request_id,
-            path=call.path,
-            owner=call.key_name,
-        )
+        running = Running(plan, self._asker, self._gateway, call)
         if plan.stream:
             await stream(call, plan, running)
             return

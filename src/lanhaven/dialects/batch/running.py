@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lanhaven.dialects.base import Call, user_agent
 from lanhaven.dialects.batch.asking import Answer, Asked, Asker
 from lanhaven.dialects.batch.prompts import Mode, Plan, Prompt
 from lanhaven.errors import GatewayError, ServerShutdown
@@ -38,17 +39,13 @@ Told = Callable[[Result], Awaitable[None]]
 
 
 class Running:
-    """One batch call. request_id, path: the call's own; each prompt gets an id of its own from it."""
+    """One batch call; each prompt gets an id of its own from its id."""
 
-    def __init__(
-        self, plan: Plan, asker: Asker, gateway: Gateway, *, request_id: str, path: str, owner: str | None
-    ) -> None:
+    def __init__(self, plan: Plan, asker: Asker, gateway: Gateway, call: Call) -> None:
         self._plan = plan
         self._asker = asker
         self._gateway = gateway
-        self._request_id = request_id
-        self._path = path
-        self._owner = owner
+        self._call = call
         self._began = gateway.clock()
         self._end: Answer | None = None  # the server goes down: nothing more is asked
         self._context: list[Any] = []
@@ -93,7 +90,9 @@ class Running:
         with_context = self._plan.mode is Mode.SEQUENTIAL_WITH_CONTEXT
         if with_context:
             body = {**body, "messages": [*self._context, *body["messages"]]}
-        asked = Asked(CHAT, body, f"{self._request_id}-{prompt.index + 1}", self._path, self._owner)
+        call = self._call
+        request_id, agent = f"{call.request_id}-{prompt.index + 1}", user_agent(call.headers)
+        asked = Asked(CHAT, body, request_id, call.path, call.key_name, call.address, agent)
         answer = self._end or await self._asker.ask(asked)
         if answer.code == ServerShutdown.code:
             self._end = answer

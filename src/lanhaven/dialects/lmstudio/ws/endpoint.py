@@ -8,12 +8,15 @@ those that LM Studio's clients know by a code); whatever they run in is cancelle
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lanhaven.dialects.base import DialectContext
 from lanhaven.errors import Forbidden
+from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.types.models import Instance
+from lanhaven.wire import encode
 
 T = TypeVar("T")
 
@@ -44,6 +47,7 @@ class Peer:
 
     client: the identifier that the client chose; its connections share it. key_name: of the key it gave, None for a
     guest. scopes: what it may do ("inference", "admin", "debug"). state: shared by all connections of the server.
+    address, user_agent: for events.
     """
 
     context: DialectContext
@@ -53,17 +57,42 @@ class Peer:
     connection_id: str
     key_name: str | None = None
     scopes: frozenset[str] = frozenset()
+    address: str | None = None
+    user_agent: str | None = None
     _requests: int = 0
 
-    def new_request_id(self) -> str:
-        """An id for one inference, for events and the log."""
+    def inference(self, route: Route, body: Mapping[str, Any], instance: Instance) -> InferenceRequest:
+        """A question to this very instance; what else is known of it is set there."""
         self._requests += 1
-        return f"{self.connection_id}.{self._requests}"
+        return InferenceRequest(
+            route,
+            {**body, "model": instance.instance_id},
+            f"{self.connection_id}.{self._requests}",
+            f"/{self.namespace}",
+            "WS",
+            dialect="lmstudio",
+            client=self.key_name,
+            address=self.address,
+            user_agent=self.user_agent,
+            only=True,
+        )
+
+    def tapped(self, request: InferenceRequest) -> Callable[[bytes], Awaitable[None]] | None:
+        """Where the pieces of its answer go as well, while somebody wishes to see them."""
+        tap = self.context.tap()
+        if tap is None:
+            return None
+        send = tap(request.request_id, encode(request.body), _nowhere)
+        return lambda piece: send({"type": "http.response.body", "body": piece})
 
     def need(self, scope: str) -> None:
         """Forbidden unless this client may do what `scope` names."""
         if scope not in self.scopes:
             raise Forbidden(f"This needs a key with the scope {scope}.", retry=False)
+
+
+async def _nowhere(message: MutableMapping[str, Any]) -> None:
+    """The client gets its answer in frames."""
 
 
 class Channel:

@@ -6,7 +6,7 @@ then. Anything else that goes wrong is an error of the channel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +28,7 @@ from lanhaven.inference import Inference
 from lanhaven.lmstudio.load_keys import config_fields
 from lanhaven.types.chat import InferenceRequest, Route, Usage
 from lanhaven.types.models import Instance, ModelInfo
+from lanhaven.wire import encode, ndjson
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class _Answer:
     finish: str | None = None
     usage: Usage = field(default_factory=Usage)
     limit: int | None = None  # tokens that the answer may have
+    tapped: Callable[[bytes], Awaitable[None]] | None = None  # see Peer.tapped
 
     @property
     def gateway(self) -> Gateway:
@@ -57,11 +59,14 @@ class _Answer:
         self.last = self.gateway.clock()
         if self.first is None and packet["type"] in ("fragment", "toolCallGenerationStart"):
             self.first = self.last
+        if self.tapped is not None:
+            await self.tapped(ndjson(encode(packet)))
         await self.channel.send(packet)
 
     async def run(self) -> None:
         """From the request to the end of the answer."""
         request = self._request()
+        self.tapped = self.peer.tapped(request)
         async with self.gateway.infer(request) as inference:
             await self._relay(inference)
         self.usage, self.finish = inference.outcome.usage, inference.outcome.finish_reason
@@ -87,19 +92,11 @@ class _Answer:
 
     def _request(self) -> InferenceRequest:
         prediction = self.prediction
-        return InferenceRequest(
-            prediction.route,
-            {**prediction.body, "model": self.instance.instance_id},
-            self.peer.new_request_id(),
-            f"/{self.peer.namespace}",
-            "WS",
-            dialect="lmstudio",
-            client=self.peer.key_name,
-            usage_wanted=True,
-            only=True,
-            extras={**prediction.settings.extras, "return_progress": True},
-            overflow=prediction.settings.overflow,
-        )
+        request = self.peer.inference(prediction.route, prediction.body, self.instance)
+        request.usage_wanted = True
+        request.extras = {**prediction.settings.extras, "return_progress": True}
+        request.overflow = prediction.settings.overflow
+        return request
 
     async def beat(self) -> None:
         """Fill silences."""

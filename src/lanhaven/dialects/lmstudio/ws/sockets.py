@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from lanhaven.dialects.base import DialectContext
+from lanhaven.dialects.base import DialectContext, user_agent
 from lanhaven.dialects.lmstudio.models import EMBEDDING, LLM
 from lanhaven.dialects.lmstudio.ws import (
     diagnostics,
@@ -90,6 +90,8 @@ class LMStudioSockets:
         namespace = self._namespaces[scope["path"]]
         request_id: str = scope["lanhaven.request_id"]
         peer = Peer(self._context, self._state, namespace.name, who.identifier, request_id, key_name, scopes)
+        peer.address = scope["client"][0] if scope.get("client") else None
+        peer.user_agent = user_agent(scope["headers"])
         return Connection(namespace, peer, wire)
 
 

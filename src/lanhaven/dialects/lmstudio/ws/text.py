@@ -15,7 +15,7 @@ from lanhaven.dialects.lmstudio.ws.settings import collapsed, openai_tools, read
 from lanhaven.dialects.tools.offering import make_offer
 from lanhaven.errors import InvalidRequest, ModelUnloaded, UnsupportedFeature, UpstreamError
 from lanhaven.lmstudio.load_values import rows
-from lanhaven.types.chat import InferenceRequest, Route
+from lanhaven.types.chat import Route
 from lanhaven.types.models import Instance, ModelInfo
 from lanhaven.wire import read_object
 
@@ -107,22 +107,16 @@ def _meant(peer: Peer, asked: Mapping[str, Any], name: str) -> tuple[ModelInfo, 
 
 async def _ask(peer: Peer, instance: Instance, route: Route, body: dict[str, Any]) -> dict[str, Any]:
     """One question to this very instance, and the whole answer."""
-    request = InferenceRequest(
-        route,
-        {**body, "model": instance.instance_id},
-        peer.new_request_id(),
-        f"/{peer.namespace}",
-        "WS",
-        dialect="lmstudio",
-        client=peer.key_name,
-        only=True,
-    )
+    request = peer.inference(route, body, instance)
+    tapped = peer.tapped(request)
     try:
         async with peer.context.gateway.infer(request) as inference:
-            exchange = await inference.open()
-            return read_object(await exchange.body())
+            reply = await (await inference.open()).body()
     except ModelUnloaded as error:
         raise unloaded() from error
+    if tapped is not None:
+        await tapped(reply)
+    return read_object(reply)
 
 
 COMMON: Mapping[str, Rpc] = MappingProxyType({"tokenize": tokenize, "countTokens": count_tokens})
