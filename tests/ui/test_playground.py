@@ -230,6 +230,10 @@ def test_pictures_are_pasted_dropped_and_taken_away(page: Page) -> None:
     sizes = [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size for url in urls]
     assert sizes == [(8, 8), (1536, 1536)]
     accessible(page)
+    page.get_by_label("Model", exact=True).select_option("alpha")
+    expect(page.get_by_text("alpha cannot see the images above: they are left out.")).to_be_visible()
+    ask(page, "and you?")
+    expect(answers(page).nth(1).locator(".markdown")).to_have_text("and you?")
 
 
 def test_tools_are_called_and_the_turn_goes_on(page: Page) -> None:

@@ -108,7 +108,7 @@ class Chat {
     const turns = [...this.turns, ...open];
     const last = turns.at(-1);
     const before = last ? [...turns.slice(0, -1), { question: last.question, pictures: last.pictures, columns: [[]] }] : [];
-    return requestBody(this.models[column] ?? "", messages(before, column, this.settings.system), this.settings);
+    return requestBody(this.models[column] ?? "", messages(before, column, this.settings.system, models.sees(this.models[column])), this.settings);
   }
 
   replay(replay: Replay): void {
@@ -128,7 +128,7 @@ class Chat {
   private async run(column: number, shorten = false): Promise<void> {
     const step = this.turns.at(-1)?.columns[column]?.at(-1);
     if (!step) return;
-    const body = requestBody(step.model, messages(this.turns, column, this.settings.system), this.settings);
+    const body = requestBody(step.model, messages(this.turns, column, this.settings.system, models.sees(step.model)), this.settings);
     await step.run(body, shorten ? DROP_OLDEST : {});
     if (!session.may("debug")) void models.look(); // what is loaded now: others hear it
     this.keep();

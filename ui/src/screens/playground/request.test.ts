@@ -28,6 +28,13 @@ test("calls and their results, and images", () => {
   ]);
 });
 
+test("images of earlier questions are left out for a model that cannot see", () => {
+  const pictures = [{ name: "x", url: "data:image/png;base64,AA" }];
+  const seen = (question: string, answer: string) => ({ ...turn(question, answer), pictures });
+  const contents = messages([seen("", "a cat"), seen("see", "")], 0, "", false).map((each) => each.content);
+  expect(contents).toEqual(["(an image)", "a cat", [{ type: "image_url", image_url: { url: "data:image/png;base64,AA" } }, { type: "text", text: "see" }]]);
+});
+
 test("settings: only what was typed, and what is wrong is said", () => {
   const typed = { ...NONE, temperature: "0", topK: "40", maxTokens: "8", stop: "a\n\nb", tools: TOOLS_EXAMPLE, schema: '{"type":"object"}' };
   expect(fields(NONE)).toEqual({});

@@ -29,17 +29,19 @@ export interface Spoken {
 
 export type Message = Record<string, unknown>;
 
-/** The messages that lead to the next answer of this column. A question that got no answer is left out, but the last. */
-export function messages(turns: readonly Spoken[], column: number, system: string): Message[] {
+/** The messages that lead to the next answer of this column. A question that got no answer is left out, but the last.
+ *  `sees`: false leaves the images of earlier questions out, for a model that would refuse them all. */
+export function messages(turns: readonly Spoken[], column: number, system: string, sees = true): Message[] {
   const all: Message[] = system.trim() ? [{ role: "system", content: system }] : [];
   turns.forEach((turn, index) => {
     const said = (turn.columns[Math.min(column, turn.columns.length - 1)] ?? []).filter((step) => step.text || step.calls.length);
-    if (said.length || index === turns.length - 1) all.push(question(turn), ...said.flatMap(answer));
+    if (said.length || index === turns.length - 1) all.push(question(turn, sees || index === turns.length - 1), ...said.flatMap(answer));
   });
   return all;
 }
 
-function question(turn: Spoken): Message {
+function question(turn: Spoken, sees: boolean): Message {
+  if (turn.pictures.length && !sees) return { role: "user", content: turn.question || "(an image)" };
   if (!turn.pictures.length) return { role: "user", content: turn.question };
   const images = turn.pictures.map(({ url }) => ({ type: "image_url", image_url: { url } }));
   return { role: "user", content: [...images, ...(turn.question ? [{ type: "text", text: turn.question }] : [])] };
