@@ -6,8 +6,8 @@ import csv
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -104,7 +104,7 @@ def test_what_the_list_has_not_is_found_in_the_history(page: Page) -> None:
 
 
 def test_a_browser_whose_clock_is_off_tells_how_long_a_request_runs(page: Page, house: HouseProcess) -> None:
-    page.clock.set_system_time(time.time() + 7200)
+    page.clock.set_system_time(datetime.now(UTC) + timedelta(hours=2))
     page.reload()
     with house.stream("count", model="slow"):
         expect(rows(page).filter(has_text="running")).to_contain_text(re.compile(r"\D\d m?s$"))
