@@ -126,7 +126,10 @@ class KeyStore:
         key, now = self.table.find(digest), self._wall()
         if key is None or key.expired(now):
             return None
-        agent = user_agent[:AGENT_SHOWN].decode("latin-1") if user_agent else self._with_use(key).user_agent
+        if user_agent:
+            agent: str | None = user_agent[:AGENT_SHOWN].decode("latin-1")
+        else:
+            _, agent = self._used.get(key.name, (now, key.user_agent))
         self._used[key.name] = (now, agent)
         self._unwritten.add(key.name)
         return key

@@ -23,12 +23,11 @@ class Window:
 
     def add(self, now: float, amount: int) -> None:
         """Count `amount`; `now` never goes back."""
-        number = self._expire(now)
-        if self._buckets and self._buckets[-1][0] == number:
-            self._buckets[-1][1] += amount
-        else:
-            self._buckets.append([number, amount])
         self.total += amount
+        if self._buckets and self._buckets[-1][0] == now // self._width:
+            self._buckets[-1][1] += amount  # what was too old went when this bucket began
+        else:
+            self._buckets.append([self._expire(now), amount])
 
     def sum(self, now: float) -> int:
         """What was counted."""
