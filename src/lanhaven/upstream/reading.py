@@ -113,7 +113,12 @@ def note_usage(message: Message, outcome: Outcome) -> None:
         outcome.usage = Usage(cached + _count(timings.get("prompt_n")), _count(timings.get("predicted_n")), cached)
 
 
-def _count(value: object) -> int:
+def figure(value: object) -> float | None:
+    """A number that an upstream tells, if one can count with it: nothing below 0, and nothing that is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
-        return 0
-    return int(value)
+        return None
+    return value
+
+
+def _count(value: object) -> int:
+    return int(figure(value) or 0)

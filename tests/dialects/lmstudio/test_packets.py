@@ -46,6 +46,15 @@ def test_progress_counts_what_was_cached_apart() -> None:
         assert details["totalPromptTokenCount"] == sum(details[name] for name in parts) == 100
 
 
+@pytest.mark.req("F-046")
+def test_nonsense_of_an_engine_is_left_aside() -> None:
+    (huge,) = told(progress(10**400, -1, 5))
+    assert huge["progress"] == 1.0
+    for logprobs in (True, {"content": 7}, {"content": [None]}, {"content": [{"top_logprobs": 3}]}):
+        read = read_chunk(encode({"choices": [{"index": 0, "delta": {"content": "hi"}, "logprobs": logprobs}]}))
+        assert [each["fragment"]["content"] for each in told(read) if each["type"] == "fragment"] == ["hi"]
+
+
 def test_a_prompt_that_is_all_cached_is_done() -> None:
     assert told(progress(5, 5, 5))[0]["progress"] == 1.0
 

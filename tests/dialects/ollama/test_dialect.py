@@ -154,6 +154,19 @@ async def test_as_good_as_for_ever_is_for_ever(tmp_path: Path, seconds: float) -
         assert (await house.http.get("/api/v1/models")).status_code == 200
 
 
+@pytest.mark.req("F-046")
+@pytest.mark.parametrize("nonsense", [10**400, -1, True, "7", [1]])
+async def test_nonsense_of_an_engine_is_left_aside(tmp_path: Path, nonsense: Any) -> None:
+    said = {"message": {"content": "hi"}, "finish_reason": "stop", "logprobs": {"content": nonsense}}
+    reply = {"choices": [said], "timings": {"prompt_ms": nonsense, "predicted_ms": nonsense}}
+    async with serving(tmp_path) as house:
+        await house.chat()
+        house.mock.server("alpha").script(Fault(body=json.dumps(reply)))
+        told = (await post(house, "/api/chat", **CHAT, stream=False)).json()
+        assert told["message"]["content"] == "hi"
+        assert 0 <= told["eval_duration"] < 10**12
+
+
 async def test_keep_alive_leaves_an_operators_instance_alone(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
         await house.services.gateway.load("alpha")

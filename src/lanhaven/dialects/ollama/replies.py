@@ -12,6 +12,7 @@ from lanhaven.dialects.delta import plain_text
 from lanhaven.dialects.ollama.request import Asked
 from lanhaven.errors import InvalidRequest, UpstreamError
 from lanhaven.types.chat import Outcome, Timing
+from lanhaven.upstream.reading import figure
 from lanhaven.wire import encode, ndjson, one_line, read_json
 
 Line = dict[str, Any]
@@ -110,8 +111,9 @@ class Lines:
         if not text and not thought:
             return None
         line = self._base() | self._said(text, thought)
-        if isinstance(choice.logprobs, dict) and choice.logprobs.get("content"):
-            line["logprobs"] = choice.logprobs["content"]
+        match choice.logprobs:
+            case {"content": [_, *_] as tokens}:
+                line["logprobs"] = tokens
         return line
 
     def _note(self, piece: ToolCallDelta) -> None:
@@ -141,8 +143,8 @@ class Lines:
         }
 
     def _engine(self, name: str, seconds: float) -> int:
-        told = self._timings.get(name)
-        return round(told * 1e6) if isinstance(told, int | float) else round(seconds * 1e9)
+        told = figure(self._timings.get(name))
+        return round(told * 1e6) if told is not None else round(seconds * 1e9)
 
 
 def frame(line: Line) -> bytes:

@@ -14,6 +14,7 @@ from lanhaven.dialects.chunks import Chunk, Delta
 from lanhaven.dialects.lmstudio.rest.errors import error_object
 from lanhaven.dialects.lmstudio.rest.stats import Measure
 from lanhaven.errors import GatewayError
+from lanhaven.upstream.reading import figure
 from lanhaven.wire import encode, sse
 
 Event = dict[str, Any]
@@ -107,8 +108,8 @@ class Telling:
             yield {"type": "chat.start", "model_instance_id": instance_id}
 
     def _prompt_goes_on(self, told: dict[str, Any]) -> Iterator[Event]:
-        total, processed = told.get("total"), told.get("processed")
-        if isinstance(total, int) and isinstance(processed, int) and total > 0 and self._prompt is not None:
+        total, processed = figure(told.get("total")), figure(told.get("processed"))
+        if total and processed is not None and self._prompt is not None:
             progress = min(processed / total, 1.0)
             if progress > self._prompt:
                 self._prompt = progress

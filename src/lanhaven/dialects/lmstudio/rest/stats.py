@@ -9,6 +9,7 @@ from typing import Any
 from lanhaven.dialects.chunks import Chunk
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
+from lanhaven.upstream.reading import figure
 
 CONTEXT_REACHED, LIMIT_REACHED = "contextLengthReached", "maxPredictedTokensReached"
 
@@ -108,7 +109,5 @@ class Measure:
         return isinstance(limit, int) and self.tokens >= limit
 
     def _milliseconds(self, name: str) -> float | None:
-        value = (self.timings or {}).get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            return None
-        return value / 1000
+        told = figure((self.timings or {}).get(name))
+        return None if told is None else told / 1000

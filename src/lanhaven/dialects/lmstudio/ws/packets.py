@@ -10,6 +10,7 @@ import msgspec
 
 from lanhaven.dialects.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from lanhaven.types.chat import Usage
+from lanhaven.upstream.reading import figure
 
 Packet = dict[str, Any]
 
@@ -189,16 +190,19 @@ def _is_another(call: _Call, delta: ToolCallDelta) -> bool:
 
 
 def _count(told: dict[str, Any], name: str) -> int:
-    value = told.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return int(figure(told.get(name)) or 0)
 
 
 def _tokens(logprobs: Any) -> list[dict[str, Any]]:
     """Log probabilities in LM Studio's words."""
-    listed = logprobs.get("content") if isinstance(logprobs, dict) else None
+    listed = _objects(logprobs.get("content")) if isinstance(logprobs, dict) else []
     return [
-        _token(each) | {"candidates": [_token(top) for top in each.get("top_logprobs") or ()]} for each in listed or ()
+        _token(each) | {"candidates": [_token(top) for top in _objects(each.get("top_logprobs"))]} for each in listed
     ]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _token(each: dict[str, Any]) -> dict[str, Any]:
