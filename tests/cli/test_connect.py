@@ -140,7 +140,7 @@ def test_the_recipe_as_json(house: Here) -> None:
         (("claude", "--model", "nobody"), 5, "nobody"),
         (("claude", "--write", "--run"), 2, "exclude each other"),
         (("claude", "hello"), 2, "--run starts it"),
-        (("cline", "--write"), 2, "keeps its settings to itself"),
+        (("cline", "--write"), 2, "reads no file that could be written"),
         (("zed", "--run"), 2, "cannot be started"),
     ],
 )

@@ -50,7 +50,7 @@ def show(recipe: Recipe, connected: Connected) -> None:
 
 
 def _written(steps: Sequence[Step]) -> Step | None:
-    """The step that can be written: a file, else variables; None if the app keeps its settings to itself."""
+    """The step that can be written: a file, else variables; None if the app reads no such file."""
     files = (each for each in steps if each.kind is StepKind.FILE)
     return next(files, None) or next((each for each in steps if each.environment), None)
 
@@ -60,7 +60,7 @@ def to_write(recipe: Recipe, place: Place) -> Step:
     step = _written(recipe.steps(place))
     if step is None:
         raise CliError(
-            f"{recipe.name} keeps its settings to itself: there is no file to write",
+            f"{recipe.name} reads no file that could be written: do it by hand",
             f"lanhaven connect {recipe.id} (shows what to enter)", status=Exit.USAGE,
         )  # fmt: skip
     return step

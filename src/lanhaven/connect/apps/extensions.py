@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lanhaven.connect import probes
-from lanhaven.connect.quoting import quoted
+from lanhaven.connect.quoting import command, quoted
 from lanhaven.connect.recipe import Kind, Needs, Place, Recipe, Step, Where
-from lanhaven.connect.steps import file, settings
+from lanhaven.connect.steps import file, settings, shell
 
 CONTINUE = Where("~/.continue/config.yaml", variable=("CONTINUE_GLOBAL_DIR", "config.yaml"))
 
@@ -30,7 +30,8 @@ models:
 
 
 def cline_steps(place: Place) -> Sequence[Step]:
-    """The same fields in Roo Code."""
+    """The same fields in Roo Code; Cline's own command has words for them."""
+    said = {"-p": "openai", "-b": place.v1, "-k": place.key, "-m": place.model}
     return (
         settings(
             "In its settings, API Configuration",
@@ -39,6 +40,7 @@ def cline_steps(place: Place) -> Sequence[Step]:
             API_Key=place.key,
             Model_ID=place.model,
         ),
+        shell("Or for the command cline", command("cline", "auth", *(each for pair in said.items() for each in pair))),
     )
 
 
@@ -58,10 +60,10 @@ EXTENSIONS = (
     Recipe(
         id="cline",
         name="Cline, Roo Code",
-        about="Coding agents in VS Code",
+        about="Coding agents in VS Code and the terminal",
         kind=Kind.EDITOR,
         dialect="openai",
-        needs=Needs(context=32_768, prompt=12_000),
+        needs=Needs(tools=True, context=32_768, prompt=12_000),
         programs=("cline",),
         tested="3",
         steps=cline_steps,
