@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanhaven.errors import InvalidRequest
-from lanhaven.wire import FrameSplitter, data_of, encode, frames_of, ndjson, read_json, read_object, sse
+from lanhaven.wire import FrameSplitter, data_of, encode, frames_of, ndjson, read_json, read_object, read_strict, sse
 
 LINE_END = ("\n", "\r\n", "\r")
 LINES = st.sampled_from(
@@ -161,3 +161,17 @@ def test_read_object() -> None:
     assert read_object(b'{"a":[1]}') == {"a": [1]}
     with pytest.raises(InvalidRequest, match="object"):
         read_object(b"[]")
+
+
+NAMES = st.text('ab :,"\\{}\n', max_size=4)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5), st.sampled_from(["", " ", "\n\t"]))
+def test_a_field_that_stands_twice_is_seen_whatever_blanks_there_are(pairs: list[tuple[str, str]], blank: str) -> None:
+    fields = [f"{blank}{json.dumps(name)}{blank}:{blank}{json.dumps(value)}" for name, value in pairs]
+    body = f"{{{','.join(fields)}{blank}}}".encode()
+    if len(dict(pairs)) == len(pairs):
+        assert read_strict(body) == dict(pairs)
+    else:
+        with pytest.raises(InvalidRequest, match="twice"):
+            read_strict(body)

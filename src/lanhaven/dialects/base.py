@@ -243,9 +243,10 @@ async def respond(
 
 def conversation(headers: Headers, said: Any, body: Mapping[str, Any]) -> str | None:
     """The name of the conversation: by a header, else what the dialect found, else OpenAI's fields for it."""
-    for name, value in headers:
-        if name in CONVERSATION and value:
-            return value[:LONGEST_NAME].decode("latin-1")
+    if not CONVERSATION.isdisjoint(dict(headers)):  # nearly never: without a loop over the headers
+        for name, value in headers:
+            if name in CONVERSATION and value:
+                return value[:LONGEST_NAME].decode("latin-1")
     for found in (said, body.get("prompt_cache_key"), body.get("user")):
         if found and isinstance(found, str):
             return found[:LONGEST_NAME]
@@ -254,15 +255,13 @@ def conversation(headers: Headers, said: Any, body: Mapping[str, Any]) -> str | 
 
 def user_agent(headers: Headers) -> str | None:
     """The program that the client says it is."""
-    for name, value in headers:
-        if name == b"user-agent" and value:
-            return value[:LONGEST_NAME].decode("latin-1")
-    return None
+    value = dict(headers).get(b"user-agent")
+    return value[:LONGEST_NAME].decode("latin-1") if value else None
 
 
 def overflow_asked(headers: Headers) -> Overflow | None:
     """What a header wishes for a prompt that does not fit. InvalidRequest for a word that is none."""
-    said = next((value for name, value in headers if name == OVERFLOW), None)
+    said = dict(headers).get(OVERFLOW)
     return None if said is None else read_overflow(said.decode("latin-1").strip().lower(), OVERFLOW.decode())
 
 

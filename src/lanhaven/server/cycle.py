@@ -66,28 +66,22 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError(f"the reply must begin with its head, not with {message['type']}")
         status: int = message["status"]
         headers = [*self.default_headers, *message.get("headers", ())]
-        lines = [STATUS_LINE[status]]
-        length, chunked, keep_alive, closing = 0, None, self.keep_alive, False
-        for name, value in headers:
-            if name == b"content-length":
-                length, chunked = int(value), False
-            elif name == b"transfer-encoding":
-                chunked = True
-            elif name == b"connection" and b"close" in value.lower():
-                keep_alive, closing = False, True
-            lines += (name, b": ", value, b"\r\n")
-        if not keep_alive and not closing:
-            lines += (b"connection", b": ", b"close", b"\r\n")
-        if chunked is None and self.scope["method"] != "HEAD" and status not in {204, 304}:
+        said = dict(headers)
+        length, chunked = said.get(b"content-length"), b"transfer-encoding" in said
+        closing = b"close" in said.get(b"connection", b"").lower()
+        if closing:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            headers.append((b"connection", b"close"))
+        if length is None and not chunked and self.scope["method"] != "HEAD" and status not in {204, 304}:
             chunked = True
-            lines += (b"transfer-encoding", b": ", b"chunked", b"\r\n")
-        lines.append(b"\r\n")
-        head = b"".join(lines)
-        ends = 2 + (len(lines) - 2) // 4
+            headers.append((b"transfer-encoding", b"chunked"))
+        head = STATUS_LINE[status] + b"\r\n".join([*map(b": ".join, headers), b"", b""])
+        ends = len(headers) + 2
         if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
             raise RuntimeError("a header of the reply holds a line break")
         self.response_started, self.waiting_for_100_continue = True, False
-        self.expected_content_length, self.chunked_encoding, self.keep_alive = length, chunked, keep_alive
+        self.expected_content_length, self.chunked_encoding = int(length or 0), chunked
         self.head = head
         asyncio.get_running_loop().call_soon(self._flush_head)
 

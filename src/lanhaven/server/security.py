@@ -315,8 +315,8 @@ def _with_headers(send: Send, extra: Headers) -> Send:
     def sending(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
-            names = [name for name, _ in headers]
-            headers += [pair for pair in extra if pair[0] not in names]
+            brought = dict(headers)
+            headers += [pair for pair in extra if pair[0] not in brought]
             message["headers"] = headers
         return send(message)
 
