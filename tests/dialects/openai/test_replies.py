@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lanhaven.dialects.openai.replies import Embeddings, vectors
+from lanhaven.dialects.openai.replies import Embeddings, legacy_logprobs, vectors
 from lanhaven.dialects.openai.rerank import Rerank
 from lanhaven.errors import InvalidRequest, UpstreamError
 
@@ -47,8 +47,9 @@ class TestEmbeddings:
 
     @pytest.mark.parametrize(
         "data",
-        [b"{}", b'{"data": 7}', reply(), reply(FLOATS, FLOATS), reply("!"), reply("AAA="), reply(None), reply(["a"])],
-    )
+        [b"{}", b'{"data": 7}', reply(), reply(FLOATS, FLOATS), reply("!"), reply("AAA="), reply(None), reply(["a"]),
+         reply([10**400])],
+    )  # fmt: skip
     def test_a_reply_without_the_vectors_is_the_upstreams_fault(self, data: bytes) -> None:
         with pytest.raises(UpstreamError, match="vectors"):
             Embeddings.take({"input": "a", "dimensions": 2}).apply(data)
@@ -97,3 +98,26 @@ class TestRerank:
     def test_a_reply_without_scores_is_the_upstreams_fault(self, data: Any) -> None:
         with pytest.raises(UpstreamError, match="no scores"):
             self.ranked(data)
+
+
+TOKEN = {"token": "a", "logprob": -1.0, "top_logprobs": [{"token": "a", "logprob": -1.0}]}
+
+
+class TestLegacyLogprobs:
+    def test_they_become_those_of_text_completions(self) -> None:
+        told = {"choices": [{"text": "ab", "logprobs": {"content": [TOKEN, {"token": "b"}]}}, {"text": "x"}]}
+        assert json.loads(legacy_logprobs(json.dumps(told).encode()))["choices"][0]["logprobs"] == {
+            "tokens": ["a", "b"],
+            "token_logprobs": [-1.0, None],
+            "top_logprobs": [{"a": -1.0}, {}],
+            "text_offset": [0, 1],
+        }
+
+    @pytest.mark.parametrize(
+        "choices",
+        [7, [None], [{"logprobs": 7}], [{"logprobs": {"content": [None]}}], [{"logprobs": {"content": [{"token": 7}]}}],
+         [{"logprobs": {"content": [TOKEN | {"top_logprobs": [7]}]}}]],
+    )  # fmt: skip
+    def test_what_is_of_neither_form_stays(self, choices: Any) -> None:
+        told = {"choices": choices}
+        assert json.loads(legacy_logprobs(json.dumps(told).encode())) == told

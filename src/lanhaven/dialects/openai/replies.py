@@ -98,11 +98,11 @@ def shortened(vector: Vector, dimensions: int | None) -> Vector:
 
 def _floats(embedding: Any) -> Vector:
     """Of a list, or of base64 over float32, low byte first."""
-    if isinstance(embedding, list) and all(isinstance(x, int | float) for x in embedding):
-        return embedding
     try:
+        if isinstance(embedding, list):
+            return array("d", embedding).tolist()
         packed = array("f", b64decode(embedding, validate=True))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _no_vectors() from None
     if BIG_ENDIAN:
         packed.byteswap()
@@ -130,30 +130,44 @@ def has_legacy_logprobs(route: Route, body: dict[str, Any]) -> bool:
     return True
 
 
+class _Top(msgspec.Struct, gc=False):
+    token: str = ""
+    logprob: float | None = None
+
+
+class _Token(_Top, gc=False):
+    top_logprobs: list[_Top] | None = None
+
+
 def legacy_logprobs(reply: bytes, *, frame: bool = False) -> bytes:
-    """llama.cpp answers /v1/completions with the logprobs of chat (`content[]`): give tokens, token_logprobs, ..."""
+    """llama.cpp answers /v1/completions with the logprobs of chat (`content[]`): give tokens, token_logprobs, ...
+
+    What is of neither form stays as it is.
+    """
     data = data_of(reply) if frame else reply
     if data is None or data == b"[DONE]":
         return reply
     body = read_object(data)
-    for choice in body.get("choices", ()):
-        logprobs = choice.get("logprobs")
-        if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
-            choice["logprobs"] = _legacy(logprobs["content"])
+    choices = body.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        match choice:
+            case {"logprobs": {"content": list(content)}}:
+                choice["logprobs"] = _legacy(content) or choice["logprobs"]
     return sse(encode(body)) if frame else encode(body)
 
 
-def _legacy(content: list[dict[str, Any]]) -> dict[str, Any]:
-    tokens = [each.get("token", "") for each in content]
+def _legacy(content: list[Any]) -> dict[str, Any] | None:
+    try:
+        tokens = msgspec.convert(content, list[_Token])
+    except msgspec.ValidationError:
+        return None
     offsets, at = [], 0
-    for token in tokens:
+    for each in tokens:
         offsets.append(at)
-        at += len(token)
+        at += len(each.token)
     return {
-        "tokens": tokens,
-        "token_logprobs": [each.get("logprob") for each in content],
-        "top_logprobs": [
-            {top.get("token", ""): top.get("logprob") for top in each.get("top_logprobs") or ()} for each in content
-        ],
+        "tokens": [each.token for each in tokens],
+        "token_logprobs": [each.logprob for each in tokens],
+        "top_logprobs": [{top.token: top.logprob for top in each.top_logprobs or ()} for each in tokens],
         "text_offset": offsets,
     }
