@@ -119,6 +119,34 @@ async def test_a_slow_reader_loses_events_and_is_told(tmp_path: Path) -> None:
         assert len(house.named(InferenceStart)) == len(house.named(InferenceComplete)) == 3
 
 
+@pytest.mark.req("F-154")
+@pytest.mark.parametrize("path", ["/debug/stream", "/debug/logs/stream?source=alpha"])
+@pytest.mark.parametrize("scopes", [None, ["inference"]])
+async def test_a_stream_without_an_end_ends_with_its_key(tmp_path: Path, path: str, scopes: list[str] | None) -> None:
+    async with serving(tmp_path, key="a-key-that-is-long-enough") as house:
+        made = await house.http.post("/admin/keys", json={"name": "looker", "scopes": ["debug"]})
+        mine = {"X-API-Key": made.json()["key"]}
+        async with house.http.stream("GET", path, headers=mine) as stream, asyncio.timeout(20):
+            lines = stream.aiter_lines()
+            assert await anext(lines) == "event: connected"
+            if scopes is None:
+                await house.http.delete("/admin/keys/looker")
+            else:
+                await house.http.patch("/admin/keys/looker", json={"scopes": scopes})
+            await house.chat("after the end")
+            assert not [line async for line in lines if "event" in line]
+
+
+async def test_the_first_key_ends_the_streams_of_those_without(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house, house.http.stream("GET", "/debug/stream") as stream, asyncio.timeout(20):
+        lines = stream.aiter_lines()
+        assert await anext(lines) == "event: connected"
+        key = (await house.http.post("/admin/keys", json={"name": "first"})).json()["key"]
+        house.http.headers["X-API-Key"] = key
+        await house.chat()
+        assert not [line async for line in lines if "event" in line]
+
+
 async def test_a_debug_stream_ends_when_the_server_goes_down(tmp_path: Path) -> None:
     async with serving(tmp_path) as house, watching(house) as reader:
         house.shutdown.begin("test")

@@ -170,7 +170,7 @@ async def last_of(house: House, path: str) -> dict[str, Any]:
     """The last request at this path, with its body, if that was kept."""
     rows = (await house.http.get("/debug/history/requests")).json()["requests"]
     row = next(each for each in rows if each["path"] == path)
-    details = (await house.http.get(f"/debug/requests/{row['requestId']}")).json()
+    details: dict[str, Any] = (await house.http.get(f"/debug/requests/{row['requestId']}")).json()
     body = await house.http.get(f"/debug/requests/{row['requestId']}/body")
     return details | {"body": body.json()}
 

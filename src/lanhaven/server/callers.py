@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lanhaven.errors import Forbidden, Unauthorized
-from lanhaven.keys.store import KeyInfo, KeyStore, digest_of
+from lanhaven.keys.store import KeyInfo, KeyScope, KeyStore, digest_of
 from lanhaven.server.attempts import WrongKeys
 from lanhaven.server.cookie import cookie_of
 from lanhaven.server.sessions import LINK_SECONDS, Holder, Sessions
@@ -24,6 +24,13 @@ class Callers:
     def anybody(self) -> bool:
         """Whether no key is asked for. It ends for good with the first key."""
         return self._keyless and not self.keys.required
+
+    def still(self, key: KeyInfo | None, scope: KeyScope) -> bool:
+        """Whether who came in so may still do this: a stream without an end outlives its key otherwise (F-154)."""
+        if key is None:
+            return self.anybody
+        now = self.keys.named(key.name)
+        return now is not None and scope in now.scopes
 
     def by_key(self, address: str, presented: bytes | None, user_agent: bytes | None = None) -> KeyInfo | None:
         """The key that was presented; None without one. Unauthorized, Forbidden, TooManyAttempts.

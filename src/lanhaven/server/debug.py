@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
 import psutil
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from lanhaven import __version__
@@ -29,9 +30,11 @@ from lanhaven.events import (
     iso,
     utc_now,
 )
+from lanhaven.keys.key import KeyScope
 from lanhaven.lmstudio.log_events import LMStudioSamplingParams, LMStudioTokenInfo
 from lanhaven.metrics import token_usage
 from lanhaven.server.admin_types import load_config_json, sampling_json
+from lanhaven.server.callers import Callers
 from lanhaven.server.services import Services
 from lanhaven.types.models import InstanceState
 from lanhaven.wire import KEEP_ALIVE, encode, sse
@@ -40,7 +43,7 @@ PULSE = 30.0  # seconds between comments on a silent debug stream (S0-x8)
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no", "connection": "keep-alive"}
 
 
-def debug_router(services: Services) -> APIRouter:
+def debug_router(services: Services, callers: Callers) -> APIRouter:
     """Routes under /debug."""
     router = APIRouter(prefix="/debug", tags=["debug"])
 
@@ -72,12 +75,12 @@ def debug_router(services: Services) -> APIRouter:
         }
 
     @router.get("/stream", response_class=StreamingResponse)
-    async def stream() -> StreamingResponse:
+    async def stream(request: Request) -> StreamingResponse:
         """Everything that happens, as Server-Sent Events; the first is `connected`. Slow readers lose events, and are
         told how many by an event `dropped`."""
         if len(services.subscribers) >= services.settings.max_debug_subscribers:
             raise Overloaded("Too many debug subscribers.", retry_after=30, facts={"reason": "too_many_subscribers"})
-        return StreamingResponse(events(services), media_type="text/event-stream", headers=STREAM_HEADERS)
+        return endless(request, callers, events(services))
 
     @router.get("/events", response_class=JSONResponse)
     async def recent() -> dict[str, Any]:
@@ -90,7 +93,21 @@ def debug_router(services: Services) -> APIRouter:
 STATUS = {"model_load": "loading_model", "model_unload": "unloading_model", "inference": "processing_inference"}
 
 
-async def events(services: Services) -> AsyncIterator[bytes]:
+def endless(request: Request, callers: Callers, pieces: AsyncGenerator[bytes, None]) -> StreamingResponse:
+    """Server-Sent Events for as long as their reader may see them: until its key is revoked, say."""
+    key = request.scope.get("lanhaven.key")
+
+    async def allowed() -> AsyncIterator[bytes]:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if not callers.still(key, KeyScope.DEBUG):
+                    return
+                yield piece
+
+    return StreamingResponse(allowed(), media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+async def events(services: Services) -> AsyncGenerator[bytes, None]:
     """The debug stream of one subscriber."""
     with services.bus.subscribe() as subscription:
         services.subscribers.add(subscription)

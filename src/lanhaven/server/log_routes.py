@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from lanhaven.events import utc_now
-from lanhaven.server.debug import PULSE, STREAM_HEADERS
+from lanhaven.server.callers import Callers
+from lanhaven.server.debug import PULSE, endless
 from lanhaven.server.log_lines import LINES, LOOK_SECONDS, SERVER, Line, Logs
 from lanhaven.server.services import Services
 from lanhaven.wire import KEEP_ALIVE, encode, sse
@@ -20,7 +21,7 @@ Count = Annotated[int, Query(ge=0, le=LINES)]
 QUIET_LOOKS = round(PULSE / LOOK_SECONDS)
 
 
-def logs_router(services: Services) -> APIRouter:
+def logs_router(services: Services, callers: Callers) -> APIRouter:
     """Routes under /debug/logs."""
     router, logs = APIRouter(prefix="/debug", tags=["debug"]), services.logs
     missing: dict[int | str, dict[str, Any]] = {404: {"description": "No such log."}}
@@ -33,16 +34,16 @@ def logs_router(services: Services) -> APIRouter:
         return {"source": source, "sources": logs.sources(), "lines": [each.as_json() for each in shown]}
 
     @router.get("/logs/stream", response_class=StreamingResponse, responses=missing)
-    async def logs_stream(source: Source = SERVER, lines: Count = 0) -> StreamingResponse:
+    async def logs_stream(request: Request, source: Source = SERVER, lines: Count = 0) -> StreamingResponse:
         """A log as Server-Sent Events: `connected` (`lines`: how many of those that follow were there before), its last
         lines, then each new one as `line`, and `shutdown`."""
         logs.check(source)
-        return StreamingResponse(_events(logs, source, lines), media_type="text/event-stream", headers=STREAM_HEADERS)
+        return endless(request, callers, _events(logs, source, lines))
 
     return router
 
 
-async def _events(logs: Logs, source: str, backlog: int) -> AsyncIterator[bytes]:
+async def _events(logs: Logs, source: str, backlog: int) -> AsyncGenerator[bytes, None]:
     seen = logs.lines(source)
     told = min(backlog, len(seen))
     yield sse(encode({"timestamp": utc_now(), "message": f"Following the log of {source}", "lines": told}), "connected")

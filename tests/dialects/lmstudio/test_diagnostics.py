@@ -91,6 +91,20 @@ async def test_it_ends_when_the_client_says_so(tmp_path: Path) -> None:
         assert repr(house.services.bus) == before
 
 
+@pytest.mark.req("F-154")
+async def test_it_ends_with_its_key(tmp_path: Path) -> None:
+    _, who = viewer(tmp_path)
+    async with (
+        serving(tmp_path, MODELS, key="a-key-that-is-long-enough") as house,
+        frames(house.url, "diagnostics", **who) as client,
+    ):
+        await listening(house, client)
+        assert (await house.http.delete("/admin/keys/viewer")).status_code == 204
+        await house.chat(model="alpha")
+        (refused,) = await client.rest()
+        assert refused["error"]["title"].startswith("Unauthorized")
+
+
 async def test_guests_hear_nothing(tmp_path: Path) -> None:
     async with (
         serving(tmp_path, MODELS, key="a-key-that-is-long-enough") as house,

@@ -42,6 +42,7 @@ async def stream_logs(peer: Peer, channel: Channel, parameter: Any) -> None:
                 event = await subscription.get(PULSE)
                 if event is None:
                     continue
+                gateway.admission.recognise(peer.key_name)  # whose key is gone sees no more
                 dropped = subscription.take_dropped()
                 if dropped:
                     await channel.send(
