@@ -50,6 +50,12 @@ def test_what_is_quoted_is_what_the_program_says(message: str) -> None:
         assert part in said(), part
 
 
+def test_every_code_that_a_person_can_meet_is_explained() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/errors.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(listed) > 30
+    assert [code for code in listed if f"`{code}`" not in TEXT and f" {code}`" not in TEXT] == []
+
+
 @pytest.mark.req("S0-90")
 def test_connections_are_gone_through_from_near_to_far() -> None:
     text = section("It cannot be reached")
