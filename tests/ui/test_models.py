@@ -297,6 +297,14 @@ def test_models_are_found_by_words_and_kinds(page: Page) -> None:
     expect(row(page, "elsewhere")).to_contain_text("There is no provider 'llama_cpp' here")
 
 
+def test_providers_say_how_they_do(page: Page) -> None:
+    page.get_by_role("button", name="Providers").click()
+    told = page.get_by_role("dialog", name="Providers").get_by_role("listitem")
+    expect(told.filter(has_text="mock")).to_contain_text("well")
+    expect(told.filter(has_text="lmstudio")).to_have_count(0)
+    accessible(page)
+
+
 def test_the_screen_is_for_everybody_at_every_width(page: Page, house: HouseProcess) -> None:
     house.load("alpha", pinned=True)
     house.load("slow")

@@ -76,6 +76,7 @@ class Health:
     latency_ms: float | None = None
     address: str | None = None
     models: int | None = None
+    down: tuple[str, ...] = ()  # of several hosts those that do not answer
 
 
 class LoadObserver(Protocol):

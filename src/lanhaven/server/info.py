@@ -86,6 +86,8 @@ def _backend(health: Health, *, keyed: bool) -> dict[str, Any]:
         "latency_ms": health.latency_ms,
         "detail": health.detail,
     }
+    if health.down:
+        body["down"] = list(health.down)
     if keyed and health.address is not None:
         body["address"] = health.address
     return body

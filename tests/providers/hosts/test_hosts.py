@@ -114,6 +114,7 @@ def test_one_that_does_well_is_enough() -> None:
     told = health_of((up, down))
     assert (told.ok, told.models, told.version, told.address) == (True, 5, "1.2", "http://pc, http://mac")
     assert told.detail == "pc 1.2, 3 models, slowly; mac is not running"
+    assert told.down == ("mac",)
     assert not health_of((down,)).ok
     assert health_of(()).detail == "not configured"
 

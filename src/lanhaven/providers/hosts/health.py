@@ -45,6 +45,7 @@ def health_of(pulses: Sequence[Pulse]) -> Health:
         latency_ms=min((pulse.seconds for pulse in up if pulse.seconds is not None), default=0) * 1000 or None,
         address=", ".join(pulse.address for pulse in pulses),
         models=sum(pulse.models for pulse in pulses),
+        down=tuple(pulse.name for pulse in pulses if pulse.error is not None and pulse.name),
     )
 
 
