@@ -206,6 +206,8 @@ def test_the_tokens_of_a_key_that_is_gone_are_not_those_of_its_namesake(tmp_path
     store.add("anna")
     store.meters.listen(ended("anna", 50, 50, request_id))
     assert store.meters.used("anna") == Used()
+    store.flush()
+    assert kept(tmp_path, Time()).meters.used("anna") == Used()
 
 
 def test_another_key_of_the_same_name_begins_anew(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ class Meters:
     def forget(self, name: str) -> None:
         """Of a key that is gone."""
         self._meters.pop(name, None)
+        self._unwritten = {which: amounts for which, amounts in self._unwritten.items() if which[0] != name}
 
     def take(self) -> list[Count]:
         """What was counted since the last call, to be written down."""
