@@ -109,6 +109,18 @@ def test_a_real_model_answers_and_is_stopped(browser: Browser, tmp_path: Path, s
         until(lambda: not any(each["busy"] for each in house.loaded().values()), "the model is free")
 
 
+def test_a_finger_types_lines_and_sends_by_the_button(browser: Browser, house: HouseProcess) -> None:
+    with opened(browser, house.url, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True) as page:
+        expect(page.get_by_label("Model", exact=True)).to_have_value("alpha")
+        sent = script(page)
+        box(page).fill("one")
+        box(page).press("Enter")
+        box(page).press_sequentially("two")
+        page.get_by_role("button", name="Send", exact=True).tap()
+        expect(figures(page)).to_have_count(1)
+        assert sent[0]["messages"] == [{"role": "user", "content": "one\ntwo"}]
+
+
 def test_escape_stops_and_what_came_stays(page: Page, house: HouseProcess) -> None:
     ask(page, "count", "slow")
     expect(answers(page)).to_contain_text("tok3")

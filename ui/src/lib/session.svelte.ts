@@ -4,7 +4,7 @@ import { secret } from "./secret.svelte";
 
 class Session {
   state = $state.raw<BrowserSession | undefined>();
-  problem = $state<string | undefined>();
+  problem = $state.raw<unknown>();
   /** It was, and ended without being asked to: the key was revoked or replaced, or is too old. */
   ended = $state(false);
 
@@ -28,7 +28,7 @@ class Session {
       this.state = await api.get<BrowserSession>("/ui/session");
       this.problem = undefined;
     } catch (error) {
-      this.problem = error instanceof Error ? error.message : String(error);
+      this.problem = error;
     }
   }
 
