@@ -54,6 +54,10 @@ class TestEmbeddings:
         with pytest.raises(UpstreamError, match="vectors"):
             Embeddings.take({"input": "a", "dimensions": 2}).apply(data)
 
+    def test_no_vector_at_all(self) -> None:
+        with pytest.raises(UpstreamError, match="no vectors"):
+            vectors(reply(), None)
+
     def test_an_encoding_that_is_none(self) -> None:
         with pytest.raises(InvalidRequest, match="float or base64"):
             Embeddings.take({"input": "a", "encoding_format": "binary"})
@@ -93,6 +97,7 @@ class TestRerank:
         [
             {}, {"results": [{"index": 0}]}, {"results": [{"index": 3, "relevance_score": 1}]}, {"results": 7},
             {"results": [{"index": "a", "relevance_score": 1}]}, {"results": [{"index": 0, "relevance_score": "x"}]},
+            {"results": [{"index": -1, "relevance_score": 1}]}, {"results": [{"index": 0, "relevance_score": 10**400}]},
         ],
     )  # fmt: skip
     def test_a_reply_without_scores_is_the_upstreams_fault(self, data: Any) -> None:

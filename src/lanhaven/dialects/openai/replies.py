@@ -76,11 +76,14 @@ class Embeddings:
 
 
 def vectors(reply: bytes, dimensions: int | None) -> list[Vector]:
-    """The vectors of a reply, as numbers."""
+    """The vectors of a reply, as numbers; one at least."""
     try:
-        return [shortened(_floats(item["embedding"]), dimensions) for item in read_object(reply)["data"]]
+        found = [shortened(_floats(item["embedding"]), dimensions) for item in read_object(reply)["data"]]
     except (KeyError, TypeError):
         raise _no_vectors() from None
+    if not found:
+        raise _no_vectors()
+    return found
 
 
 def shortened(vector: Vector, dimensions: int | None) -> Vector:

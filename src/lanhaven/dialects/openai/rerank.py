@@ -36,7 +36,9 @@ class Rerank:
         try:
             scored = [(each["index"], float(each["relevance_score"])) for each in body["results"]]
             texts = {index: self.texts[index] for index, _ in scored}
-        except (KeyError, TypeError, ValueError, IndexError):
+            if any(index < 0 for index in texts):
+                raise IndexError
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError):
             raise UpstreamError("The engine's rerank reply has no scores.") from None
         best = sorted(scored, key=lambda each: (-each[1], each[0]))[: self.top_n]
         results: list[dict[str, Any]] = []
