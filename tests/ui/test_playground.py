@@ -153,6 +153,23 @@ def test_a_question_is_edited_answered_again_and_taken_away(page: Page) -> None:
     expect(answers(page)).to_have_count(0)
 
 
+def test_questions_before_what_is_lost_leave_the_keyboard_where_it_was(page: Page) -> None:
+    ask(page, "keep me")
+    expect(figures(page)).to_have_count(1)
+    page.get_by_role("button", name="Delete this turn").press("Enter")
+    expect(page.get_by_role("button", name="Delete it")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Delete this turn")).to_be_focused()
+    page.get_by_role("button", name="Edit", exact=True).press("Enter")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Edit", exact=True)).to_be_focused()
+    page.get_by_role("button", name="Clear", exact=True).press("Enter")
+    expect(page.get_by_role("button", name="Clear", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(box(page)).to_be_focused()
+    expect(answers(page)).to_have_count(1)
+
+
 def test_a_conversation_outlives_a_reload_and_is_cleared(page: Page) -> None:
     ask(page, "remember me")
     expect(figures(page)).to_have_count(1)
