@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,9 @@ from tests.scheduling import scheduler, slow_first
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# Engines of several processes share the processors here, with all else. Threads that spin at their barriers take time
+# from those they wait for: measured with two threads on two busy cores, a third more CPU and half as long again.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 pytest_xdist_make_scheduler = pytest.hookimpl(optionalhook=True)(scheduler)
 

@@ -78,6 +78,7 @@ class Home:
             "LANG": "C.UTF-8",
             "TERM": "xterm-256color",
             "XDG_RUNTIME_DIR": str(self.path / "run"),
+            "GOMP_SPINCOUNT": os.environ["GOMP_SPINCOUNT"],  # see tests/conftest.py
         }
 
     def here(self, text: str) -> str:
