@@ -189,6 +189,7 @@ class Failure(GatewayEvent):
 
 
 Listener = Callable[[GatewayEvent], None]
+Kinds = tuple[type[GatewayEvent], ...]
 
 
 class Subscription:
@@ -232,17 +233,23 @@ class EventBus:
     """Carries events to listeners (called at once, must be quick and must not raise) and to bounded subscriptions."""
 
     def __init__(self) -> None:
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[tuple[Listener, Kinds], ...] = ()
+        self._of: dict[type[GatewayEvent], tuple[Listener, ...]] = {}  # who hears of events of this kind, as asked for
 
     def emit(self, event: GatewayEvent) -> None:
-        for listener in self._listeners:
+        kind = type(event)
+        listeners = self._of.get(kind)
+        if listeners is None:
+            listeners = self._of[kind] = tuple(each for each, kinds in self._listeners if not kinds or kind in kinds)
+        for listener in listeners:
             listener(event)
 
-    def listen(self, listener: Listener) -> None:
-        self._listeners = (*self._listeners, listener)
+    def listen(self, listener: Listener, *kinds: type[GatewayEvent]) -> None:
+        """kinds: of the events that it hears of; without any, of all."""
+        self._listeners, self._of = (*self._listeners, (listener, kinds)), {}
 
     def unlisten(self, listener: Listener) -> None:
-        self._listeners = tuple(each for each in self._listeners if each != listener)
+        self._listeners, self._of = tuple(each for each in self._listeners if each[0] != listener), {}
 
     @contextmanager
     def subscribe(self, size: int = 256) -> Iterator[Subscription]:

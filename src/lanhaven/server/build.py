@@ -35,7 +35,7 @@ from lanhaven.server.kept import Kept
 from lanhaven.server.lan import Lan
 from lanhaven.server.log_lines import Logs
 from lanhaven.server.memory import held_bytes, within_budget
-from lanhaven.server.operations import Operations
+from lanhaven.server.operations import HEARD, Operations
 from lanhaven.server.services import Services
 from lanhaven.server.sessions import Sessions
 from lanhaven.store import FILE_NAME, Store
@@ -51,7 +51,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     metrics = Metrics()
     bus.listen(metrics.listen)
     operations = Operations()
-    bus.listen(operations.listen)
+    bus.listen(operations.listen, *HEARD)
     providers = make_providers(settings, bus.emit)
     file = Watched(models_path(settings))
     models = file.read()

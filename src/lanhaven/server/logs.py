@@ -150,11 +150,13 @@ def log_requests(event: GatewayEvent) -> None:
             pass
 
 
+# Not what every request brings: /debug/events tells that, and the level debug.
+LOGGED = (ModelLoadComplete, ModelUnloadComplete, CatalogChanged, Failure)
+
+
 def log_events(event: GatewayEvent) -> None:
     """A listener of the bus: loads, unloads and failures, without what was asked or answered."""
     match event:
-        case InferenceStart() | InferenceComplete():
-            return  # on the path of every request: /debug/events tells them, and the level debug
         case ModelLoadComplete():
             structlog.get_logger().info(
                 "model_loaded", model=event.model_key, instance=event.instance_id, seconds=round(event.seconds, 2)

@@ -11,6 +11,8 @@ from lanhaven.events import (
     ModelUnloadStart,
 )
 
+HEARD = (ModelLoadStart, ModelUnloadStart, ModelLoadComplete, ModelUnloadComplete, Failure)
+
 
 class Operations:
     """Instance id -> nanoseconds since the epoch, for what has begun and not ended."""
@@ -19,7 +21,7 @@ class Operations:
         self._began: dict[str, int] = {}
 
     def listen(self, event: GatewayEvent) -> None:
-        """Take one event in; called by the bus for every event."""
+        """Take one event in; called by the bus for those of HEARD."""
         match event:
             case ModelLoadStart() | ModelUnloadStart():
                 self._began[event.instance_id] = event.at

@@ -35,7 +35,7 @@ from lanhaven.server.build import build, sockets_folder
 from lanhaven.server.callers import Callers
 from lanhaven.server.compose import compose
 from lanhaven.server.limits import ListenerLimits
-from lanhaven.server.logs import configure, log_events, log_requests
+from lanhaven.server.logs import LOGGED, configure, log_events, log_requests
 from lanhaven.server.prewarm import prewarm
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
@@ -87,7 +87,7 @@ def serve_until_stopped(settings: Settings, on_ready: Callable[[ServerInfo], Non
 async def _serve(settings: Settings, on_ready: Callable[[ServerInfo], None], began: float) -> None:
     shutdown = Shutdown()
     services = build(settings, lambda: shutdown.draining)
-    services.bus.listen(log_events)
+    services.bus.listen(log_events, *LOGGED)
     logging.getLogger().addHandler(services.logs.ring)
     if settings.log_level == "debug":
         services.bus.listen(log_requests)
