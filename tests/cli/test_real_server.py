@@ -100,6 +100,33 @@ def test_the_banner_tells_where_it_listens_and_the_file_it_read(alone: Cli) -> N
     assert not (state(alone.home) / "server.json").exists()
 
 
+def test_down_stops_it_and_a_second_time_there_is_nothing_to_stop(alone: Cli) -> None:
+    (alone.home / "models.yaml").write_text(MODELS)
+    with running(alone, "--provider", "mock") as up:
+        info = runfile.read(state(alone.home))
+        assert info is not None
+        done = alone("down", "--json")
+        assert done.json == {"url": info.url, "pid": info.pid, "stopped": True}
+        assert up.process.wait(30) == 0
+    done = alone("down")
+    assert (done.status, done.out) == (3, "")
+    assert tries(done) == ["lanhaven status"]
+
+
+@pytest.mark.parametrize(("words", "whole"), [(("down",), True), (("down", "--force"), False)])
+def test_down_lets_requests_finish_unless_forced(alone: Cli, words: tuple[str, ...], whole: bool) -> None:
+    tokens = 20 if whole else 5000
+    config = f"{{answer: count, tokens: {tokens}, interval_ms: 100}}"
+    (alone.home / "models.yaml").write_text(f"models:\n  - {{id: long, provider: mock, config: {config}}}\n")
+    with running(alone, "--provider", "mock"):
+        asks = alone.start("chat", "long", "count")
+        assert asks.stdout is not None
+        assert asks.stdout.read(4) == "tok0"
+        assert alone(*words).status == 0
+        rest, _ = asks.communicate(timeout=30)
+    assert rest.endswith(f"tok{tokens - 1}\n") is whole
+
+
 @pytest.mark.req("S0-91", "S0-71")
 def test_status_load_chat_unload(house: Cli) -> None:
     assert dict(house("status").rows)["active model"] == "alpha"

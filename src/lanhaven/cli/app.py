@@ -13,6 +13,7 @@ from lanhaven.cli import (
     connect,
     discover,
     doctor,
+    down,
     get,
     history,
     importing,
@@ -53,6 +54,7 @@ EXIT_STATUSES = (
 COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("Server", "up", up.up),
     ("", "serve", up.up),
+    ("Server", "down", down.down),
     ("Server", "status", status.status),
     ("Server", "open", opening.open_dashboard),
     ("Server", "ping", ping.ping),
