@@ -64,6 +64,7 @@ def test_bounds_of_a_key(alone: Cli) -> None:
     assert shown["networks"] == ["192.168.1.0/24", "fd00::/8"]
     assert shown["expires"] == "2100-01-01T00:00:00.000Z"
     assert dict(alone("keys", "show", "kids").rows)["tokens/day at most"] == "9,000"
+    assert dict(alone("keys", "show", "kids").rows)["expires"] == "at the end of 2099-12-31 (UTC)"
     changes = ("--models", "none", "--rpm", "0", "--tpm", "5", "--expires", "30d", "--scope", "debug")
     changed = alone("keys", "set", "kids", *changes, "--json").json
     assert "models" not in changed

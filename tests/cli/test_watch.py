@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from typing import Any
 
 import pytest
 
-from tests.cli.scripted import Asked, Cli, Handler, Scripted
+from lanhaven.cli.watch import TYPES
+from tests.cli.scripted import ROOT, Asked, Cli, Handler, Scripted
+from tests.cli.test_failures import tries
 
 STAMP = "2026-11-21T10:30:00.123Z"
 EVENTS: list[tuple[str, dict[str, Any]]] = [
@@ -75,6 +78,19 @@ def test_only_some_types(cli: Cli, server: Scripted, types: list[str], expected:
     server.does("GET", "/debug/stream", stream)
     seen = [json.loads(line)["event"] for line in watched(cli, len(expected), "--json", *types)]
     assert seen == expected
+
+
+def test_a_word_of_no_type_is_refused_before_anything_is_asked(cli: Cli, server: Scripted) -> None:
+    done = cli("watch", "--type", "load,eror")
+    assert (done.status, done.out) == (2, "")
+    assert "there is no type of event 'eror'" in done.err
+    assert "model_load_start" in tries(done)[1]
+    assert not server.asked
+
+
+def test_the_types_are_those_that_a_server_sends() -> None:
+    documented = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/events.md").read_text(), re.MULTILINE)
+    assert sorted(TYPES) == sorted(documented)
 
 
 def test_the_end_of_the_stream_is_told(cli: Cli, server: Scripted) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from lanhaven.cli import output
@@ -44,7 +45,7 @@ def details(record: Mapping[str, Any]) -> None:
         ("created", _moment(record.get("created"), "–")),
         ("last used", _moment(record.get("lastUsed"), "never")),
         ("by", record.get("userAgent", "–")),
-        ("expires", "has expired" if record["expired"] else _moment(record.get("expires"), "never")),
+        ("expires", _ends(record)),
         ("old key good until", _moment(record.get("oldKeyUntil"), "–")),
         ("models", ", ".join(record.get("models", ("all",)))),
         ("networks", ", ".join(record.get("networks", ("all",)))),
@@ -66,7 +67,23 @@ def _used(record: Mapping[str, Any]) -> str:
 
 
 def _expires(record: Mapping[str, Any]) -> str:
-    return "has expired" if record["expired"] else _day(record.get("expires"), "never")
+    """The last day on which it is good."""
+    return "has expired" if record["expired"] else _day(_last_moment(record.get("expires")), "never")
+
+
+def _ends(record: Mapping[str, Any]) -> str:
+    """To the minute; the end of a day as that day, as it is written."""
+    day, end = _expires(record), record.get("expires")
+    if end is None or record["expired"]:
+        return day
+    return _moment(end, day) if end.startswith(day) else f"at the end of {day} (UTC)"
+
+
+def _last_moment(end: str | None) -> str | None:
+    """The end of 2030-12-31 is kept as 2031-01-01T00:00:00.000Z: the first moment at which the key is good no more."""
+    if end is None:
+        return None
+    return (datetime.fromisoformat(end) - timedelta(milliseconds=1)).isoformat()
 
 
 def _day(time: str | None, nothing: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +20,15 @@ STYLES = {
     "inference_complete": "green",
     "model_activate": "magenta",
 }
+# All that a server sends: docs/events.md. A test holds it against the events themselves.
+TYPES = (
+    *("connected", "shutdown", "dropped", "error", "catalog_changed"),
+    *("model_load_start", "model_load_progress", "model_load_complete"),
+    *("model_unload_start", "model_unload_complete", "model_activate"),
+    *("inference_start", "inference_queued", "inference_complete"),
+    *("lmstudio_log", "lmstudio_chat_start", "lmstudio_sampling_params", "lmstudio_token_info", "lmstudio_cache_stats"),
+    *("lmstudio_processing_start", "lmstudio_prompt_progress", "lmstudio_month_transition"),
+)
 # Told in words of their own, or of no use to a person.
 _QUIET = frozenset(
     {"timestamp", "automatic", "activated", "loadConfig", "defaultInference", "progressRaw", "method", "parameters"}
@@ -36,7 +45,7 @@ def watch(
     json: Json = False,
 ) -> None:
     """Follow what happens on the server, until Ctrl-C. --json writes one JSON object a line."""
-    wanted = {word for each in types or () for word in each.split(",") if word}
+    wanted = _wanted(types or ())
     with connect(url, key) as server:
         with server.events("GET", "/debug/stream") as events:
             for name, data in events:
@@ -45,6 +54,16 @@ def watch(
                 show(name, _decoded(data), json=json)
         text = f"the server at {server.target.url} ended the stream"
         raise CliError(text, "lanhaven status", "lanhaven up", status=Exit.UNREACHABLE)
+
+
+def _wanted(types: Sequence[str]) -> set[str]:
+    """The words asked for. CliError for one that no event has: nothing would ever be shown."""
+    words = {word.strip() for each in types for word in each.split(",") if word.strip()}
+    for word in sorted(words):
+        if not any(_matches(name, {word}) for name in TYPES):
+            steps = ("--type load,inference,error: words of their names", f"the types: {', '.join(TYPES)}")
+            raise CliError(f"there is no type of event {word!r}", *steps, status=Exit.USAGE)
+    return words
 
 
 def _matches(name: str, wanted: set[str]) -> bool:
