@@ -237,6 +237,25 @@ def test_an_estimate_tells_what_it_knows_and_from_where(cli: Cli, server: Script
     assert dict(cli("load", "smollm2", "--estimate").rows)["memory needed"].startswith("none of the server's machine")
 
 
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        ("fits", "yes, with the context that it takes"),
+        ("fits_after_eviction", "yes, with the context that it takes, when others have left"),
+    ],
+)
+def test_an_estimate_of_more_context_than_the_model_takes_says_so(
+    cli: Cli, server: Scripted, verdict: str, expected: str
+) -> None:
+    asked = {"contextLength": 99_999, "fits": True, "verdict": verdict, "suggestedContextLength": None}
+    server.says("POST", "/admin/models/estimate", {**ESTIMATE, **asked})
+    done = cli("load", "tiny", "--estimate", "--context", "99999")
+    assert (done.status, done.err) == (0, "note: contextLength is ignored: the model takes 8192 tokens at most\n")
+    told = dict(done.rows)
+    assert (told["context"], told["fits"]) == ("8,192", expected)
+    assert cli("load", "tiny", "--estimate", "--context", "8192").err == ""
+
+
 def unloaded(handler: Handler, asked: Asked) -> None:
     body = asked.body
     handler.reply(200, {"status": "unloaded", "instanceId": None, **body, "totalTimeMs": 234, "message": "gone"})

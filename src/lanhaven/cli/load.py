@@ -70,7 +70,8 @@ def load(
     }
     with connect(url, key) as server:
         if estimate:
-            _show_estimate(_asked(server, "/admin/models/estimate", _said(body)), json=json)
+            told = _asked(server, "/admin/models/estimate", _said(body))
+            _show_estimate(told, _too_long(server, told["modelKey"], context), json=json)
             return
         reply = _load(server, _said(body))
     _report(reply, json=json)
@@ -203,11 +204,22 @@ def _report(reply: Mapping[str, Any], *, json: bool) -> None:
         output.data(str(reply["instanceId"] or reply["modelKey"]))
 
 
-def _show_estimate(estimate: Mapping[str, Any], *, json: bool) -> None:
+def _too_long(server: Server, model: str, context: int | None) -> int | None:
+    """The model's longest context, where more was asked for; it would be loaded with that."""
+    if context is None:
+        return None
+    known = {each["path"]: each["maxContextLength"] for each in server.get("/admin/models")["downloaded"]}
+    longest = known.get(model)
+    return longest if longest is not None and context > longest else None
+
+
+def _show_estimate(estimate: Mapping[str, Any], longest: int | None, *, json: bool) -> None:
     if json:
         output.document(estimate)
     else:
-        output.pairs([("model", estimate["modelKey"]), *fit(estimate)])
+        output.pairs([("model", estimate["modelKey"]), *fit(estimate, longest)])
+    if longest is not None:
+        output.note(f"contextLength is ignored: the model takes {longest} tokens at most")
     if not estimate["fits"]:
         raise typer.Exit(Exit.MODEL)
 
