@@ -108,9 +108,13 @@ class Settings(BaseModel):
     models_file: Folder | None = Field(
         None, description="The models file. Not said = `./models.yaml` if there, else models.yaml in config_dir."
     )
-    config_dir: Folder = Field(default_factory=places.config_dir, description="Folder of config.yaml and models.yaml.")
+    config_dir: Folder = Field(
+        default_factory=places.config_dir, description="Folder of config.yaml, models.yaml and the keys."
+    )
     data_dir: Folder = Field(default_factory=places.data_dir, description="Folder of the database and fetched models.")
-    state_dir: Folder = Field(default_factory=places.state_dir, description="Folder of logs and the key file.")
+    state_dir: Folder = Field(
+        default_factory=places.state_dir, description="Folder of logs and of notes about what runs."
+    )
     cache_dir: Folder = Field(default_factory=places.cache_dir, description="Folder of what can be made again.")
     run_dir: Folder = Field(
         default_factory=lambda: places.run_dir(environment()), description="Folder of sockets; at most 70 bytes long."
