@@ -140,8 +140,8 @@ def test_memory_that_is_not_there_is_refused_with_figures(tmp_path: Path, smollm
             assert body["code"] == "insufficient_memory"
             said = body.get("message") or body["error"]
             needed = free["neededBytes"]
-            assert f"needs {needed / 2**20:.0f} MiB; 64 MiB are free" in said
-            assert f"{(needed - BUDGET) / 2**20:.0f} MiB too little" in said
+            assert f"needs {needed / 1e6:.0f} MB; {BUDGET / 1e6:.0f} MB are free" in said
+            assert f"{(needed - BUDGET) / 1e6:.0f} MB too little" in said
         assert events.find("model_load_start") == []
         assert house.engines() == set()
 

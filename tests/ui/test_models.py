@@ -161,7 +161,7 @@ def test_a_load_that_fails_says_what_can_be_done(page: Page, house: HouseProcess
     house.load("alpha", pinned=True)
     press(page, "Load giant")
     told = row(page, "giant").get_by_role("alert")
-    expect(told).to_contain_text("needs 4.7 GiB")
+    expect(told).to_contain_text("needs 5.0 GB")
     expect(told).to_contain_text("unload alpha")
     told.get_by_role("button", name="Unload alpha, then load").click()
     expect(row(page, "alpha")).to_contain_text("not loaded")

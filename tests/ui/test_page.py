@@ -152,7 +152,9 @@ def test_a_server_that_goes_down_and_comes_back(browser: Browser, tmp_path: Path
         page.get_by_role("link", name="Logs", exact=True).click()
         expect(page.get_by_role("log")).to_contain_text("model_loaded")
         assert house.stop(signal.SIGTERM) == 0
-        expect(page.get_by_role("navigation").get_by_text("reconnecting")).to_be_visible()
+        for width in (360, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            expect(page.get_by_role("navigation").get_by_text("reconnecting")).to_be_in_viewport(ratio=1)
         page.get_by_role("link", name="Charts", exact=True).click()
         expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
         page.get_by_role("link", name="Connect", exact=True).click()

@@ -55,10 +55,6 @@ def _count(heading: str, name: str) -> Column:
     return Column(heading, lambda row: row[name], lambda row: f"{row[name]:,}", right=True)
 
 
-def _minute(time: str) -> str:
-    return time[:16].replace("T", " ")
-
-
 def milliseconds(name: str) -> output.Text:
     """A time for people: "310 ms", "12.4 s"; a dash where it is not known."""
 

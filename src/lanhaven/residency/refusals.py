@@ -32,7 +32,7 @@ def fresh(error: GatewayError) -> GatewayError:
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def no_room(model_key: str, refusal: Refuse, context: int | None = None) -> CapacityError:

@@ -2,6 +2,7 @@
 import { api } from "../../lib/api";
 import { live } from "../../lib/live.svelte";
 import { secret } from "../../lib/secret.svelte";
+import { serverTime } from "../../lib/servertime";
 import { session } from "../../lib/session.svelte";
 import { toasts } from "../../lib/toasts.svelte";
 import type { ApiKey, NewApiKey } from "../../lib/types";
@@ -14,7 +15,7 @@ class Keys {
   all = $state.raw<ApiKey[]>([]);
   known = $state(false);
   problem = $state.raw<unknown>();
-  now = $state(Date.now());
+  now = $state(serverTime.now());
   /** The key that was just made: shown until it is closed. */
   fresh = $state.raw<NewApiKey | undefined>();
   private soon: ReturnType<typeof setTimeout> | undefined;
@@ -39,7 +40,7 @@ class Keys {
     } catch (error) {
       this.problem = error;
     } finally {
-      this.now = Date.now();
+      this.now = serverTime.now();
       clearTimeout(this.soon);
       this.soon = undefined;
     }
