@@ -41,6 +41,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'chat smollm2 "Why is the sky blue?"',
         'chat -p "Why is the sky blue?" --set temperature=0',
     ),
+    "embed": (
+        'embed "The sea is calm." "A quiet ocean."',
+        'embed -m minilm "The sea is calm." --json | jq ".data[0].embedding"',
+    ),
     "connect": (
         "connect",
         "connect claude",
