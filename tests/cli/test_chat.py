@@ -129,6 +129,55 @@ def test_an_answer_cannot_steer_the_terminal(cli: Cli, server: Scripted) -> None
     assert cli("chat", "smollm2", "why?").out == "a]0;titleb\tc\nd2J é 漢 👍🏽\n"
 
 
+def shown(text: str, *images: str) -> dict[str, Any]:
+    parts = [{"type": "image_url", "image_url": {"url": each}} for each in images]
+    return {"role": "user", "content": [{"type": "text", "text": text}, *parts]}
+
+
+def test_images_go_with_the_question(cli: Cli, server: Scripted) -> None:
+    (cli.home / "a.png").write_bytes(b"one")
+    (cli.home / "photo").write_bytes(b"two")
+    server.does("POST", CHAT, streams("A boat."))
+    assert cli("chat", "seeing", "What is it?", "--image", "a.png", "-i", "photo").out == "A boat.\n"
+    uris = ("data:image/png;base64,b25l", "data:application/octet-stream;base64,dHdv")
+    assert server.bodies(CHAT)[0]["messages"] == [shown("What is it?", *uris)]
+
+
+def test_2_an_image_that_is_not_there(cli: Cli, server: Scripted) -> None:
+    done = cli("chat", "seeing", "What is it?", "--image", "gone.png")
+    assert (done.status, done.out) == (2, "")
+    assert "gone.png cannot be read: No such file" in done.err
+    assert tries(done)
+    assert not server.asked
+
+
+def test_a_failure_with_an_image_tells_the_question_alone(cli: Cli, server: Scripted) -> None:
+    (cli.home / "a.png").write_bytes(b"one")
+    server.says("POST", CHAT, {"error": {"message": "no", "code": "model_not_found"}}, 404)
+    assert tries(cli("chat", "nope", "What is it?", "--image", "a.png")) == [
+        "lanhaven ls",
+        'lanhaven chat -p "What is it?"',
+    ]
+
+
+def test_in_a_talk_an_image_is_shown_once_and_forgotten_with_the_rest(cli: Cli, server: Scripted) -> None:
+    (cli.home / "a.png").write_bytes(b"one")
+    server.does("POST", CHAT, streams("ok"))
+    with cli.terminal("chat", "seeing", "--image", "a.png", NO_COLOR="1") as terminal:
+        for line in ("one", "two", "/clear", "three"):
+            terminal.until(">>> ")
+            terminal.type(f"{line}\n")
+            terminal.until("forgotten" if line == "/clear" else "1 tokens")
+        terminal.until(">>> ")
+        terminal.type("/exit\n")
+        assert terminal.finish().status == 0
+    first, second, third = server.bodies(CHAT)
+    image = shown("one", "data:image/png;base64,b25l")
+    assert first["messages"] == [image]
+    assert second["messages"][0::2] == [image, {"role": "user", "content": "two"}]
+    assert third["messages"] == [{"role": "user", "content": "three"}]
+
+
 def test_the_talk_keeps_what_was_said(cli: Cli, server: Scripted) -> None:
     server.does("POST", CHAT, streams("First ", "answer."))
     with cli.terminal("chat", "smollm2", NO_COLOR="1") as terminal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,10 @@ def chat(
         str | None, typer.Option("--prompt", "-p", metavar="TEXT", help="The question, where no MODEL is given.")
     ] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", metavar="TEXT", help="System prompt.")] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option("--image", "-i", metavar="FILE", help="An image for the first question; repeatable."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="E.g. temperature=0.2 or maxTokens=100; repeatable."),
@@ -48,6 +53,7 @@ def chat(
     A pipe is read as the material, the prompt is put behind it: cat notes.txt | lanhaven chat smollm2 "summarise this"
     """
     from lanhaven.cli.conversation import Conversation, answer_once, talk
+    from lanhaven.cli.images import data_uri
 
     sampling = {_OPENAI.get(name, name): value for name, value in units.read_sampling(settings).items()}
     if sampling.pop("stream", True) is False:
@@ -61,7 +67,8 @@ def chat(
     text = "\n\n".join(each for each in (piped.strip(), asked) if each)
     if not text and (json or not terminal):
         raise CliError("there is nothing to ask", 'lanhaven chat -p "Why is the sky blue?"', status=Exit.USAGE)
-    conversation = Conversation(model=model, system=system, sampling=sampling)
+    images = [data_uri(each) for each in image or ()]
+    conversation = Conversation(model=model, system=system, sampling=sampling, images=images)
     with connect(url, key) as server:
         if json:
             conversation.ask(text)

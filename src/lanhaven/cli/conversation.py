@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,10 +25,15 @@ class Conversation:
     model: str | None = None
     system: str | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
-    messages: list[dict[str, str]] = field(default_factory=list)
+    images: Sequence[str] = ()  # data URIs, shown with the first question
+    messages: list[dict[str, Any]] = field(default_factory=list)
 
     def ask(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": text})
+        """The images go with the first question, and stay with it."""
+        shown = () if self.messages else self.images
+        parts = [{"type": "image_url", "image_url": {"url": each}} for each in shown]
+        content = [{"type": "text", "text": text}, *parts] if parts else text
+        self.messages.append({"role": "user", "content": content})
 
     def answered(self, text: str) -> None:
         self.messages.append({"role": "assistant", "content": text})
@@ -183,6 +188,7 @@ def _command(conversation: Conversation, text: str) -> None:
     match name:
         case "/clear":
             conversation.messages.clear()
+            conversation.images = ()
             output.message("forgotten")
         case "/system":
             conversation.system = rest.strip() or None
@@ -208,7 +214,9 @@ def _active(server: Server) -> str:
 def _explained(error: CliError, conversation: Conversation) -> CliError:
     if error.status is not Exit.NOT_FOUND or error.reply.get("hint"):
         return error
-    return error.trying("lanhaven ls", f'lanhaven chat -p "{conversation.messages[-1]["content"][:40]}"')
+    asked = conversation.messages[-1]["content"]
+    text = asked if isinstance(asked, str) else asked[0]["text"]
+    return error.trying("lanhaven ls", f'lanhaven chat -p "{text[:40]}"')
 
 
 def _prepare_line_editing() -> None:

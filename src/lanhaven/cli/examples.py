@@ -40,6 +40,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "chat",
         'chat smollm2 "Why is the sky blue?"',
         'chat -p "Why is the sky blue?" --set temperature=0',
+        'chat qwen3-vl "What is this?" --image photo.jpg',
     ),
     "embed": (
         'embed "The sea is calm." "A quiet ocean."',
