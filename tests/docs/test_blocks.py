@@ -32,10 +32,18 @@ UNIT = "it starts a service of this user; tests/cli/test_service.py holds the un
 
 # Blocks that no test runs: document -> reasons. A new one is added here on purpose or not at all.
 NOT_RUN: dict[str, list[str]] = {
-    "docs/cli.md": ["how a failure looks; it needs a model of 24 GB", FIND, UNIT, "it starts Claude Code"],
+    "docs/cli.md": [
+        "how a failure looks; it needs a model of 24 GB",
+        "it stops the server that the other examples ask; tests/cli/test_real_server.py does it",
+        FIND,
+        UNIT,
+        "it starts Claude Code",
+        "it opens an editor; tests/cli/test_config_edit.py does it",
+    ],
     "docs/clients.md": [
         "LibreChat's own file; tests/connect puts it into real ones",
         "Continue's own file; tests/connect puts it into real ones",
+        "it wants the command of Cline",
         "aider's own file; tests/connect puts it into real ones",
         "it needs npm's openai, which was tried by hand",
         "tests/conformance/test_programs.py does this with the real library",
@@ -59,6 +67,7 @@ NOT_RUN: dict[str, list[str]] = {
     "docs/new-provider.md": ["tests/docs/test_new_provider.py does this"] * 6,
     "docs/providers.md": ["vLLM needs a GPU"],
     "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],
+    "docs/sdk-python.md": ["the first key closes the server to the other examples"],
     "docs/security.md": ["a piece of the configuration of nginx"],
 }
 
