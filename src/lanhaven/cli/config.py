@@ -1,4 +1,4 @@
-"""`config`: what is set, where files lie, whether they are right, what they may say; and one setting written."""
+"""`config`: what is set, where files lie, whether they are right, what they may say; a setting or a file changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lanhaven.cli import output
+from lanhaven.cli import config_edit, output
 from lanhaven.cli.connection import Json
 from lanhaven.cli.help_text import Command, Group, show_help
 from lanhaven.cli.output import Column, Row
@@ -24,6 +24,7 @@ def commands() -> typer.Typer:
     group.command("path", cls=Command)(path)
     group.command("check", cls=Command)(check)
     group.command("set", cls=Command)(set_setting)
+    group.command("edit", cls=Command)(config_edit.edit)
     group.command("schema", cls=Command)(schema)
     return group
 

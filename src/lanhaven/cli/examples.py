@@ -65,6 +65,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "config path": ("config path",),
     "config check": ("config check",),
     "config set": ("config set queue_wait 30s", 'config set queue_wait ""'),
+    "config edit": ("config edit", "config edit models"),
     "config schema": ("config schema models > models.schema.json",),
     "service install": ("service install", "service install --lan", "service install --print"),
     "service uninstall": ("service uninstall",),
