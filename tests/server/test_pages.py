@@ -106,6 +106,18 @@ async def test_there_is_nothing_but_the_files(house: House, path: str) -> None:
     assert "no" not in reply.text.split()
 
 
+@pytest.mark.req("F-113")
+@pytest.mark.parametrize("path", ["/ui/assets/index-abc123.js", "/redoc/redoc.standalone.js"])
+async def test_files_come_whole_and_once_whatever_ranges_are_asked_for(house: House, path: str) -> None:
+    identity = {"Accept-Encoding": "identity", "X-API-Key": KEY}
+    whole = await house.http.get(path, headers=identity)
+    ranges = "bytes=" + ",".join(f"{start}-" for start in range(1000))
+    reply = await house.http.get(path, headers={**identity, "Range": ranges})
+    assert (whole.status_code, reply.status_code) == (200, 200)
+    assert reply.content == whole.content
+    assert "multipart" not in reply.headers["content-type"]
+
+
 async def test_only_reading(house: House) -> None:
     reply = await house.http.post("/ui/icon.svg", headers={"X-API-Key": KEY, "Content-Type": "application/json"})
     assert reply.status_code in (404, 405)
