@@ -61,7 +61,7 @@ def test_history_asks_for_what_is_wanted(cli: Cli, server: Scripted) -> None:
 def test_no_requests(cli: Cli, server: Scripted) -> None:
     gives(server, "/debug/history/requests", {"requests": []})
     done = cli("history")
-    assert (done.out, done.err, done.status) == ("", "no such requests\n", 0)
+    assert (done.out, done.err, done.status) == ("", "no requests yet\n", 0)
 
 
 def test_inspect_shows_where_the_time_went(cli: Cli, server: Scripted) -> None:

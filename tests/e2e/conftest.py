@@ -14,10 +14,11 @@ from tests.house_process import HouseProcess, running
 SMALL, LARGE, EMBEDDING = "qwen2-1.5b-instruct", "llama-3.2-3b-instruct", "text-embedding-model"
 
 
-def entry(key: str, path: Path, load: str = "{}", config: str = "") -> str:
+def entry(key: str, path: Path, load: str = "{}", config: str = "", defaults: str = "{}") -> str:
     """A model of models.yaml; several may be made of one file."""
     settings = f"{{model_path: {json.dumps(str(path))}{config and f', {config}'}}}"
-    return f"  - {{id: {key}, provider: llama_cpp, enabled: true, load: {load}, config: {settings}}}\n"
+    asked = f"enabled: true, load: {load}, defaults: {defaults}, config: {settings}"
+    return f"  - {{id: {key}, provider: llama_cpp, {asked}}}\n"
 
 
 @pytest.fixture(scope="session")

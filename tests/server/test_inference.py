@@ -197,7 +197,8 @@ async def test_nothing_is_mixed_between_streams(tmp_path: Path) -> None:
         async def one(name: str) -> None:
             mock = {"answer": "count", "tokens": 30, "nonce": f"{name}-", "interval": 0.001}
             reply = await house.chat(stream=True, mock=mock)
-            assert words(reply.text).split() == [f"{name}-tok{number}" for number in range(30)]
+            said = [f"{name}-tok{number}" for number in range(30)]
+            assert (reply.status_code, words(reply.text).split()) == (200, said), reply.text
 
         await asyncio.gather(*(one(f"n{number}") for number in range(60)))
         assert house.mock.server("one").generations == 61

@@ -40,7 +40,8 @@ def staged(home: Path, smollm2: Path) -> Iterator[HouseProcess]:
         past = home / "house" / "data" / FILE_NAME
         with ThreadPoolExecutor(1) as thread:  # this one has Playwright's event loop
             thread.submit(lambda: asyncio.run(remember(past))).result()
-        here = f"default_model: {REAL}\nmodels:\n" + entry(REAL, smollm2)
+        short = "{maxTokens: 120, temperature: 0}"  # left alone it may write until its context is full
+        here = f"default_model: {REAL}\nmodels:\n" + entry(REAL, smollm2, defaults=short)
         here += "".join(
             f"  - {{id: {name}, provider: openai, enabled: true, config: {{base_url: '{neighbour.url}', kind: {kind}}}}}\n"
             for name, kind in NEIGHBOURS.items()

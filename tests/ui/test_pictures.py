@@ -53,7 +53,7 @@ def go(page: Page, place: str, title: str) -> None:
 
 def test_playground(page: Page) -> None:
     ask(page, "Write two sentences about a lighthouse.", REAL)
-    expect(figures(page)).to_have_count(1, timeout=60_000)
+    expect(figures(page)).to_have_count(1, timeout=120_000)
     expect(answers(page).last).not_to_be_empty()
     picture(page, "playground")
 

@@ -158,7 +158,7 @@ class Security:
             address = client_behind(address, seen.get(b"x-forwarded-for", b""), self._proxies)
             scope["client"] = (address, 0)
             if scope["type"] == "http":
-                scope["scheme"] = scheme_behind(seen.get(b"x-forwarded-proto", b"")) or scope["scheme"]
+                scope["scheme"] = scheme_behind(seen.get(b"x-forwarded-proto", b"")) or scope.get("scheme", "http")
         if not self._gate.admits(address):
             raise Forbidden("Forbidden", hint="add the network of the client to ip_allowlist")
         return address
