@@ -107,7 +107,8 @@ def settings_for(home: Path, values: Mapping[str, Any], models: str) -> Settings
     """Settings with a home of their own and nothing from the machine's environment that matters."""
     (home / "models.yaml").write_text(models)
     places = {f"{name}_dir": home / name for name in ("config", "data", "state", "cache")}
-    return load_settings({"mock": True, "history": False, "models_file": home / "models.yaml", **places, **values})
+    usual = {"mock": True, "history": False, "upstream_connect": 30}  # one loop has all sides of a connection here
+    return load_settings({**usual, "models_file": home / "models.yaml", **places, **values})
 
 
 def native_of(services: Services) -> FastAPI:
