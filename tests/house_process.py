@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -169,6 +170,13 @@ class HouseProcess:
         with closing(Events(self.url)) as events:
             events.until("connected")
             yield events
+
+    def catch_up(self, events: Events) -> None:
+        """Wait until `events` has read whatever has happened so far: the answer to a request may come before its end
+        on the debug stream."""
+        mark = f"mark-{uuid.uuid4()}"
+        assert self.http.post("/admin/models/load", json={"modelKey": mark}).status_code == 404
+        events.until("error", modelKey=mark)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

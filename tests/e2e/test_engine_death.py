@@ -65,6 +65,7 @@ def test_killed_in_mid_stream(house: HouseProcess, by_order: bool) -> None:
         assert again.status_code == 200
         assert (again.json()["usage"]["completion_tokens"] == 3) is by_order, "it comes back as it was"
         assert events.until("model_load_complete")["instanceId"] == name
+        house.catch_up(events)
         (failed,) = events.find("error", operation="inference")
     assert (failed["code"], failed["status"]) == ("engine_crashed", 502)
     assert engine not in house.engines()
@@ -103,6 +104,7 @@ def test_killed_while_it_loads(house: HouseProcess) -> None:
         (engine,) = until(lambda: engines_of(house.pid) - before, "the engine's process")
         os.kill(engine, signal.SIGKILL)
         replies = [each.result() for each in waiting]
+        house.catch_up(events)
         starts = events.find("model_load_start")
     assert len(starts) == 1
     assert {reply.status_code for reply in replies} <= {500, 502, 503}

@@ -28,6 +28,7 @@ models:
         assert [each.status_code for each in failed] == [502] * 4
         assert "CUDA error" in failed[0].json()["error"]["message"]
         assert events.until("model_unload_complete", instanceId="card")["reason"] == "failing"
+        house.catch_up(events)
         (told,) = events.find("error", operation="engine")
         assert "failed 3 different requests in a row and is replaced" in told["error"]
         assert house.chat("Hello", model="card").json()["choices"][0]["message"]["content"] == "card: Hello"

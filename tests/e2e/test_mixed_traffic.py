@@ -87,6 +87,7 @@ def test_every_request_ends_once_and_nothing_is_left(house: HouseProcess) -> Non
         deeds = list(threads.map(client, range(CLIENTS)))
         assert min(deeds) > 0
         until(lambda: house.get("/debug/status")["status"] == "idle", "rest")
+        house.catch_up(events)
         assert events.find("dropped") == []
         starts = [event["requestId"] for event in events.find("inference_start")]
         ends = [event["requestId"] for event in events.find("inference_complete")]

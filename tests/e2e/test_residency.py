@@ -59,6 +59,7 @@ def test_four_models_take_turns_in_two_places(house: HouseProcess) -> None:
         asked = [name for _ in range(2) for name in (*CHATS, "words")]
         answers = list(threads.map(lambda name: embed(name) if name == "words" else chat(name), asked))
         done.set()
+        house.catch_up(events)
     assert [model for model, _ in answers] == asked
     assert len({text for model, text in answers if model != "words"}) == 1, "three names of one model"
     assert most_at_once(events) == LIMIT
@@ -97,6 +98,7 @@ def test_a_swap_cuts_no_stream(house: HouseProcess) -> None:
             assert frames[-1] == "[DONE]"
             assert sum('"content"' in frame for frame in frames) >= 35
         assert third.result().status_code == 200
+        house.catch_up(events)
         (evicted,) = events.find("model_unload_start")
     assert evicted["reason"] == "evicted"
     assert "gamma" in house.loaded()
@@ -142,6 +144,7 @@ def test_memory_that_is_not_there_is_refused_with_figures(tmp_path: Path, smollm
             needed = free["neededBytes"]
             assert f"needs {needed / 1e6:.0f} MB; {BUDGET / 1e6:.0f} MB are free" in said
             assert f"{(needed - BUDGET) / 1e6:.0f} MB too little" in said
+        house.catch_up(events)
         assert events.find("model_load_start") == []
         assert house.engines() == set()
 
