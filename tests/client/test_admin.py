@@ -15,7 +15,7 @@ from lanhaven import (
     FeatureUnavailable,
     KeyLimits,
 )
-from lanhaven.errors import ModelNotFound, NotFound, UpstreamError
+from lanhaven.errors import GatewayError, ModelNotFound, NotFound, UpstreamError
 from tests.client.both import client
 from tests.client.plain import Answer, plain_server
 from tests.serving import serving
@@ -47,6 +47,9 @@ async def test_keys_are_made_changed_and_taken_away(tmp_path: Path, kind: Kind) 
                 await sdk.run(keys.revoke, "pi")
             with pytest.raises(NotFound):
                 await sdk.run(keys.change, "no/such key", {})
+            with pytest.raises(GatewayError, match="good for admin"):
+                await sdk.run(keys.revoke, "owner", force=True)
+            await sdk.run(keys.add, "next", scopes=["admin"])
             await sdk.run(keys.revoke, "owner", force=True)
 
 

@@ -114,12 +114,48 @@ async def test_a_rotated_key_may_stay_good_for_a_while(house: House) -> None:
     assert [(await asks(house, each)).status_code for each in (first, reply["key"], last)] == [401, 401, 200]
 
 
-async def test_nobody_revokes_his_own_key_by_accident(house: House) -> None:
+async def test_nobody_takes_admin_from_his_own_key_by_accident(house: House) -> None:
     own = {"X-API-Key": (await made(house, "boss", scopes=["admin"]))["key"]}
+    changes: tuple[dict[str, Any], ...] = ({"scopes": ["inference"]}, {"networks": ["10.1.2.0/24"]})
+    for change in changes:
+        reply = await house.http.patch("/admin/keys/boss", json=change, headers=own)
+        assert (reply.status_code, reply.json()["code"]) == (409, "own_key")
+        assert "lanhaven keys" in reply.json()["hint"]
     reply = await house.http.delete("/admin/keys/boss", headers=own)
     assert (reply.status_code, reply.json()["code"]) == (409, "own_key")
+    after = (await listed(house))["boss"]
+    assert (after["scopes"], after.get("networks")) == (["admin"], None)
+    for harmless in ({"networks": ["127.0.0.0/8"]}, {"models": ["alpha"]}, {"expiresInDays": 1}):
+        assert (await house.http.patch("/admin/keys/boss", json=harmless, headers=own)).status_code == 200
     assert (await house.http.delete("/admin/keys/boss?force=true", headers=own)).status_code == 204
     assert (await house.http.get("/admin/keys", headers=own)).status_code == 401
+
+
+async def test_the_last_key_for_admin_stays_one(tmp_path: Path) -> None:
+    async with serving(tmp_path, token="of-this-run") as house:
+        async with httpx2.AsyncClient(base_url=house.url) as phone:
+            phone.headers["X-API-Key"] = (await made(house, "boss", scopes=["admin"]))["key"]
+
+            async def asked(method: str, path: str, **fields: Any) -> tuple[int, str | None]:
+                reply = await phone.request(method, f"/admin/keys{path}", json=fields or None)
+                return reply.status_code, reply.json().get("code") if reply.content else None
+
+            assert await asked("POST", "", name="deputy", scopes=["admin"], expiresInDays=1) == (201, None)
+            assert await asked("PATCH", "/boss", scopes=["debug"]) == (409, "last_admin_key")
+            assert await asked("PATCH", "/boss", expiresInDays=30) == (409, "last_admin_key")
+            assert await asked("DELETE", "/boss?force=true") == (409, "last_admin_key")
+            assert await asked("PATCH", "/boss", limits={"requestsPerMinute": 600}) == (200, None)
+            assert await asked("PATCH", "/deputy", expires=None) == (200, None)
+            assert await asked("DELETE", "/boss") == (409, "own_key")
+            assert await asked("DELETE", "/boss?force=true") == (204, None)
+        KeyStore(tmp_path / "config" / FILE_NAME).change("deputy", {KeyScope.INFERENCE})  # as the command line does
+
+
+async def test_who_is_at_the_machine_may_revoke_every_key(tmp_path: Path) -> None:
+    async with serving(tmp_path, token="of-this-run") as house:
+        await made(house, "boss", scopes=["admin"])
+        this_machine = {"X-API-Key": "of-this-run"}
+        assert (await house.http.delete("/admin/keys/boss", headers=this_machine)).status_code == 204
 
 
 WRONG: tuple[dict[str, Any], ...] = (

@@ -18,6 +18,7 @@ from lanhaven.keys.key_file import KeyFileError, Keys
 from lanhaven.keys.making import digest_of, is_studios, new_secret, prefix_of, weakness
 from lanhaven.keys.meters import Count, Meters
 from lanhaven.keys.table import KeyTable
+from lanhaven.keys.way_in import WayIn
 
 if TYPE_CHECKING:
     from lanhaven.config import Settings
@@ -170,8 +171,18 @@ class KeyStore:
         self._change(with_it)
         return secret
 
-    def change(self, name: str, scopes: Iterable[KeyScope] | None = None, terms: Terms | None = None) -> None:
-        """Other scopes, other terms; None leaves them. NotFound, InvalidRequest, StorageFull."""
+    def change(
+        self,
+        name: str,
+        scopes: Iterable[KeyScope] | None = None,
+        terms: Terms | None = None,
+        *,
+        by: WayIn | None = None,
+    ) -> None:
+        """Other scopes, other terms; None leaves them. by: who asks over the network, and is not to shut himself out.
+
+        NotFound, InvalidRequest, StorageFull, OwnKey, LastAdminKey.
+        """
         chosen = None if scopes is None else frozenset(KeyScope(scope) for scope in scopes)
         if chosen is not None:
             check_scopes(chosen)
@@ -182,16 +193,16 @@ class KeyStore:
             new = replace(old, scopes=chosen or old.scopes, terms=kept)
             return tuple(new if each is old else each for each in keys)
 
-        self._change(changed)
+        self._change(changed, by)
 
-    def revoke(self, name: str) -> None:
-        """Make a key worthless. NotFound; StorageFull."""
+    def revoke(self, name: str, *, by: WayIn | None = None) -> None:
+        """Make a key worthless. by: as `change`. NotFound; StorageFull, OwnKey, LastAdminKey."""
 
         def without_it(keys: Keys) -> Keys:
             gone = _named(keys, name)
             return tuple(each for each in keys if each is not gone)
 
-        self._change(without_it)
+        self._change(without_it, by)
 
     def rotate(self, name: str, grace: float = 0.0) -> str:
         """A new key in place of an old one, which is worthless after `grace` seconds; returned this once. NotFound."""
@@ -251,9 +262,15 @@ class KeyStore:
         used = self._used.get(key.name)
         return key if used is None else replace(key, last_used=used[0], user_agent=used[1])
 
-    def _change(self, change: Callable[[Keys], Keys]) -> None:
+    def _change(self, change: Callable[[Keys], Keys], by: WayIn | None = None) -> None:
+        def checked_change(before: Keys) -> Keys:
+            after = change(before)
+            if by is not None:
+                by.check((*self._fixed, *before), (*self._fixed, *after))
+            return after
+
         with self._changing:
-            keys = key_file.change(self._path, change)
+            keys = key_file.change(self._path, checked_change)
             self._take(keys, UNKNOWN)  # not what the file is now: another process may have changed it since
 
     def _take(self, keys: Keys, seen: key_file.Identity | None) -> None:

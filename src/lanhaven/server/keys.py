@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from lanhaven.errors import ClientError, InvalidRequest, NotFound
+from lanhaven.errors import InvalidRequest, NotFound
 from lanhaven.keys.key import KeyInfo, KeyScope, Limits, Terms, moment
 from lanhaven.keys.showing import key_json
 from lanhaven.keys.store import KeyStore, seconds_now
+from lanhaven.keys.way_in import WayIn
 from lanhaven.server.admin_types import Body
 from lanhaven.server.callers import THIS_RUN, Callers
 from lanhaven.server.cookie import set_cookie
@@ -23,13 +24,6 @@ LONGEST_GRACE = 30 * DAY
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Limit = Annotated[int, Field(ge=1, le=1 << 50)] | None
 Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=512)]], Field(min_length=1, max_length=100)]
-
-
-class OwnKey(ClientError):
-    """The key that is to be revoked is the one that the request came with."""
-
-    status = 409
-    code = "own_key"
 
 
 class LimitsBody(Body):
@@ -95,10 +89,10 @@ def keys_router(callers: Callers) -> APIRouter:
     router = APIRouter(prefix="/admin/keys", tags=["admin"])
     api = Keys(callers)
     missing: dict[int | str, dict[str, Any]] = {404: {"description": "No such key."}}
-    own: dict[int | str, dict[str, Any]] = {409: {"description": "The request came with this very key."}}
+    own: dict[int | str, dict[str, Any]] = {409: {"description": "It is the caller's own key, or the last for admin."}}
     router.add_api_route("", api.keys, methods=["GET"])
     router.add_api_route("", api.add_key, methods=["POST"], status_code=201)
-    router.add_api_route("/{name}", api.change_key, methods=["PATCH"], responses=missing)
+    router.add_api_route("/{name}", api.change_key, methods=["PATCH"], responses=missing | own)
     router.add_api_route("/{name}/rotate", api.rotate_key, methods=["POST"], responses=missing)
     router.add_api_route("/{name}", api.revoke_key, methods=["DELETE"], status_code=204, responses=missing | own)
     return router
@@ -129,10 +123,11 @@ class Keys:
             response.headers.append("set-cookie", cookie)
         return self._shown(self._named(body.name)) | {"key": secret}
 
-    async def change_key(self, name: str, body: ChangeKeyBody) -> dict[str, Any]:
-        """Change what a key may do, from the next request on."""
+    async def change_key(self, name: str, body: ChangeKeyBody, request: Request) -> dict[str, Any]:
+        """Change what a key may do, from the next request on. Nobody takes `admin` from his own key so, nor from the
+        last key that has it."""
         terms = body.terms(self._named(name).terms)
-        await asyncio.to_thread(self._keys.change, name, body.scopes, terms)
+        await asyncio.to_thread(self._keys.change, name, body.scopes, terms, by=_by(request))
         return self._shown(self._named(name))
 
     async def rotate_key(self, name: str, body: RotateBody | None = None) -> dict[str, Any]:
@@ -142,11 +137,9 @@ class Keys:
         return self._shown(self._named(name)) | {"key": secret}
 
     async def revoke_key(self, name: str, request: Request, force: bool = False) -> Response:
-        """Make a key worthless; what runs goes on. The key that the request came with only with `?force=true`."""
-        asking = request.scope.get("lanhaven.key")
-        if asking is not None and asking.name == name and not force:
-            raise OwnKey(f"{name} is the key that you are signed in with.", hint="?force=true revokes it all the same")
-        await asyncio.to_thread(self._keys.revoke, name)
+        """Make a key worthless; what runs goes on. The key that the request came with only with `?force=true`, the last
+        one that is good for admin not at all."""
+        await asyncio.to_thread(self._keys.revoke, name, by=_by(request, leaving=force))
         return Response(status_code=204)
 
     def _shown(self, key: KeyInfo) -> dict[str, Any]:
@@ -157,3 +150,7 @@ class Keys:
             if key.name == name:
                 return key
         raise NotFound(f"There is no key named {name}.", hint="GET /admin/keys")
+
+
+def _by(request: Request, *, leaving: bool = False) -> WayIn:
+    return WayIn(request.scope.get("lanhaven.key"), request.client.host if request.client else "", leaving)

@@ -65,5 +65,5 @@ class AsyncKeys:
         return NewApiKey.read(await self._exchange.json(call))
 
     async def revoke(self, name: str, *, force: bool = False) -> None:
-        """Make a key worthless. force: also the one that this client has. NotFound."""
+        """Make a key worthless. force: also the one that this client has, if it is not the last for admin. NotFound."""
         await self._exchange.whole(delete(key_path(name), self._exchange.settings, force=force))

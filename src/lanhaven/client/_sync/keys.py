@@ -66,5 +66,5 @@ class Keys:
         return NewApiKey.read(self._exchange.json(call))
 
     def revoke(self, name: str, *, force: bool = False) -> None:
-        """Make a key worthless. force: also the one that this client has. NotFound."""
+        """Make a key worthless. force: also the one that this client has, if it is not the last for admin. NotFound."""
         self._exchange.whole(delete(key_path(name), self._exchange.settings, force=force))
