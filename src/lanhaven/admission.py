@@ -5,6 +5,7 @@ A client is named by its key, as in events; None: a server without keys, or a gu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from lanhaven.types.models import ModelInfo
@@ -26,9 +27,9 @@ class Admission(Protocol):
         called it; None: nothing."""
         ...
 
-    def admit(self, client: str | None, request_id: str) -> None:
+    def admit(self, client: str | None, request_id: str, most: Callable[[], int | None]) -> None:
         """Count one more request, which is under way until its terminal event. RateLimited where it would be one too
-        many: then it is not counted."""
+        many: then it is not counted. most: tokens that it may take, prompt and answer; None where it does not say."""
         ...
 
 
@@ -44,5 +45,5 @@ class Everybody:
     def check(self, client: str | None, info: ModelInfo, asked: str | None) -> None:
         return None
 
-    def admit(self, client: str | None, request_id: str) -> None:
+    def admit(self, client: str | None, request_id: str, most: Callable[[], int | None]) -> None:
         return None

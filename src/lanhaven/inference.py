@@ -117,7 +117,7 @@ class Inference:
         """
         target, pool = self.resolve(), self._context.pool
         if self.request.route not in BEYOND_OPENAI:
-            self._context.admission.admit(self.request.client, self.request.request_id)
+            self._context.admission.admit(self.request.client, self.request.request_id, self._most)
         await self._see(target.info)
         any_will_do = target.instance_id in (None, target.info.key)
         while True:
@@ -220,6 +220,16 @@ class Inference:
         if request.load is not None:
             return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))
         return target
+
+    def _most(self) -> int | None:
+        """Tokens that the request may take, where it says how many its answer may have. The prompt: by its length."""
+        body = self.request.body
+        limit, answers = body.get("max_completion_tokens") or body.get("max_tokens"), body.get("n") or 1
+        if not isinstance(limit, int) or not isinstance(answers, int):
+            return None
+        info = self._context.catalog.get(self._wanted or "")
+        longest = info.max_context if info is not None and info.max_context else limit
+        return about(body) + answers * min(limit, longest)
 
     def _known(self) -> list[ModelInfo]:
         """The models that the client may use: errors name no others."""

@@ -122,7 +122,7 @@ def test_a_key_that_is_gone_may_nothing(store: KeyStore) -> None:
     admission.check("anna", QWEN, None)
     admission.recognise("anna")
     store.revoke("anna")
-    for asking in (lambda: admission.check("anna", QWEN, None), lambda: admission.admit("anna", "r1")):
+    for asking in (lambda: admission.check("anna", QWEN, None), lambda: admission.admit("anna", "r1", lambda: None)):
         with pytest.raises(Unauthorized):
             asking()
     with pytest.raises(Unauthorized):

@@ -39,10 +39,10 @@ class Asking:
         self.meters = meters
         self._number = 0
 
-    def admit(self, name: str, limits: Limits = NOBODY) -> str:
-        """The request's id; it is under way."""
+    def admit(self, name: str, limits: Limits = NOBODY, most: int | None = None) -> str:
+        """The request's id; it is under way. most: the tokens that it says it may take."""
         self._number += 1
-        self.meters.admit(name, limits, f"r{self._number}")
+        self.meters.admit(name, limits, f"r{self._number}", lambda: most)
         return f"r{self._number}"
 
     def ask(self, name: str, limits: Limits = NOBODY, prompt: int = 0, completion: int = 0) -> None:
@@ -134,6 +134,41 @@ def test_requests_side_by_side_do_not_pass_a_limit_of_tokens_together() -> None:
         counted.admit("anna", limits)
     assert (refused.value.retry_after, refused.value.retry) == (1, None)
     assert counted.used("anna").requests_per_minute == 10
+
+
+def test_what_says_how_much_it_may_take_counts_as_that_while_it_is_under_way() -> None:
+    counted, limits = meters(Time()), Limits(tokens_per_minute=1000)
+    for _ in range(10):
+        counted.ask("anna", limits, 5, 5)  # 100 of 1000 are used, 10 by each
+    first, _ = counted.admit("anna", limits, most=600), counted.admit("anna", limits, most=290)
+    counted.admit("anna", limits)  # it says nothing: 10, as those before
+    with pytest.raises(RateLimited, match="requests under way may take what is left"):
+        counted.admit("anna", limits)
+    counted.meters.listen(ended("anna", 5, 15, first))  # of the 600
+    for _ in range(2):
+        counted.admit("anna", limits, most=290)
+    with pytest.raises(RateLimited):
+        counted.admit("anna", limits)
+
+
+def test_side_by_side_a_limit_is_passed_by_one_request_at_most() -> None:
+    counted, limits = meters(Time()), Limits(tokens_per_day=1000)
+    under_way = [counted.admit("anna", limits, most=300) for _ in range(4)]
+    with pytest.raises(RateLimited):
+        counted.admit("anna", limits, most=300)
+    for each in under_way:
+        counted.meters.listen(ended("anna", 100, 200, each))  # all that they may
+    assert 1000 <= counted.used("anna").tokens_per_day < 1000 + 300
+
+
+def test_how_much_a_request_may_take_is_asked_only_where_tokens_are_limited() -> None:
+    counted = Meters(Time().clock, Time().wall)
+
+    def never() -> int:
+        raise AssertionError
+
+    counted.admit("anna", NOBODY, "r1", never)
+    counted.admit("anna", Limits(requests_per_minute=9), "r2", never)
 
 
 def test_one_request_is_admitted_however_small_the_limit_is() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lanhaven.errors import Forbidden, Unauthorized
 from lanhaven.keys.key import KeyInfo
+from lanhaven.keys.meters import Most
 from lanhaven.keys.store import KeyStore
 from lanhaven.types.models import ModelInfo
 
@@ -37,7 +38,7 @@ class KeyAdmission:
         if client is None:
             return
         key = self._known(client)
-        if not self._keys.table.allows(key, info):
+        if key.terms.models and not self._keys.table.allows(key, info):
             named = ", ".join(key.terms.models[:MOST_NAMED]) + (" ..." if len(key.terms.models) > MOST_NAMED else "")
             raise Forbidden(
                 f"The key {client} may not use {f'the model {asked}' if asked else 'the active model'}: "
@@ -47,10 +48,10 @@ class KeyAdmission:
                 retry=False,
             )
 
-    def admit(self, client: str | None, request_id: str) -> None:
+    def admit(self, client: str | None, request_id: str, most: Most) -> None:
         """Count one request of the key. RateLimited."""
         if client is not None:
-            self._keys.meters.admit(client, self._known(client).terms.limits, request_id)
+            self._keys.meters.admit(client, self._known(client).terms.limits, request_id, most)
 
     def _known(self, client: str) -> KeyInfo:
         key = self._keys.named(client)

@@ -36,6 +36,11 @@ class Limits:
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
 
+    @property
+    def of_tokens(self) -> bool:
+        """Whether tokens are limited."""
+        return self.tokens_per_minute is not None or self.tokens_per_day is not None
+
     def said(self) -> dict[str, int]:
         """The limits that there are."""
         return {name: value for name, value in asdict(self).items() if value is not None}

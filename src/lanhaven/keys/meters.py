@@ -1,8 +1,8 @@
 """How much each key asks for: requests and tokens, within the last minute and the last day.
 
 Requests are counted when they are admitted, tokens when they end, for nobody knows before how long an answer will be.
-So that requests side by side cannot all pass what is left for one, those under way count as what the key's requests
-take on average.
+So that requests side by side cannot all pass what is left for one, those under way count as what they may take at most,
+where they say it, and else as what the key's requests take on average.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ MINUTE, DAY = 60, 86_400
 UNKNOWN = 500  # tokens of a request under way, while none of its key's has ended
 SOON = 1.0  # seconds after which a request under way may have ended
 LONGEST_RETRY = 60.0  # seconds of waiting that a client library may do by itself
+
+Most = Callable[[], int | None]  # tokens that a request may take; None: it does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,69 @@ class Count:
 
 
 class _Meter:
-    __slots__ = ("name", "requests_day", "requests_minute", "running", "tokens_day", "tokens_minute")
+    """Of one key. What is counted within a second adds to two numbers; the windows get seconds that are over."""
+
+    __slots__ = (
+        "_minute",
+        "_requests",
+        "_second",
+        "_tokens",
+        "_unwritten",
+        "name",
+        "promised",
+        "requests_day",
+        "requests_minute",
+        "running",
+        "tokens_day",
+        "tokens_minute",
+        "unsaid",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.running = 0  # requests under way
+        self.unsaid = 0  # of them, those that do not say how many tokens they may take
+        self.promised = 0  # tokens that the others may take
         self.requests_minute, self.tokens_minute = Window(1, MINUTE), Window(1, MINUTE)
         self.requests_day, self.tokens_day = Window(MINUTE, DAY // MINUTE), Window(MINUTE, DAY // MINUTE)
+        self._second = -1.0  # in which these were counted
+        self._minute = 0  # the same as a minute of the calendar
+        self._requests = self._tokens = 0
+        self._unwritten: dict[int, list[int]] = {}
+
+    def count(self, now: float, wall: Callable[[], float], requests: int, tokens: int) -> None:
+        """On the hot path, twice a request."""
+        second = now // 1
+        if second != self._second:
+            self.settle()
+            self._second, self._minute = second, int(wall() // MINUTE)
+        self._requests += requests
+        self._tokens += tokens
+
+    def settle(self) -> None:
+        """Put what was counted into the windows: before they are read."""
+        requests, tokens = self._requests, self._tokens
+        if requests or tokens:
+            self._requests = self._tokens = 0
+            self.add(self._second, requests, tokens)
+            written = self._unwritten.setdefault(self._minute, [0, 0])
+            written[0] += requests
+            written[1] += tokens
+
+    def add(self, then: float, requests: int, tokens: int) -> None:
+        self.requests_minute.add(then, requests)
+        self.tokens_minute.add(then, tokens)
+        self.requests_day.add(then, requests)
+        self.tokens_day.add(then, tokens)
+
+    def take(self) -> Iterable[Count]:
+        """What was counted since the last call."""
+        self.settle()
+        taken, self._unwritten = self._unwritten, {}
+        return (Count(self.name, minute, *amounts) for minute, amounts in taken.items())
 
     def used(self, now: float) -> Used:
+        self.settle()
         return Used(
             self.requests_minute.sum(now),
             self.requests_day.sum(now),
@@ -60,16 +116,17 @@ class _Meter:
 
     def bounds(self, limits: Limits, now: float) -> Iterable[tuple[Window, int | None, str, int]]:
         """Every window with its limit, the words for it, and how much of it is spoken for."""
-        spoken_for = self._spoken_for(now) if self.running else 0
+        self.settle()
+        spoken_for = self.promised + (self.unsaid * self._usual(now) if self.unsaid else 0)
         yield self.requests_minute, limits.requests_per_minute, "requests a minute", 0
         yield self.tokens_minute, limits.tokens_per_minute, "tokens a minute", spoken_for
         yield self.requests_day, limits.requests_per_day, "requests a day", 0
         yield self.tokens_day, limits.tokens_per_day, "tokens a day", spoken_for
 
-    def _spoken_for(self, now: float) -> int:
-        """Tokens that the requests under way will take, if they are like those of the last day."""
+    def _usual(self, now: float) -> int:
+        """Tokens that one request takes, if it is like those of the last day."""
         ended, tokens = self.requests_day.sum(now) - self.running, self.tokens_day.sum(now)
-        return self.running * (tokens // ended if tokens and ended > 0 else UNKNOWN)
+        return tokens // ended if tokens and ended > 0 else UNKNOWN
 
     def check(self, limits: Limits, now: float) -> None:
         """RateLimited if there is no room for one more request."""
@@ -85,35 +142,45 @@ class Meters:
         self._clock = clock
         self._wall = wall
         self._meters: dict[str, _Meter] = {}
-        self._running: dict[str, _Meter] = {}  # by request id
-        self._unwritten: dict[tuple[str, int], list[int]] = {}
+        self._running: dict[str | None, tuple[_Meter, int | None]] = {}  # by request id, with what it may take
 
     def __repr__(self) -> str:
         return f"Meters({len(self._meters)} keys)"
 
-    def admit(self, name: str, limits: Limits, request_id: str) -> None:
-        """Count one request. RateLimited if the key has asked for as much as it may: then nothing is counted."""
-        now, meter = self._clock(), self._of(name)
+    def admit(self, name: str, limits: Limits, request_id: str, most: Most) -> None:
+        """Count one request. RateLimited if the key has asked for as much as it may: then nothing is counted.
+
+        most: how many tokens it may take; asked where that counts.
+        """
+        now, meter = self._clock(), self._meters.get(name)
+        if meter is None:
+            meter = self._meters[name] = _Meter(name)
+        promised = None
         if limits is not UNLIMITED:
             meter.check(limits, now)
-        meter.requests_minute.add(now, 1)
-        meter.requests_day.add(now, 1)
+            promised = most() if limits.of_tokens else None
+        meter.count(now, self._wall, 1, 0)
         meter.running += 1
-        self._running[request_id] = meter
-        self._write_down(name, 0, 1)
+        if promised is None:
+            meter.unsaid += 1
+        else:
+            meter.promised += promised
+        self._running[request_id] = meter, promised
 
     def listen(self, event: GatewayEvent) -> None:
         """Count the tokens of a request that ended, well or not; called by the bus for every event."""
-        if isinstance(event, InferenceComplete | Failure) and event.client is not None and event.request_id is not None:
-            meter, tokens = self._running.pop(event.request_id, None), event.usage.total_tokens
-            if meter is None:  # it was not admitted, or is none that counts
-                return
-            meter.running -= 1
-            if tokens and self._meters.get(meter.name) is meter:  # not of a key that is gone
-                now = self._clock()
-                meter.tokens_minute.add(now, tokens)
-                meter.tokens_day.add(now, tokens)
-                self._write_down(meter.name, 1, tokens)
+        if not isinstance(event, InferenceComplete | Failure):
+            return
+        found = self._running.pop(event.request_id, None)
+        if found is None:  # it was not admitted, or is none that counts
+            return
+        meter, promised = found
+        meter.running -= 1
+        if promised is None:
+            meter.unsaid -= 1
+        else:
+            meter.promised -= promised
+        meter.count(self._clock(), self._wall, 0, event.usage.total_tokens)
 
     def used(self, name: str) -> Used:
         """What a key has asked for lately."""
@@ -121,32 +188,21 @@ class Meters:
         return Used() if meter is None else meter.used(self._clock())
 
     def forget(self, name: str) -> None:
-        """Of a key that is gone."""
+        """Of a key that is gone. What of it is under way counts for nobody."""
         self._meters.pop(name, None)
-        self._unwritten = {which: amounts for which, amounts in self._unwritten.items() if which[0] != name}
 
     def take(self) -> list[Count]:
         """What was counted since the last call, to be written down."""
-        taken, self._unwritten = self._unwritten, {}
-        return [Count(name, minute, *amounts) for (name, minute), amounts in taken.items()]
+        return [count for meter in tuple(self._meters.values()) for count in meter.take()]
 
     def restore(self, counts: Iterable[Count]) -> None:
         """Take up the day where the last run of the server left it. Before anything is counted."""
         now, this_minute = self._clock(), self._wall() // MINUTE
         for each in sorted(counts, key=lambda count: count.minute):
             then = now - max(0.0, this_minute - each.minute) * MINUTE
-            meter = self._of(each.name)
+            meter = self._meters.setdefault(each.name, _Meter(each.name))
             meter.requests_day.add(then, each.requests)
             meter.tokens_day.add(then, each.tokens)
-
-    def _of(self, name: str) -> _Meter:
-        meter = self._meters.get(name)
-        if meter is None:
-            meter = self._meters[name] = _Meter(name)
-        return meter
-
-    def _write_down(self, name: str, which: int, amount: int) -> None:
-        self._unwritten.setdefault((name, int(self._wall() // MINUTE)), [0, 0])[which] += amount
 
 
 def _over(name: str, limit: int, unit: str, seconds: float) -> RateLimited:

@@ -99,7 +99,8 @@ class KeyStore:
     def required(self) -> bool:
         """Whether requests need a key. Once there was one it stays so until the server starts anew: revoking the last
         key must not open the door."""
-        self._look()
+        if not self._had_keys:
+            self._look()
         return self._had_keys
 
     @property
@@ -115,8 +116,9 @@ class KeyStore:
 
     def named(self, name: str) -> KeyInfo | None:
         """The key with this name, also one of this run; None if there is none, or no longer."""
-        key = self.table.named(name)
-        return None if key is None or key.expired(self._wall()) else key
+        self._look()
+        key = self._table.named(name)
+        return None if key is None or self._over(key) else key
 
     def verify(self, key: str | bytes) -> KeyInfo | None:
         """Whose key this is; None if nobody's."""
@@ -124,21 +126,25 @@ class KeyStore:
 
     def verify_digest(self, digest: bytes, user_agent: bytes | None = None) -> KeyInfo | None:
         """As `verify`, for the SHA-256 of a key; user_agent: of the program that uses it."""
-        key, now = self.table.find(digest), self._wall()
-        if key is None or key.expired(now):
+        self._look()
+        key = self._table.find(digest)
+        if key is None or self._over(key):
             return None
         if user_agent:
             agent: str | None = user_agent[:AGENT_SHOWN].decode("latin-1")
         else:
-            _, agent = self._used.get(key.name, (now, key.user_agent))
-        self._used[key.name] = (now, agent)
+            _, agent = self._used.get(key.name, (0.0, key.user_agent))
+        self._used[key.name] = (self._wall(), agent)
         self._unwritten.add(key.name)
         return key
 
     def expired(self, digest: bytes) -> bool:
         """Whether this was a key until its time was over."""
         key = self.table.find(digest)
-        return key is not None and key.expired(self._wall())
+        return key is not None and self._over(key)
+
+    def _over(self, key: KeyInfo) -> bool:
+        return key.terms.expires is not None and key.expired(self._wall())
 
     # ---- changing
 

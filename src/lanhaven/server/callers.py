@@ -48,7 +48,8 @@ class Callers:
             self._wrong_keys.wrong(address)
             raise Unauthorized("Unauthorized", hint="the key is not, or no longer, one of this server's")
         self._wrong_keys.right(address, digest)
-        self._at(address, key)
+        if key.terms.networks:
+            self._at(address, key)
         return key
 
     def by_cookie(self, address: str, host: bytes, cookies: bytes, user_agent: bytes | None = None) -> KeyInfo | None:

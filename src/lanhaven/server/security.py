@@ -249,10 +249,15 @@ def presented_key(seen: dict[bytes, bytes]) -> bytes | None:
     An empty X-API-Key counts as not sent: the Anthropic libraries send one beside their Bearer token when their own
     variable is set to nothing, as the manuals of several servers advise.
     """
-    given = seen.get(b"x-api-key", b"").strip()
-    if given:
+    given = seen.get(b"x-api-key")
+    if given and (given := given.strip()):
         return given
-    scheme, _, value = seen.get(b"authorization", b"").partition(b" ")
+    said = seen.get(b"authorization")
+    if said is None:
+        return None
+    if said.startswith(b"Bearer "):  # as nearly all write it
+        return said[7:].strip() or None
+    scheme, _, value = said.partition(b" ")
     value = value.strip()
     match scheme.lower():
         case b"bearer":
