@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import typer
 
-from lanhaven.cli import (
-    chat,
-    config,
-    connect,
-    discover,
-    doctor,
-    down,
-    embed,
-    get,
-    history,
-    importing,
-    keys,
-    load,
-    logs,
-    mock,
-    models,
-    models_edit,
-    models_sync,
-    opening,
-    output,
-    ping,
-    reload,
-    service,
-    status,
-    up,
-    usage,
-    watch,
-)
+from lanhaven.cli import output
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.cli.help_text import WIDE, Command, Group
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound
@@ -51,45 +25,45 @@ EXIT_STATUSES = (
     ("130", "interrupted"),
 )
 
-# Section of the help, name, function. An alias has no section and is not listed.
-COMMANDS: tuple[tuple[str, str, Callable[..., None]], ...] = (
-    ("Server", "up", up.up),
-    ("", "serve", up.up),
-    ("Server", "down", down.down),
-    ("Server", "status", status.status),
-    ("Server", "open", opening.open_dashboard),
-    ("Server", "ping", ping.ping),
-    ("Server", "watch", watch.watch),
-    ("Server", "discover", discover.discover),
-    ("Server", "logs", logs.logs),
-    ("Server", "history", history.history),
-    ("Server", "inspect", history.inspect),
-    ("Server", "usage", usage.usage),
-    ("Server", "doctor", doctor.doctor),
-    ("Models", "ls", models.ls),
-    ("", "models", models.ls),
-    ("Models", "ps", models.ps),
-    ("Models", "show", models.show),
-    ("Models", "load", load.load),
-    ("Models", "unload", load.unload),
-    ("Models", "activate", load.activate),
-    ("Models", "reload", reload.reload),
-    ("Models", "get", get.get),
-    ("Models", "import", importing.import_models),
-    ("Models", "add", models_edit.add),
-    ("Models", "set", models_edit.set_fields),
-    ("Models", "rm", models_edit.rm),
-    ("Models", "models-sync", models_sync.models_sync),
-    ("Use", "chat", chat.chat),
-    ("Use", "embed", embed.embed),
-    ("Use", "connect", connect.connect),
-    ("Use", "mock", mock.mock),
-    ("Settings", "version", status.version),
+# Section of the help, name, module and function. An alias has no section and is not listed.
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("Server", "up", "up:up"),
+    ("", "serve", "up:up"),
+    ("Server", "down", "down:down"),
+    ("Server", "status", "status:status"),
+    ("Server", "open", "opening:open_dashboard"),
+    ("Server", "ping", "ping:ping"),
+    ("Server", "watch", "watch:watch"),
+    ("Server", "discover", "discover:discover"),
+    ("Server", "logs", "logs:logs"),
+    ("Server", "history", "history:history"),
+    ("Server", "inspect", "history:inspect"),
+    ("Server", "usage", "usage:usage"),
+    ("Server", "doctor", "doctor:doctor"),
+    ("Models", "ls", "models:ls"),
+    ("", "models", "models:ls"),
+    ("Models", "ps", "models:ps"),
+    ("Models", "show", "models:show"),
+    ("Models", "load", "load:load"),
+    ("Models", "unload", "load:unload"),
+    ("Models", "activate", "load:activate"),
+    ("Models", "reload", "reload:reload"),
+    ("Models", "get", "get:get"),
+    ("Models", "import", "importing:import_models"),
+    ("Models", "add", "models_edit:add"),
+    ("Models", "set", "models_edit:set_fields"),
+    ("Models", "rm", "models_edit:rm"),
+    ("Models", "models-sync", "models_sync:models_sync"),
+    ("Use", "chat", "chat:chat"),
+    ("Use", "embed", "embed:embed"),
+    ("Use", "connect", "connect:connect"),
+    ("Use", "mock", "mock:mock"),
+    ("Settings", "version", "status:version"),
 )
-GROUPS: tuple[tuple[str, str, Callable[[], typer.Typer]], ...] = (
-    ("Server", "service", service.commands),
-    ("Settings", "keys", keys.commands),
-    ("Settings", "config", config.commands),
+GROUPS: tuple[tuple[str, str, str], ...] = (
+    ("Server", "service", "service:commands"),
+    ("Settings", "keys", "keys:commands"),
+    ("Settings", "config", "config:commands"),
 )
 
 
@@ -109,8 +83,10 @@ class Commands(Group):
             formatter.write_dl(EXIT_STATUSES)
 
 
-def build() -> typer.Typer:
-    """The tree. Plain help: rich's takes 220 ms to import."""
+def build(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The tree; if the first argument names a command or a group, with no other: to import and read all of them takes
+    as long as all else before a command begins. Plain help: rich's takes 220 ms to import.
+    """
     app = typer.Typer(
         name="lanhaven",
         cls=Commands,
@@ -120,18 +96,29 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     app.callback(invoke_without_command=True)(_root)
-    for section, name, function in COMMANDS:
-        app.command(name, cls=Command, hidden=not section)(function)
-    for _, name, group in GROUPS:
-        app.add_typer(group(), name=name)
+    known = {name for _, name, _ in (*COMMANDS, *GROUPS)}
+    wanted = known & set(arguments[:1]) or known
+    for section, name, place in COMMANDS:
+        if name in wanted:
+            app.command(name, cls=Command, hidden=not section)(_load(place))
+    for _, name, place in GROUPS:
+        if name in wanted:
+            app.add_typer(_load(place)(), name=name)
     return app
+
+
+def _load(place: str) -> Callable[..., Any]:
+    """What a line of COMMANDS or GROUPS names."""
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = vars(import_module(f"lanhaven.cli.{module}"))[name]
+    return found
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status. Writes failures to stderr, each with what to try next."""
     output.prepare_streams()
     try:
-        result = build()(list(arguments), prog_name="lanhaven", standalone_mode=False)
+        result = build(arguments)(list(arguments), prog_name="lanhaven", standalone_mode=False)
         output.close_quietly()
         return result if isinstance(result, int) else Exit.DONE
     except CliError as error:
@@ -168,6 +155,8 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Show the version and exit."),
 ) -> None:
     if version:
+        from lanhaven.cli import status
+
         status.version(json=False)
         raise typer.Exit
     if ctx.invoked_subcommand is None:
