@@ -99,6 +99,7 @@ class Call:
     query: bytes = b""
     headers: Headers = field(default_factory=list)
     key_name: str | None = None
+    scopes: frozenset[str] | None = None  # of the key ("inference", "admin", "debug"); None: none is needed
     address: str | None = None
     tap: Tap | None = None  # sees what is asked and answered, on wish
     extra: Headers | tuple[()] = ()  # headers of the dialect's own, for every kind of reply
@@ -109,6 +110,10 @@ class Call:
     _last: float = 0.0
     _timer: asyncio.TimerHandle | None = None
     _pulse: asyncio.Task[None] | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether who asks may do what `scope` names."""
+        return self.scopes is None or scope in [str(each) for each in self.scopes]
 
     def inference(self, route: Route, body: dict[str, Any]) -> InferenceRequest:
         """This call as an inference; what else is known of it is set there."""

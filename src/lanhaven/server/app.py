@@ -106,6 +106,7 @@ class App:
             query=scope["query_string"],
             headers=scope["headers"],
             key_name=None if key is None else key.name,
+            scopes=None if key is None else key.scopes,
             address=None if client is None else client[0],
             tap=self._bodies.tap,
             interval=self._interval,

@@ -174,6 +174,37 @@ async def test_keep_alive_leaves_an_operators_instance_alone(tmp_path: Path) -> 
         assert list(house.services.pool.ids()) == ["alpha"]
 
 
+async def test_without_admin_keep_alive_is_for_what_the_request_loads_itself(tmp_path: Path) -> None:
+    """What is loaded already is everybody's: it is neither ended nor kept by one of them."""
+    async with serving(tmp_path, key="a-key-that-is-long-enough") as house:
+        pool = house.services.pool
+        key = (await post(house, "/admin/keys", name="kid")).json()["key"]
+        kid = {"X-API-Key": key}
+
+        async def asks(**fields: Any) -> httpx2.Response:
+            return await house.http.post("/api/chat", json={**CHAT, **fields}, headers=kid)
+
+        def ttl() -> float | None:
+            instance = pool.get("alpha")
+            assert instance is not None
+            return None if instance.expires_at is None else instance.expires_at - instance.last_used
+
+        await post(house, "/api/chat", **CHAT)
+        usual = ttl()
+        for keep_alive in (0, "1s", -1):
+            assert (await asks(keep_alive=keep_alive)).status_code == 200
+            assert ttl() == usual
+        refused = await asks(messages=[], keep_alive=0)
+        assert (refused.status_code, "admin" in refused.json()["error"]) == (403, True)
+        await post(house, "/api/chat", model="alpha", messages=[], keep_alive=0)
+        assert not pool.ids()
+        assert (await asks(messages=[], keep_alive=0)).status_code == 200
+        await asks(keep_alive="5m")
+        assert ttl() == pytest.approx(300)
+        await asks(keep_alive="1h")
+        assert ttl() == pytest.approx(300)
+
+
 async def test_a_larger_context_is_reused_and_a_smaller_one_makes_room(tmp_path: Path) -> None:
     async with serving(tmp_path) as house:
 
@@ -244,3 +275,18 @@ async def test_silence_is_filled_with_empty_lines_of_the_protocol(tmp_path: Path
         told = lines(await post(house, "/api/chat", **CHAT))
         assert told[0]["message"] == {"role": "assistant", "content": ""}
         assert told[0]["done"] is False
+
+
+@pytest.mark.req("F-124")
+@pytest.mark.parametrize("given", [[{"prompt_string": "x", "multimodal_data": ["x"]}], ["a", 5], [1, 2], [["a"]], {}, None])
+async def test_only_texts_are_embedded(tmp_path: Path, given: Any) -> None:
+    async with serving(tmp_path) as house:
+        reply = await post(house, "/api/embed", model="alpha", input=given)
+        assert (reply.status_code, reply.json()["error"]) == (400, "input must be a text or a list of texts.")
+
+
+async def test_nothing_is_embedded_by_a_model_that_is_there(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        for path, empty in (("/api/embed", {"input": []}), ("/api/embed", {"input": ""}), ("/api/embeddings", {})):
+            assert (await post(house, path, model="alpha", **empty)).status_code == 200
+            assert (await post(house, path, model="nobody", **empty)).status_code == 404

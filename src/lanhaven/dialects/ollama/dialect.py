@@ -1,13 +1,14 @@
 """The Ollama dialect: /api/..., as its own libraries and the many programs written for it speak it.
 
 Streams are lines of JSON, and the default; a blank line would break clients. keep_alive concerns instances that
-requests have loaded: what an operator loaded stays as the operator wants it.
+requests have loaded: what an operator loaded stays as the operator wants it. Those are everybody's: a key without the
+scope admin says only how long stays what its own request loads, as with `ttl` in the OpenAI dialect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,12 +26,12 @@ from lanhaven.dialects.base import (
 from lanhaven.dialects.ollama.manage import Management
 from lanhaven.dialects.ollama.models import LISTED, is_running, running, shown, tag
 from lanhaven.dialects.ollama.replies import Lines, fold, frame
-from lanhaven.dialects.ollama.request import Asked, read_asked, read_chat, read_generate
+from lanhaven.dialects.ollama.request import Asked, are_texts, read_asked, read_chat, read_generate
 from lanhaven.dialects.openai.replies import vectors
 from lanhaven.dialects.tools.offering import Offer
 from lanhaven.dialects.tools.reading import read_blocks
 from lanhaven.dialects.tools.settling import settle
-from lanhaven.errors import ContextLengthExceeded, GatewayError, InvalidRequest, ModelNotFound
+from lanhaven.errors import ContextLengthExceeded, Forbidden, GatewayError, InvalidRequest, ModelNotFound
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
@@ -42,6 +43,7 @@ VERSION = "0.32.3"  # of the Ollama whose API is followed: clients choose featur
 NDJSON: Headers = [(b"content-type", b"application/x-ndjson"), (b"x-accel-buffering", b"no")]
 JSON_HEADERS: Headers = [(b"content-type", b"application/json; charset=utf-8")]
 SOON = 0.001  # seconds of idleness
+ADMIN = "admin"  # the scope of those who decide about everybody's models
 BEAT = {"model": "", "created_at": "1970-01-01T00:00:00Z", "message": {"role": "assistant", "content": ""},
         "response": "", "done": False}  # fmt: skip
 
@@ -129,14 +131,14 @@ class OllamaDialect(Dialect):
             turn.offer, notes = settle(self._gateway, body)
             call.extra = [*call.extra, *notes]
         body["stream"] = asked.stream
-        request = call.inference(Route.COMPLETION if "prompt" in body else Route.CHAT, body)
+        request = _request(call, Route.COMPLETION if "prompt" in body else Route.CHAT, body, asked)
         request.extras = extras or None
         request.overflow_else = Overflow.DROP_OLDEST  # as Ollama does, but it says so
         if asked.truncate is not None:
             request.overflow = Overflow.DROP_OLDEST if asked.truncate else Overflow.ERROR
         await self._fit(request, asked)
         await respond(call, self._gateway, request, partial(self._relay, turn), streamed=asked.stream)
-        await self._keep(turn.instance_id, asked.keep_alive)
+        await self._keep(call, turn.instance_id, asked.keep_alive)
 
     async def _relay(self, turn: Turn, call: Call, inference: Inference, exchange: Exchange) -> None:
         turn.instance_id = inference.instance_id
@@ -162,14 +164,17 @@ class OllamaDialect(Dialect):
         began = gateway.clock()
         if asked.keep_alive == 0:
             target = gateway.model(asked.model, call.key_name)
-            for each in self._instances(target.key):
-                await self._keep(each.instance_id, 0)
+            loaded = self._instances(target.key)
+            if loaded and not call.may(ADMIN):
+                raise Forbidden("Unloading a model needs a key with the scope admin.", retry=False)
+            for each in loaded:
+                await self._keep(call, each.instance_id, 0)
             line = lines.loaded("unload", gateway.clock() - began)
         else:
-            request = call.inference(Route.CHAT, {"model": asked.model})
+            request = _request(call, Route.CHAT, {"model": asked.model}, asked)
             await self._fit(request, asked)
             instance_id = await gateway.warm(request)
-            await self._keep(instance_id, asked.keep_alive)
+            await self._keep(call, instance_id, asked.keep_alive)
             line = lines.loaded("load", gateway.clock() - began)
         data = encode(line)
         await call.reply(200, ndjson(data) if asked.stream else data, NDJSON if asked.stream else JSON_HEADERS)
@@ -179,9 +184,9 @@ class OllamaDialect(Dialect):
     async def _embed(self, call: Call) -> None:
         body = read_strict(call.body)
         given = body.get("input")
-        if not isinstance(given, str | list):
+        if not are_texts(given):
             raise InvalidRequest("input must be a text or a list of texts.", param="input", retry=False)
-        vectors, inference = await self._vectors(call, body, given) if given else ([], None)
+        vectors, inference = await self._vectors(call, body, given) if given else self._no_vectors(call, body)
         counts: dict[str, Any] = {}
         if inference is not None:
             timing = inference.timing
@@ -199,8 +204,13 @@ class OllamaDialect(Dialect):
         prompt = body.get("prompt", "")
         if not isinstance(prompt, str):
             raise InvalidRequest("prompt must be a text.", param="prompt", retry=False)
-        vectors, _ = await self._vectors(call, body, prompt) if prompt else ([[]], None)
-        await call.reply(200, encode({"embedding": vectors[0]}))
+        vectors, _ = await self._vectors(call, body, prompt) if prompt else self._no_vectors(call, body)
+        await call.reply(200, encode({"embedding": vectors[0] if vectors else []}))
+
+    def _no_vectors(self, call: Call, body: dict[str, Any]) -> tuple[list[list[float]], None]:
+        """Of nothing; but the model must be there."""
+        self._gateway.model(read_asked(body, chat=False).model, call.key_name)
+        return [], None
 
     async def _vectors(
         self, call: Call, body: dict[str, Any], given: str | list[Any]
@@ -208,7 +218,7 @@ class OllamaDialect(Dialect):
         asked, dimensions = read_asked(body, chat=False), body.get("dimensions")
         if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
             raise InvalidRequest("dimensions must be a whole number from 1 on.", param="dimensions", retry=False)
-        request = call.inference(Route.EMBEDDING, {"model": asked.model, "input": given})
+        request = _request(call, Route.EMBEDDING, {"model": asked.model, "input": given}, asked)
         request.overflow, request.overflow_else = overflow_asked(call.headers), Overflow.TRUNCATE
         if asked.truncate is not None:
             request.overflow = Overflow.TRUNCATE if asked.truncate else Overflow.ERROR
@@ -218,7 +228,7 @@ class OllamaDialect(Dialect):
                 raise await exchange.error()
             await tell_dropped(call, inference.dropped)
             found = vectors(await exchange.body(), dimensions)
-        await self._keep(inference.instance_id, asked.keep_alive)
+        await self._keep(call, inference.instance_id, asked.keep_alive)
         return found, inference
 
     # ---- instances
@@ -238,20 +248,23 @@ class OllamaDialect(Dialect):
         for each in loaded:
             if each.automatic and not each.pinned and not each.leases and not each.waiting:
                 await self._gateway.pool.unload(each.instance_id, reason="evicted")
-        request.load = LoadConfig(context_length=max(wanted, info.load.context_length or 0))
+        context = max(wanted, info.load.context_length or 0)
+        request.load = replace(request.load or LoadConfig(), context_length=context)
 
     def _instances(self, key: str) -> list[Instance]:
         return [each for each in self._gateway.pool.instances() if each.model_key == key and is_running(each)]
 
-    async def _keep(self, instance_id: str | None, seconds: float | None) -> None:
+    async def _keep(self, call: Call, instance_id: str | None, seconds: float | None) -> None:
         """0: unload once idle. Negative: no end by idleness."""
-        instance = self._gateway.pool.get(instance_id) if instance_id is not None and seconds is not None else None
-        if instance is None or seconds is None or not instance.automatic or instance.pinned:
+        if instance_id is None or seconds is None or not call.may(ADMIN):
+            return
+        instance = self._gateway.pool.get(instance_id)
+        if instance is None or not instance.automatic or instance.pinned:
             return
         if seconds == 0 and not instance.leases and not instance.waiting:
             await self._gateway.pool.unload(instance.instance_id, reason="request")
             return
-        self._gateway.pool.set_idle_ttl(instance.instance_id, max(0.0, seconds) if seconds else SOON)
+        self._gateway.pool.set_idle_ttl(instance.instance_id, _idle(seconds))
 
     # ---- errors
 
@@ -262,6 +275,18 @@ class OllamaDialect(Dialect):
     def error_frame(self, error: GatewayError, request_id: str) -> bytes:
         """A last line; its libraries raise on it."""
         return ndjson(self.error_body(error, request_id))
+
+
+def _request(call: Call, route: Route, body: dict[str, Any], asked: Asked) -> InferenceRequest:
+    request = call.inference(route, body)
+    if asked.keep_alive is not None and not call.may(ADMIN):
+        request.load = LoadConfig(idle_ttl=_idle(asked.keep_alive))
+    return request
+
+
+def _idle(keep_alive: float) -> float:
+    """As an idle TTL, where 0 is never."""
+    return max(0.0, keep_alive) if keep_alive else SOON
 
 
 def wording(error: GatewayError) -> str:
