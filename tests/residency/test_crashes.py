@@ -260,6 +260,9 @@ async def test_failures_far_apart_do_not_count(world: World) -> None:
         await _fail(world, EngineCrashed("it died"))
         await asyncio.sleep(31)
     assert await world.use(A) == "a"
+    assert world.pool.breakers() == {"a": "1 failure"}
+    await asyncio.sleep(60)
+    assert world.pool.breakers() == {}, "what happened hours ago is no news"
 
 
 async def test_an_explicit_load_resets_the_breaker(world: World) -> None:

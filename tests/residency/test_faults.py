@@ -34,7 +34,7 @@ async def test_an_engine_of_ours_that_fails_three_requests_in_a_row_is_replaced(
     ]
     assert "failed 3 different requests in a row and is replaced" in failures[0].error
     assert "CUDA error" in failures[0].error
-    assert world.pool.breakers() == {"a": "1 failures"}
+    assert world.pool.breakers() == {"a": "1 failure"}
 
 
 async def test_it_finishes_what_runs_and_who_waits_gets_the_new_one(world: World) -> None:

@@ -122,6 +122,23 @@ async def test_what_needs_a_load_is_told_until_the_file_says_otherwise(
     assert not instance(world, "a").outdated
 
 
+async def test_what_is_outdated_is_so_still_when_it_comes_back_as_it_was(world: World) -> None:
+    await world.pool.load(A)
+    follow(world, a=replace(A, path=Path("elsewhere.gguf")))
+    world.provider.crash("a", EngineCrashed("it died"))
+    await asyncio.sleep(1)
+    await world.use(A)
+    assert instance(world, "a").outdated
+    follow(world, a=A)
+    assert not instance(world, "a").outdated
+
+
+async def test_an_idle_ttl_that_is_taken_over_shows(world: World) -> None:
+    await world.use(A)
+    follow(world, a=replace(A, load=LoadConfig(idle_ttl=55)))
+    assert instance(world, "a").load_config.idle_ttl == 55
+
+
 VALUES = st.builds(
     Sampling,
     temperature=st.sampled_from([None, 0.1, 0.2]),

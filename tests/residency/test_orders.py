@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -16,6 +17,7 @@ from lanhaven.errors import (
     UpstreamTimeout,
 )
 from lanhaven.events import ModelLoadComplete, ModelLoadProgress
+from lanhaven.providers.base import Loaded, LoadObserver
 from lanhaven.residency import PoolSettings
 from lanhaven.types.models import LoadConfig, ModelInfo, Sampling
 from tests.residency.fakes import GIB, ScriptedProvider, World, model
@@ -219,6 +221,41 @@ async def test_a_provider_that_does_not_stop_when_told_is_waited_for_no_longer(w
     await asyncio.sleep(60)
     assert world.pool.instances() == []
     assert world.provider.engines == {}, "unload ended what the load would not"
+
+
+class _Deaf(ScriptedProvider):
+    """Its loads go on to their end, whoever cancels them, and nothing can be ended before."""
+
+    async def load(self, info: ModelInfo, instance_id: str, config: LoadConfig, observer: LoadObserver) -> Loaded:
+        loading = asyncio.create_task(super().load(info, instance_id, config, observer))
+        while not loading.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({loading})
+        return loading.result()
+
+    async def unload(self, instance_id: str) -> None:
+        engine = self.engines.get(instance_id)
+        if engine is not None and engine.ready:
+            await super().unload(instance_id)
+
+
+async def test_a_load_that_ends_well_when_nobody_expects_it_any_more_is_undone(anyio_backend: object) -> None:
+    world = World(asyncio.get_running_loop().time, _Deaf(load_seconds=None), PoolSettings(unload_timeout=5))
+    asking = asyncio.create_task(world.use(A))
+    await asyncio.sleep(1)
+    asking.cancel()
+    await asyncio.sleep(20)
+    assert world.pool.instances() == []
+    assert list(world.provider.engines) == ["a"]
+    world.provider.finish("a")
+    await asyncio.sleep(1)
+    assert world.provider.engines == {}
+
+
+async def test_the_idle_ttl_of_an_order_shows_where_it_found_what_it_wanted(world: World) -> None:
+    await world.pool.load(A)
+    found = await world.pool.load(A, config=LoadConfig(idle_ttl=77))
+    assert (found.reused, found.instance.load_config.idle_ttl) == (True, 77)
 
 
 async def test_a_provider_with_a_defect_fails_its_waiters(world: World) -> None:

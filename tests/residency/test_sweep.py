@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from lanhaven.errors import EngineCrashed, GatewayError, ModelUnloaded, ProviderUnavailable, ServerShutdown
-from lanhaven.events import ModelUnloadStart
+from lanhaven.events import EventBus, GatewayEvent, ModelUnloadStart
 from lanhaven.providers.base import Running
-from lanhaven.residency import Lease, PoolSettings
+from lanhaven.residency import Lease, Pool, PoolSettings
 from lanhaven.types.models import InstanceState, LoadConfig, ModelInfo
 from tests.residency.fakes import ScriptedProvider, World, model
 
@@ -110,6 +111,46 @@ async def test_what_was_loaded_behind_our_back_is_adopted(dated: World) -> None:
     assert dated.provider.spawned == []
     dated.provider.running = []
     assert await _swept(dated) == set()
+
+
+@pytest.mark.req("F-023")
+async def test_the_ttl_of_an_instance_of_another_server_is_no_matter_of_that_server(dated: World) -> None:
+    """Set here, it must not make the instance look like one that has changed there."""
+    dated.provider.running = [Running("theirs", "a", upstream=dated.provider.upstream("theirs"), foreign=False)]
+    assert await _swept(dated) == {"theirs"}
+    dated.pool.set_idle_ttl("theirs", 100)
+    assert await _swept(dated) == {"theirs"}
+    instance = dated.pool.get("theirs")
+    assert instance is not None
+    assert instance.load_config.idle_ttl == 100
+    assert dated.names("model_unload_start") == []
+
+
+async def test_what_runs_of_a_model_that_cannot_be_used_keeps_nothing_else_from_being_seen(
+    anyio_backend: object,
+) -> None:
+    provider = ScriptedProvider(lists=True)
+    models = {"a": A, "wrong": replace(model("wrong"), unavailable="its file is gone")}
+    world = World(asyncio.get_running_loop().time, provider, models=models)
+    provider.running = [Running(name, name, upstream=provider.upstream(name)) for name in ("wrong", "a")]
+    assert await _swept(world) == {"a"}
+
+
+async def test_a_name_of_another_providers_model_adopts_nothing(anyio_backend: object) -> None:
+    """models.yaml has the name for a model of its own; that of the other server is hidden by it."""
+    ours, theirs = ScriptedProvider(lists=True), ScriptedProvider("elsewhere", lists=True)
+    theirs.running = [Running("a", "a", upstream=theirs.upstream("a"))]
+    events: list[GatewayEvent] = []
+    bus = EventBus()
+    bus.listen(events.append)
+    pool = Pool(
+        {each.name: each for each in (ours, theirs)}, bus, PoolSettings(), available_memory=ours.available,
+        clock=asyncio.get_running_loop().time, find_model={"a": A}.get,
+    )  # fmt: skip
+    for _ in range(3):
+        await pool.sweep()
+        await asyncio.sleep(1)
+    assert (pool.instances(), events) == ([], [])
 
 
 async def test_an_adopted_instance_serves_those_who_wait_for_a_load(dated: World) -> None:

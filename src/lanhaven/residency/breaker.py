@@ -55,7 +55,10 @@ class Breaker:
     def describe(self, now: float) -> str:
         if left := self.seconds_left(now):
             return f"open for {left:.0f} s"
-        return "on probation" if self.on_probation(now) else f"{len(self.failures)} failures"
+        if self.on_probation(now):
+            return "on probation"
+        recent = sum(each >= now - self.window for each in self.failures)
+        return f"{recent} failure{'s' if recent > 1 else ''}" if recent else ""
 
 
 class Breakers:
@@ -86,8 +89,8 @@ class Breakers:
         self._breakers.pop(model_key, None)
 
     def states(self, now: float) -> dict[str, str]:
-        """Model key -> "open for 12 s", "on probation", "2 failures"."""
-        return {key: breaker.describe(now) for key, breaker in self._breakers.items()}
+        """Model key -> "open for 12 s", "on probation", "2 failures", for those that failed lately."""
+        return {key: state for key, breaker in self._breakers.items() if (state := breaker.describe(now))}
 
 
 def is_fault(error: GatewayError) -> bool:

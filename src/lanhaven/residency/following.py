@@ -65,7 +65,7 @@ def adapt(resident: Resident, new: ModelInfo) -> None:
     if back or resident.pinned == old.pinned:
         resident.pinned = new.pinned
     if resident.config.idle_ttl == old.load.idle_ttl:
-        resident.config = replace(resident.config, idle_ttl=new.load.idle_ttl)
+        resident.set_idle_ttl(new.load.idle_ttl)
 
 
 def followed(own: Sampling, old: Sampling, new: Sampling) -> Sampling:

@@ -67,8 +67,10 @@ class Life:
             if resident.phase is Phase.LOADING:
                 self.failed(resident, error)
         else:
-            if resident.phase is Phase.LOADING:  # else its end is under way already, and unloads it
+            if resident.phase is Phase.LOADING:
                 self.ready(resident, loaded, self._clock() - started)
+            elif resident.gone.is_set() and self._books.get(resident.instance_id) in (None, resident):
+                await unload(resident, self._settings.unload_timeout)  # its provider was deaf to the order to stop
         finally:
             if resident.phase is Phase.DRAINING:
                 self._upshots.changed()  # what it had taken so far may be back

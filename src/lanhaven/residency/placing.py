@@ -82,7 +82,7 @@ class Placing:
     def _revive(self, failed: Resident) -> Resident:
         """Bring an explicit instance back whose engine had crashed, as it was."""
         resident = self._new(failed.spec(), failed.instance_id, instead_of=failed)
-        resident.revived = True
+        resident.revived, resident.profile, resident.outdated = True, failed.profile, failed.outdated
         return resident
 
     def _new(self, spec: Spec, instance_id: str | None, *, instead_of: Resident | None = None) -> Resident:

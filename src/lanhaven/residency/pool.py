@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from lanhaven.errors import GatewayError
 from lanhaven.events import EventBus, InferenceQueued
@@ -313,9 +312,7 @@ class Pool:
 
     def set_idle_ttl(self, instance_id: str, seconds: float | None) -> None:
         """Seconds without a request that end the instance; 0 = never, None = as for all. ModelNotFound."""
-        resident = self._named(instance_id)
-        resident.config = replace(resident.config, idle_ttl=seconds)
-        resident.load_config = replace(resident.load_config, idle_ttl=seconds)
+        self._named(instance_id).set_idle_ttl(seconds)
 
     def _named(self, instance_id: str) -> Resident:
         resident = self._books.get(instance_id)
@@ -350,23 +347,27 @@ class Pool:
         await reconcile(self._providers, self._books, self._amend)
         self._room.give()
 
-    def _amend(self, drift: Drift) -> None:
+    def _amend(self, provider: str, drift: Drift) -> None:
         for resident, size_bytes in drift.sizes:
             self.ledger.saw(resident.info, resident.config, size_bytes)
         for resident in drift.gone:
             drain = self._settings.drain_timeout if resident.standing else 0.0
             self._life.end(resident, "gone", error=refusals.gone(resident.instance_id), drain=drain)
         for running in drift.unknown:
-            self._adopt(running)
+            self._adopt(provider, running)
         self.outages.heed(drift.told)
 
-    def _adopt(self, running: Running) -> None:
-        """An instance that somebody else loaded: it serves, is not counted and not evicted."""
+    def _adopt(self, provider: str, running: Running) -> None:
+        """An instance that somebody else loaded: it serves, is not counted and not evicted. Not one whose model's key
+        is, in models.yaml, that of another provider's model, and none of a model that cannot be used."""
         info = self._find_model(running.model_key)
-        if info is None or info.provider not in self._providers or running.upstream is None or self._closing:
+        if info is None or info.provider != provider or running.upstream is None or self._closing:
             return
         spec = Spec(info=info, config=running.load_config, sampling=info.sampling)
-        resident = self._placing.make(spec, running.instance_id)
+        try:
+            resident = self._placing.make(spec, running.instance_id)
+        except GatewayError:  # said where the model is listed; the others must not go without for it
+            return
         resident.adopted, resident.standing = running.foreign, not running.foreign
         self._books.add(resident)
         self._life.ready(resident, Loaded(running.upstream, running.load_config, running.size_bytes), 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lanhaven.providers.base import Provider, Running
 from lanhaven.residency.books import Books
@@ -31,16 +31,16 @@ class _Before:
     changes: int
 
 
-async def reconcile(providers: Mapping[str, Provider], books: Books, amend: Callable[[Drift], None]) -> None:
-    """Ask every provider at once. `amend` is called in the very turn in which books and answer were compared."""
+async def reconcile(providers: Mapping[str, Provider], books: Books, amend: Callable[[str, Drift], None]) -> None:
+    """Ask every provider at once. `amend` gets its name, in the very turn in which books and answer were compared."""
     await asyncio.gather(*(_ask(name, provider, books, amend) for name, provider in providers.items()))
 
 
-async def _ask(name: str, provider: Provider, books: Books, amend: Callable[[Drift], None]) -> None:
+async def _ask(name: str, provider: Provider, books: Books, amend: Callable[[str, Drift], None]) -> None:
     before = _look(name, books)
     running = await ask_running(name, provider)
     if running is not None:
-        amend(compare(before.ready, books, running, settled=before.settled and _look(name, books) == before))
+        amend(name, compare(before.ready, books, running, settled=before.settled and _look(name, books) == before))
 
 
 def compare(ready: Sequence[Resident], books: Books, running: Sequence[Running], *, settled: bool) -> Drift:
@@ -57,8 +57,8 @@ def compare(ready: Sequence[Resident], books: Books, running: Sequence[Running],
 def _left(resident: Resident, running: Running | None) -> bool:
     if running is None:
         return True
-    moved = (running.upstream, running.load_config) != (resident.upstream, resident.load_config)
-    return resident.standing and moved
+    there = replace(running.load_config, idle_ttl=resident.load_config.idle_ttl)  # which is no matter of its server
+    return resident.standing and (running.upstream, there) != (resident.upstream, resident.load_config)
 
 
 def _look(name: str, books: Books) -> _Before:

@@ -79,8 +79,7 @@ class Resident:
         freed: Callable[[Resident], None],
     ) -> None:
         self.info, self.provider, self.instance_id = spec.info, provider, instance_id
-        self.config = spec.config  # as asked for; `load_config` is as it is
-        self.load_config = spec.config
+        self.config = self.load_config = spec.config  # as asked for, and as it is
         self.sampling = spec.sampling
         self.automatic, self.pinned, self.force = spec.automatic, spec.pinned, spec.force
         self.profile = spec.info  # the model as models.yaml has it now; `info` is as it was loaded
@@ -250,13 +249,17 @@ class Resident:
         self.force = self.force or spec.force
         self.sampling = spec.sampling if spec.sampling.said() else self.sampling
         if spec.config.idle_ttl is not None:
-            self.config = replace(self.config, idle_ttl=spec.config.idle_ttl)
+            self.set_idle_ttl(spec.config.idle_ttl)
         self.last_used = self._clock()
 
+    def set_idle_ttl(self, seconds: float | None) -> None:
+        """It changes in place: no engine knows of it."""
+        self.config = replace(self.config, idle_ttl=seconds)
+        self.load_config = replace(self.load_config, idle_ttl=seconds)
+
     def fulfil_orders(self) -> None:
-        orders, self.orders = self.orders, []
-        for order in orders:
-            order.fulfil(self)
+        while self.orders:
+            self.orders.pop(0).fulfil(self)
 
     def forget(self, waiter: Waiter | Order) -> None:
         """A waiter leaves by itself; the turn for room is that of the oldest who is left."""
@@ -317,7 +320,7 @@ class Resident:
         ttl = self.config.idle_ttl
         if ttl is None:
             ttl = self.default_ttl if self.automatic else 0.0
-        idle = self.phase is Phase.READY and not self.leases and not self.wanted
+        idle = self.phase is Phase.READY and not self.in_use
         if self.retired:
             return self.last_used if idle else None
         return self.last_used + ttl if idle and ttl > 0 and not (self.pinned or self.standing) else None
