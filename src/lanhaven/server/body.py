@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 import zstandard
@@ -22,23 +22,20 @@ async def read_body(scope: Mapping[str, Any], receive: Receive, limit: int, *, z
     of gzip can be 300 MB (F-111). ConnectionResetError if the client leaves (our own listener cancels the task before
     that).
     """
-    compressed = False
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            _judge_length(value, limit)
-        elif name == b"content-encoding":
-            compressed = _judge_encoding(value, zstd > 0) or compressed
-    body = await _read(receive, limit)
+    compressed = _judge(scope["headers"], limit, zstd=zstd > 0)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+    else:
+        body = await _read_on(message, receive, limit)
     return inflate(body, min(limit, zstd)) if compressed else body
 
 
 async def read_pieces(scope: Mapping[str, Any], receive: Receive, limit: int) -> AsyncIterator[bytes]:
     """The body as it comes, for what is too large to be held; not compressed. Errors are those of `read_body`."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            _judge_length(value, limit)
-        elif name == b"content-encoding":
-            _judge_encoding(value, zstd=False)
+    _judge(scope["headers"], limit, zstd=False)
     size, more = 0, True
     while more:
         message = await receive()
@@ -51,14 +48,6 @@ async def read_pieces(scope: Mapping[str, Any], receive: Receive, limit: int) ->
         yield piece
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= limit:
-        return body
-    return await _read_on(message, receive, limit)
-
-
 def inflate(body: bytes, limit: int) -> bytes:
     """What a zstd frame holds. PayloadTooLarge beyond `limit` bytes, of which no more than one more is ever made."""
     reader = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(body)
@@ -69,6 +58,17 @@ def inflate(body: bytes, limit: int) -> bytes:
     if len(plain) > limit:
         raise _too_large(limit)
     return plain
+
+
+def _judge(headers: Iterable[tuple[bytes, bytes]], limit: int, *, zstd: bool) -> bool:
+    """Whether the body that these announce is in zstd. PayloadTooLarge, UnsupportedMediaType, InvalidRequest."""
+    said = dict(headers)
+    length = said.get(b"content-length")
+    if length is not None:
+        _judge_length(length, limit)
+    if b"content-encoding" not in said:
+        return False
+    return True in [_judge_encoding(value, zstd) for name, value in headers if name == b"content-encoding"]
 
 
 def _judge_encoding(value: bytes, zstd: bool) -> bool:

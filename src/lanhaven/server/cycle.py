@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from uvicorn._types import ASGI3Application, ASGISendEvent
+from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from lanhaven.server.replies import SECURITY_HEADERS, Headers, error_body, new_request_id
@@ -21,6 +22,44 @@ class Cycle(RequestResponseCycle):
     task: asyncio.Task[None] | None = None
     lingering = False  # answered before its body had arrived
     head = b""  # of the reply, until it is written
+    # How each begins: what a request does not change costs it nothing.
+    disconnected = False
+    body: Any = b""  # what came of it and was not taken; uvicorn has a bytearray, and copies it
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
+
+    def __init__(
+        self,
+        scope: HTTPScope,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        default_headers: Headers,
+        on_response: Callable[[], None],
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.scope = scope
+        self.transport = transport
+        self.flow = flow
+        self.default_headers = default_headers
+        self.on_response = on_response
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = expects_continue
+        self.message_event = asyncio.Event()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """As uvicorn's; a body that is there whole is given at once."""
+        body = self.body
+        if not body or self.more_body or self.waiting_for_100_continue or self.disconnected or self.response_complete:
+            return await super().receive()
+        self.flow.resume_reading()
+        self.message_event.clear()
+        self.body = b""
+        return {"type": "http.request", "body": body, "more_body": False}
 
     def leave(self) -> None:
         """The client is gone: cancel the application's task, unless its answer is complete already.
@@ -68,8 +107,7 @@ class Cycle(RequestResponseCycle):
         headers = [*self.default_headers, *message.get("headers", ())]
         said = dict(headers)
         length, chunked = said.get(b"content-length"), b"transfer-encoding" in said
-        closing = b"close" in said.get(b"connection", b"").lower()
-        if closing:
+        if b"connection" in said and b"close" in said[b"connection"].lower():
             self.keep_alive = False
         elif not self.keep_alive:
             headers.append((b"connection", b"close"))
@@ -83,11 +121,12 @@ class Cycle(RequestResponseCycle):
         self.response_started, self.waiting_for_100_continue = True, False
         self.expected_content_length, self.chunked_encoding = int(length or 0), chunked
         self.head = head
-        asyncio.get_running_loop().call_soon(self._flush_head)
+        if chunked:
+            asyncio.get_running_loop().call_soon(self._flush_head)
 
     def _flush_head(self) -> None:
         """The head goes out with the first of the body, in one write: a second one costs 10 us here and wakes the
-        client twice. Should the body take its time, the head does not wait for it."""
+        client twice. Should a stream take its time, the head does not wait for it."""
         head, self.head = self.head, b""
         if head and not self.transport.is_closing():
             self.transport.write(head)

@@ -27,4 +27,4 @@ class Flow(FlowControl):
         """Take it."""
         if self.read_paused:
             self.held += self._clock() - self._since
-        super().resume_reading()
+            super().resume_reading()

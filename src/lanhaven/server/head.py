@@ -7,14 +7,12 @@ names, ambiguous lengths, both framings at once. What it lets through and HTTP f
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 KNOWN_BUT_REFUSED = frozenset({b"TRACE", b"CONNECT"})
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_JUDGED = frozenset({b"host", b"transfer-encoding", b"content-length", b"expect"})
 
 
 class Refused(Exception):
@@ -24,14 +22,6 @@ class Refused(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the protocol needs to know of a head that was taken."""
-
-    framing: bytes | None  # the header line that says how long the body is; None = no body
-    expects_continue: bool
 
 
 def judge_line(method: bytes, version: str, url: bytes) -> None:
@@ -45,27 +35,31 @@ def judge_line(method: bytes, version: str, url: bytes) -> None:
         raise Refused(400, "The request target must be a path")
 
 
-def judge_headers(headers: list[tuple[bytes, bytes]], version: str) -> Head:
-    """The headers that frame and address a request; names in lower case. Refused if they are not exactly right."""
-    host, framing, expects = None, None, False
-    for name, value in headers:
-        if name not in _JUDGED:
-            continue
-        if name == b"host":
-            if host is not None:
-                raise Refused(400, "More than one Host header")
-            host = value
-        elif name == b"expect":
-            expects = version == "1.1" and value.lower() == b"100-continue"
-        elif name == b"content-length":
-            framing = b"content-length: " + value if value.strip(b"0 \t") else None
-        elif value.lower() != b"chunked" or version == "1.0":
-            raise Refused(400, "Transfer-Encoding must be chunked, and HTTP/1.0 has none")
-        else:
-            framing = b"transfer-encoding: chunked"
+def judge_headers(headers: list[tuple[bytes, bytes]], version: str) -> tuple[bytes | None, bool]:
+    """The headers that frame and address a request; names in lower case. Refused if they are not exactly right.
+
+    Returns the header line that says how long the body is, None if there is no body; and whether the client waits for
+    "100 Continue".
+    """
+    said = dict(headers)
+    host = said.get(b"host")
+    if len(said) < len(headers) and len(_values(headers, b"host")) > 1:
+        raise Refused(400, "More than one Host header")
     if host is None or not _HOST.fullmatch(host):
         raise Refused(400, "The request needs exactly one valid Host header")
-    return Head(framing, expects)
+    length, framing = said.get(b"content-length"), None
+    if b"transfer-encoding" in said:
+        codings = _values(headers, b"transfer-encoding")
+        if version == "1.0" or any(each.lower() != b"chunked" for each in codings):
+            raise Refused(400, "Transfer-Encoding must be chunked, and HTTP/1.0 has none")
+        framing = b"transfer-encoding: chunked"
+    elif length is not None and length.strip(b"0 \t"):
+        framing = b"content-length: " + length
+    return framing, b"expect" in said and version == "1.1" and said[b"expect"].lower() == b"100-continue"
+
+
+def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
+    return [value for name, value in headers if name == wanted]
 
 
 def split_target(url: bytes) -> tuple[bytes, str, bytes]:

@@ -198,27 +198,26 @@ class HttpProtocol(HttpToolsProtocol):
         """One header; trailers (RFC 9110, 6.5) come here too, after the head, and are dropped."""
         if not self.in_head:
             return
-        if len(self.headers) == self.limits.max_headers:
-            raise Refused(431, "Too many headers")
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Judge the head; start the request, or queue it behind the one that is being answered."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         judge_line(method, version, self.url)
+        if len(self.headers) > self.limits.max_headers:
+            raise Refused(431, "Too many headers")
         if self.head_bytes > self.limits.max_header_bytes:
             self._measure_head()
-        head = judge_headers(self.headers, version)
+        self.framing, expects_continue = judge_headers(self.headers, version)
         self.in_head, self.in_body = False, True
         self.head_bytes = 0
-        self.framing = head.framing
         scope = self.scope
         scope["method"] = method.decode("ascii")
         scope["http_version"] = version
         if self.parser.should_upgrade() and self._should_upgrade():
             return
         scope["raw_path"], scope["path"], scope["query_string"] = split_target(self.url)
-        self._begin(version == "1.1" and self.parser.should_keep_alive(), head.expects_continue)
+        self._begin(version == "1.1" and self.parser.should_keep_alive(), expects_continue)
 
     def _measure_head(self) -> None:
         """Exactly, for a head that came together with other bytes."""
@@ -232,17 +231,13 @@ class HttpProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self.limits.max_pipelined:
             raise Refused(503, "Too many requests at once on one connection")
         self.cycle = Cycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=expects_continue,
+            self.scope,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.on_response_complete,
             keep_alive=keep_alive and not self.draining(),
-            on_response=self.on_response_complete,
+            expects_continue=expects_continue,
         )
         if self.running is None:
             self._start_asgi_task(self.cycle, self.app)

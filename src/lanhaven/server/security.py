@@ -277,8 +277,12 @@ def _password(value: bytes) -> bytes | None:
 
 def _headers_of(scope: Scope) -> dict[bytes, bytes]:
     """The headers that decide. One that comes twice with two values could be read in two ways."""
-    seen: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
+    headers = scope["headers"]
+    seen = dict(headers)
+    if len(seen) == len(headers):  # nearly always: none comes twice
+        return seen
+    seen.clear()
+    for name, value in headers:
         if name in _READ:
             if name in seen:
                 value = _again(name, seen[name], value)
@@ -319,10 +323,12 @@ def _with_headers(send: Send, extra: Headers) -> Send:
 
     def sending(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
+            headers = message.get("headers", ())
             brought = dict(headers)
-            headers += [pair for pair in extra if pair[0] not in brought]
-            message["headers"] = headers
+            more = (
+                extra if brought.keys().isdisjoint(dict(extra)) else [each for each in extra if each[0] not in brought]
+            )
+            message["headers"] = [*headers, *more]
         return send(message)
 
     return sending
