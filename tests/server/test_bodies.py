@@ -123,7 +123,27 @@ async def test_the_ranges_of_the_numbers(tmp_path: Path) -> None:
         ({"messages": [{"content": "one"}]}, "messages[0]"),
         ({"messages": [USER, "two"]}, "messages[1]"),
         ({"messages": [{"role": "user", "content": ["text"]}]}, "messages[0].content[0]"),
+        (
+            {"messages": [USER, {"role": "assistant", "content": [{"type": "text", "text": 5}]}]},
+            "messages[1].content[0].text",
+        ),
+        ({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": 5}]}, "messages[1].tool_calls[0]"),
+        (
+            {
+                "messages": [
+                    USER,
+                    {"role": "assistant", "content": "", "tool_calls": [{"id": "1", "function": {"name": "f"}}]},
+                ]
+            },
+            "messages[1].tool_calls[0]",
+        ),
+        (
+            {"messages": [USER, {"role": "assistant", "content": "", "reasoning_content": 5}]},
+            "messages[1].reasoning_content",
+        ),
+        ({"messages": [{**USER, "name": 5}]}, "messages[0].name"),
         ({"messages": [USER], "tools": [{}] * 257}, "tools"),
+        ({"messages": [USER], "tools": [{"type": "function", "function": {"name": "x" * 2**20}}]}, "tools"),
         ({"messages": [USER], "stop": ["x"] * 17}, "stop"),
         ({"messages": [USER], "model": ["alpha"]}, "model"),
         ({"messages": [USER], "stream": "yes"}, "stream"),

@@ -278,7 +278,9 @@ async def test_silence_is_filled_with_empty_lines_of_the_protocol(tmp_path: Path
 
 
 @pytest.mark.req("F-124")
-@pytest.mark.parametrize("given", [[{"prompt_string": "x", "multimodal_data": ["x"]}], ["a", 5], [1, 2], [["a"]], {}, None])
+@pytest.mark.parametrize(
+    "given", [[{"prompt_string": "x", "multimodal_data": ["x"]}], ["a", 5], [1, 2], [["a"]], {}, None]
+)
 async def test_only_texts_are_embedded(tmp_path: Path, given: Any) -> None:
     async with serving(tmp_path) as house:
         reply = await post(house, "/api/embed", model="alpha", input=given)

@@ -145,3 +145,20 @@ def test_what_would_answer_something_else(field: str) -> None:
 def test_what_cannot_be_read(fields: dict[str, Any], word: str) -> None:
     with pytest.raises(InvalidRequest, match=word):
         chat(**fields)
+
+
+@pytest.mark.req("F-123", "F-124")
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": "x"}, "top_logprobs"),
+        ({"options": {"stop": {"a": 1}}}, "options.stop"),
+        ({"options": {"stop": ["a", 1]}}, "options.stop"),
+        ({"messages": [{"role": "assistant", "content": "x", "thinking": 5}]}, "messages[0].thinking"),
+    ],
+)
+def test_what_an_engine_would_choke_on_is_named(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        chat(**fields)
+    assert refused.value.param == param

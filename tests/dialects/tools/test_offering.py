@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lanhaven.dialects.tools.offering import make_offer, must_be_told
+from lanhaven.dialects.tools.schemas import check_schema
 from lanhaven.errors import InvalidRequest
 from lanhaven.types.models import ModelInfo
 from tests.dialects.tools.offers import ASKED, CALL, NATIVE, PLAIN, REMOTE, RESULT, TOOLS, USER, body, named, offer
@@ -192,3 +193,14 @@ def test_definitions_of_two_schemas_do_not_meet() -> None:
     first, second, third = (next(iter(each.values()))["$ref"].removeprefix("#/$defs/") for each in refs)
     assert (schema["$defs"][first], schema["$defs"][second]) == ({"const": 1}, {"const": 2})
     assert schema["$defs"][third]["properties"]["next"] == {"$ref": f"#/$defs/{third}"}
+
+
+@pytest.mark.req("F-126")
+def test_definitions_that_lead_on_and_on_are_moved() -> None:
+    row = {f"{n}": {"type": "object", "properties": {"next": {"$ref": f"#/$defs/{n + 1}"}}} for n in range(700)}
+    parameters = {"$ref": "#/$defs/0", "$defs": row | {"700": {"type": "string"}}}
+    request = body(USER, tools=[{"type": "function", "function": {"name": "walk", "parameters": parameters}}])
+    assert make_offer(request, PLAIN) is not None
+    schema = request["response_format"]["json_schema"]["schema"]
+    assert len(schema["$defs"]) == 701
+    check_schema(schema, "schema")

@@ -35,6 +35,10 @@ TOO_MUCH = {
     "no number": {"$ref": "#/anyOf/²", "anyOf": [STRING]},
     "no index": {"$ref": f"#/anyOf/{'9' * 5000}", "anyOf": [STRING]},
     "circle": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+    "on and on": {
+        "$ref": "#/$defs/0",
+        "$defs": {f"{n}": {"$ref": f"#/$defs/{n + 1}"} for n in range(20)} | {"20": STRING},
+    },
     "text": "object",
     "nothing": None,
 }
@@ -68,6 +72,19 @@ def test_a_schema_that_would_cost_too_much_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", FINE)
 def test_a_schema_of_a_real_program_passes(name: str) -> None:
     check_schema(FINE[name], "schema")
+
+
+@pytest.mark.req("F-126")
+def test_all_tools_of_a_request_are_bounded_together() -> None:
+    tools = [
+        {"type": "function", "function": {"name": f"t{number}", "description": "x" * 60_000}} for number in range(20)
+    ]
+    check_tools("tools", tools[:10])
+    too_many: list[dict[str, Any]] = [{}] * 257
+    for many in (tools, too_many):
+        with pytest.raises(InvalidRequest) as refused:
+            check_tools("tools", many)
+        assert refused.value.param == "tools"
 
 
 @pytest.mark.parametrize("form", [3, {"type": "xml"}, {"type": "json_schema"}, {}])

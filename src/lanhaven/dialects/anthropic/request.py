@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from lanhaven.dialects.tools.schemas import check_schema
+from lanhaven.dialects.tools.schemas import check_amount, check_schema
 from lanhaven.errors import InvalidRequest, UnsupportedFeature
 from lanhaven.wire import encode
 
@@ -300,6 +300,7 @@ def _add_tools(body: Mapping[str, Any], chat: dict[str, Any]) -> None:
     if tools is not None:
         if not isinstance(tools, list):
             _refuse("tools", "must be a list")
+        check_amount(tools, "tools")
         if tools:
             chat["tools"] = [_tool(tool, f"tools.{index}") for index, tool in enumerate(tools)]
     choice = body.get("tool_choice")

@@ -30,6 +30,7 @@ EXTRA_OPTIONS = ("typical_p", "repeat_last_n", "mirostat", "mirostat_tau", "miro
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 _DURATION = re.compile(rf"({_NUMBER.pattern})(ns|us|µs|ms|s|m|h)")
+MOST_LOGPROBS = 20
 _LONGEST = 1e12  # seconds: beyond every other limit, and a float can be made of it
 
 
@@ -100,6 +101,11 @@ def read_asked(body: Mapping[str, Any], *, chat: bool) -> Asked:
     return Asked(model, stream is not False, chat, seconds_of(body.get("keep_alive")), context or None, truncate)
 
 
+def are_texts(value: Any) -> bool:
+    """Whether it is a text, or a list of texts."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+
+
 def options_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """`options`, or nothing."""
     options = body.get("options")
@@ -149,10 +155,12 @@ def _how(body: Mapping[str, Any], chat: dict[str, Any]) -> dict[str, Any]:
         chat["max_tokens"] = limit
     stop = options.get("stop")
     if stop:
+        if not are_texts(stop):
+            raise _bad("options.stop", "must be a string or a list of strings")
         chat["stop"] = stop
     _add_format(body.get("format"), chat)
     if body.get("logprobs") is True:
-        chat |= {"logprobs": True, "top_logprobs": body.get("top_logprobs") or 0}
+        chat |= {"logprobs": True, "top_logprobs": _top_logprobs(body.get("top_logprobs"))}
     extras = {name: options[name] for name in EXTRA_OPTIONS if options.get(name) is not None}
     think = body.get("think")
     if think is not None:
@@ -160,6 +168,15 @@ def _how(body: Mapping[str, Any], chat: dict[str, Any]) -> dict[str, Any]:
         if isinstance(think, str):
             chat["reasoning_effort"] = think
     return extras
+
+
+def _top_logprobs(count: Any) -> int:
+    """At most as many as Ollama takes: an engine would list its whole vocabulary for each token."""
+    if count is None:
+        return 0
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_LOGPROBS:
+        raise _bad("top_logprobs", f"must be a whole number from 0 to {MOST_LOGPROBS}")
+    return count
 
 
 def _add_format(form: Any, chat: dict[str, Any]) -> None:
@@ -185,8 +202,11 @@ def _messages(given: list[Any]) -> list[dict[str, Any]]:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise _bad(where, "must be an object with a role")
         said: dict[str, Any] = {"role": message["role"], "content": _content(message, where)}
-        if message.get("thinking"):
-            said["reasoning_content"] = message["thinking"]
+        thinking = message.get("thinking")
+        if not isinstance(thinking, str | None):
+            raise _bad(f"{where}.thinking", "must be a string")
+        if thinking:
+            said["reasoning_content"] = thinking
         if message.get("tool_calls"):
             said["tool_calls"] = _calls(message["tool_calls"], where, f"call_{index}")
             open_calls += [(call["id"], call["function"]["name"]) for call in said["tool_calls"]]

@@ -16,12 +16,13 @@ from lanhaven.types.images import Sizing
 from lanhaven.types.models import LoadConfig
 
 MAX_MESSAGES = 4096
-MAX_TOOLS = 256
 MAX_INPUTS = 2048  # of an embedding, as at OpenAI, and of a rerank
 MAX_STRING = 8 << 20
 LONGEST_SIDE = 16384  # pixels
 LONGEST_WORD = 64
+PLAIN = 2  # fields of most messages: role and content
 _SIZING = frozenset({"resize_max", "resize_width", "resize_height", "image_quality", "preserve_alpha"})
+_WORDS = ("name", "tool_call_id", "reasoning_content", "reasoning")  # texts of a message
 _FETCHED = ("input_audio", "audio_url", "video_url", "input_video", "input_image")
 
 # Routing, credentials, files, adapters and slots of an engine are not a client's business, nor is code that some
@@ -85,8 +86,8 @@ def _stop(name: str, value: Any) -> None:
 def _tools(name: str, value: Any) -> None:
     if value is None:
         return
-    if not isinstance(value, list) or len(value) > MAX_TOOLS or not all(isinstance(each, dict) for each in value):
-        raise InvalidRequest(f"tools must be a list of at most {MAX_TOOLS} objects.", param=name, retry=False)
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise InvalidRequest("tools must be a list of objects.", param=name, retry=False)
     check_tools(name, value)
 
 
@@ -201,6 +202,26 @@ def check_messages(body: dict[str, Any]) -> None:
                 param=f"messages[{index}].content",
                 retry=False,
             )
+        if len(message) > PLAIN:
+            _check_more(message, f"messages[{index}]")
+
+
+def _check_more(message: dict[str, Any], where: str) -> None:
+    """What a message may have besides role and content. llama.cpp fails of a wrong type there, as of a fault of its
+    own."""
+    for name in _WORDS:
+        _text(f"{where}.{name}", message.get(name))
+    calls = message.get("tool_calls")
+    for at, call in enumerate(calls if isinstance(calls, list) else () if calls is None else (calls,)):
+        match call:
+            case {"type": "function", "function": {"name": str()}} | {"type": "custom", "custom": {"name": str()}}:
+                pass
+            case _:
+                raise InvalidRequest(
+                    "Each tool call must have a type, function, and the function's name.",
+                    param=f"{where}.tool_calls[{at}]",
+                    retry=False,
+                )
 
 
 def _check_parts(parts: list[Any], index: int) -> None:
@@ -210,6 +231,10 @@ def _check_parts(parts: list[Any], index: int) -> None:
                 "Each content part must be an object with a type.",
                 param=f"messages[{index}].content[{at}]",
                 retry=False,
+            )
+        if part["type"] == "text" and not isinstance(part.get("text"), str):
+            raise InvalidRequest(
+                "A part of the type text must have a text.", param=f"messages[{index}].content[{at}].text", retry=False
             )
         for name in _FETCHED:
             _check_source(part.get(name), f"messages[{index}].content[{at}].{name}")

@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lanhaven.dialects.responses.fields import list_in, text_in, unserved, wrong
-from lanhaven.dialects.tools.schemas import check_schema
+from lanhaven.dialects.tools.schemas import check_amount, check_schema
 from lanhaven.wire import encode
 
-MAX_TOOLS = 256
 _KIND = re.compile("[a-z0-9_.-]{1,40}")  # it is told in a header
 _INPUT = {
     "type": "object",
@@ -81,8 +80,7 @@ def read_tools(body: Mapping[str, Any]) -> Toolbox:
     """`tools` and `tool_choice`. InvalidRequest or UnsupportedFeature names the field."""
     box = Toolbox()
     given = list_in(body, "tools")
-    if len(given) > MAX_TOOLS:
-        raise wrong("tools", f"may hold at most {MAX_TOOLS} tools")
+    check_amount(given, "tools")
     for index, tool in enumerate(given):
         where = f"tools[{index}]"
         match tool.get("type"):

@@ -7,23 +7,26 @@ minute, and meanwhile nobody else's request goes on. All bounds are far above wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lanhaven.errors import InvalidRequest
 from lanhaven.wire import deeper_than, encode
 
 MAX_BYTES = 64 << 10
+MAX_TOOLS = 256
+MAX_TOOLS_BYTES = 1 << 20  # of all tools of a request: to look through as many bytes as a body may have takes seconds
 MAX_LEVELS = 32
 MAX_VALUES = 1000  # in the enums of one schema
 MAX_OPTIONAL = 500  # properties of one object that may be left out
 MAX_LEAST = 1000  # minLength, minItems
 MAX_PATTERN = 500  # characters
 MAX_MAYBES = 20  # parts of a pattern that may be left out or repeated
+MAX_ALIASES = 8  # references that point at references: to follow long rows of them took 6 s for 60 KB
 
-_MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_ONES = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
+_MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_ONES = frozenset({"items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
 _INDEX = re.compile(r"[0-9]{1,9}")
 _MAYBE = re.compile(r"\\.|([?*+]|\{\d*,)")
 # What llama.cpp passes over without a word.
@@ -62,16 +65,15 @@ def parts_of(schema: Any, where: str = "") -> Iterator[tuple[dict[str, Any], str
     if not isinstance(schema, dict):
         return
     yield schema, where
-    for name in _ONES:
-        yield from parts_of(schema.get(name), f"{where}.{name}")
-    for name in _LISTS:
-        listed = schema.get(name)
-        for index, each in enumerate(listed if isinstance(listed, list) else ()):
-            yield from parts_of(each, f"{where}.{name}[{index}]")
-    for name in _MAPS:
-        named = schema.get(name)
-        for key, each in named.items() if isinstance(named, dict) else ():
-            yield from parts_of(each, f"{where}.{name}.{key}")
+    for name, value in schema.items():
+        if name in _ONES:
+            yield from parts_of(value, f"{where}.{name}")
+        elif name in _LISTS and isinstance(value, list):
+            for index, each in enumerate(value):
+                yield from parts_of(each, f"{where}.{name}[{index}]")
+        elif name in _MAPS and isinstance(value, dict):
+            for key, each in value.items():
+                yield from parts_of(each, f"{where}.{name}.{key}")
 
 
 def _check_part(part: dict[str, Any], where: str) -> int:
@@ -103,14 +105,10 @@ def _check_pattern(pattern: Any, where: str) -> None:
 
 
 def resolve(schema: Any, ref: Any, where: str) -> Any:
-    """What a reference within a schema points at. InvalidRequest if that is nothing, or only itself again."""
-    seen: set[str] = set()
-    while True:
+    """What a reference within a schema points at. InvalidRequest if that is nothing, or only references again."""
+    for _ in range(MAX_ALIASES):
         if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
             raise _wrong(f"{where}.$ref", "must point into the schema itself, such as #/$defs/NAME")
-        if ref in seen:
-            raise _wrong(f"{where}.$ref", f"{ref} points at nothing but itself")
-        seen.add(ref)
         target: Any = schema
         for step in ref.split("/")[1:]:
             target = _step(target, step.replace("~1", "/").replace("~0", "~"))
@@ -119,6 +117,7 @@ def resolve(schema: Any, ref: Any, where: str) -> Any:
         if not (isinstance(target, dict) and "$ref" in target):
             return target
         ref = target["$ref"]
+    raise _wrong(f"{where}.$ref", f"points at {MAX_ALIASES} references in a row, and at no schema")
 
 
 def _step(value: Any, name: str) -> Any:
@@ -174,9 +173,18 @@ def check_format(name: str, form: Any) -> None:
             raise _wrong(name, "must be of the type text, json_object or json_schema")
 
 
-def check_tools(name: str, tools: Any) -> None:
-    """The parameters of OpenAI's `tools`. InvalidRequest names the field."""
-    for index, tool in enumerate(tools or ()):
+def check_amount(tools: Sequence[Any], where: str) -> None:
+    """How many tools, and how much there is to read about them. InvalidRequest names the field."""
+    if len(tools) > MAX_TOOLS:
+        raise _wrong(where, f"may hold at most {MAX_TOOLS} tools")
+    if len(encode(tools)) > MAX_TOOLS_BYTES:
+        raise _wrong(where, f"is longer than {MAX_TOOLS_BYTES >> 10} KB")
+
+
+def check_tools(name: str, tools: Sequence[Any]) -> None:
+    """OpenAI's `tools` and their parameters. InvalidRequest names the field."""
+    check_amount(tools, name)
+    for index, tool in enumerate(tools):
         match tool:
             case {"function": {"parameters": parameters}} if parameters is not None:
                 check_schema(parameters, f"{name}[{index}].function.parameters")

@@ -173,28 +173,32 @@ class _Home:
         if not any("$ref" in part for part, _ in parts_of(schema)):
             return schema
         self._count += 1
-        return self._moved(schema, schema, {})
+        names: dict[str, str] = {}
+        waiting: list[str] = []  # definitions may lead on and on: one after the other, not one within the other
+        settled = self._moved(schema, names, waiting)
+        while waiting:
+            ref = waiting.pop()
+            self.defs[names[ref]] = self._moved(resolve(schema, ref, "$ref"), names, waiting)
+        return settled
 
-    def _moved(self, value: Any, root: Any, names: dict[str, str]) -> Any:
+    def _moved(self, value: Any, names: dict[str, str], waiting: list[str]) -> Any:
+        """names: what references are called there; waiting: those of them that are not moved yet."""
         if isinstance(value, list):
-            return [self._moved(each, root, names) for each in value]
+            return [self._moved(each, names, waiting) for each in value]
         if not isinstance(value, dict):
             return value
         moved = {
-            name: self._moved(each, root, names)
+            name: self._moved(each, names, waiting)
             for name, each in value.items()
             if name not in ("$ref", "$defs", "definitions")
         }
         ref = value.get("$ref")
         if isinstance(ref, str):
-            moved["$ref"] = f"#/$defs/{self._name(ref, root, names)}"
+            if ref not in names:
+                names[ref] = f"d{self._count}_{len(names)}"
+                waiting.append(ref)
+            moved["$ref"] = f"#/$defs/{names[ref]}"
         return moved
-
-    def _name(self, ref: str, root: Any, names: dict[str, str]) -> str:
-        if ref not in names:
-            names[ref] = f"d{self._count}_{len(names)}"
-            self.defs[names[ref]] = self._moved(resolve(root, ref, "$ref"), root, names)
-        return names[ref]
 
 
 def history_has_tools(messages: Sequence[Mapping[str, Any]]) -> bool:

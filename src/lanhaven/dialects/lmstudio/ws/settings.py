@@ -21,7 +21,7 @@ from lanhaven.lmstudio.load_values import rows, table
 from lanhaven.types.models import Overflow
 
 PREFIX = "llm.prediction."
-MAX_TOOLS, MAX_STOPS, MAX_BIASES = 256, 64, 4096
+MAX_STOPS, MAX_BIASES = 64, 4096
 DEFAULT_TAGS = ("<think>", "</think>")
 OVERFLOW: Mapping[str, Overflow] = MappingProxyType(
     {
@@ -198,8 +198,6 @@ def _tools(settings: Settings, value: Any, key: str) -> None:
 
 def openai_tools(tools: Any, key: str) -> dict[str, Any]:
     """`{"tools": [...]}` in OpenAI's words, which LM Studio's are; nothing for none."""
-    if len(tools) > MAX_TOOLS:
-        raise wrong(key, f"holds more than {MAX_TOOLS} tools")
     for tool in tools:
         match tool:
             case {"type": "function", "function": {"name": str()}}:
