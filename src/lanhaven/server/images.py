@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from lanhaven.config import Settings, engine_environment
 from lanhaven.engines.interpreter import module_command, module_environment
-from lanhaven.media.fetch import Admits, Fetcher
 from lanhaven.media.images import Images
 from lanhaven.media.sources import Limits
 from lanhaven.media.workers import WorkerPlan, Workers
 from lanhaven.network.addresses import Reach, embedded, parse, reach
+
+if TYPE_CHECKING:
+    from lanhaven.media.fetch import Admits, Fetcher
 
 WORKER = "lanhaven.media.worker"
 
@@ -25,14 +28,20 @@ def make_images(settings: Settings) -> Images:
         most_pixels=settings.max_image_pixels,
         most_request=settings.max_body_bytes,
     )
-    admits = admitted(settings.image_networks)
     return Images(
         Workers(plan),
         limits=limits,
         longest=settings.image_max_side,
-        fetcher=Fetcher(settings.image_hosts, admits, most_bytes=limits.most_bytes) if settings.image_hosts else None,
+        fetcher=_fetcher(settings) if settings.image_hosts else None,
         installed=find_spec("PIL") is not None,
     )
+
+
+def _fetcher(settings: Settings) -> Fetcher:
+    """Imported only where images are fetched: aiohttp takes a tenth of the server's start."""
+    from lanhaven.media.fetch import Fetcher
+
+    return Fetcher(settings.image_hosts, admitted(settings.image_networks), most_bytes=settings.max_image_bytes)
 
 
 def admitted(networks: tuple[str, ...]) -> Admits:
