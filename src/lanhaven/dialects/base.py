@@ -113,7 +113,7 @@ class Call:
 
     def may(self, scope: str) -> bool:
         """Whether who asks may do what `scope` names."""
-        return self.scopes is None or scope in [str(each) for each in self.scopes]
+        return self.scopes is None or scope in self.scopes
 
     def inference(self, route: Route, body: dict[str, Any]) -> InferenceRequest:
         """This call as an inference; what else is known of it is set there."""

@@ -27,10 +27,12 @@ class Callers:
 
     def still(self, key: KeyInfo | None, scope: KeyScope) -> bool:
         """Whether who came in so may still do this: a stream without an end outlives its key otherwise (F-154)."""
-        if key is None:
-            return self.anybody
-        now = self.keys.named(key.name)
-        return now is not None and scope in now.scopes
+        return self.anybody if key is None else scope in self.scopes(key.name)
+
+    def scopes(self, name: str) -> frozenset[KeyScope]:
+        """What the key with this name may do by now: nothing, if it is gone."""
+        key = self.keys.named(name)
+        return frozenset() if key is None else key.scopes
 
     def by_key(self, address: str, presented: bytes | None, user_agent: bytes | None = None) -> KeyInfo | None:
         """The key that was presented; None without one. Unauthorized, Forbidden, TooManyAttempts.

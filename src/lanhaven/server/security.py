@@ -45,6 +45,7 @@ _READ = frozenset(
         b"x-forwarded-for",
         b"x-forwarded-proto",
         b"access-control-request-method",
+        b"access-control-request-headers",
         b"user-agent",
         b"cookie",
         b"sec-fetch-site",
@@ -165,7 +166,7 @@ class Security:
 
     def _preflight(self, scope: Scope, seen: dict[bytes, bytes], origin: bytes, extra: Headers) -> bool:
         if scope.get("method") == "OPTIONS" and b"access-control-request-method" in seen:
-            extra += self._cors.preflight(origin)
+            extra += self._cors.preflight(origin, seen.get(b"access-control-request-headers", b""))
             return True
         extra += self._cors.headers(origin)
         return False
@@ -189,21 +190,25 @@ class Security:
             raise Forbidden("Forbidden", hint=f"this needs a key with the scope {access.scope}")
         return key
 
-    def _admit(self, address: str, seen: dict[bytes, bytes], token: str | None) -> tuple[str | None, frozenset[str]]:
-        """For a WebSocket that asks for a key in its own first message: the key's name and scopes, None for a guest.
+    def _admit(
+        self, address: str, seen: dict[bytes, bytes], token: str | None
+    ) -> tuple[str | None, Callable[[], frozenset[str]]]:
+        """For a WebSocket that asks for a key in its own first message: the key's name, None for a guest, and what
+        tells its scopes at any time: it may lose them while it is open (F-154).
 
         Unauthorized, TooManyAttempts. What came through a proxy that is not trusted is no guest: whoever it brings in
         has the proxy's address.
         """
+        direct = self._behind_proxies or b"x-forwarded-for" not in seen
+        guest = GUEST_SCOPES if direct and self._guests.admits(address) else frozenset[KeyScope]()
         if self.callers.anybody:
-            return None, frozenset(ALL_SCOPES)
+            return None, lambda: ALL_SCOPES if self.callers.anybody else guest
         presented = token.encode() if token is not None else presented_key(seen)
         key = self.callers.by_key(address, presented, seen.get(b"user-agent"))
         if key is not None:
-            return key.name, frozenset(key.scopes)
-        direct = self._behind_proxies or b"x-forwarded-for" not in seen
-        if direct and self._guests.admits(address):
-            return None, GUEST_SCOPES
+            return key.name, partial(self.callers.scopes, key.name)
+        if guest:
+            return None, lambda: guest
         raise Unauthorized("Unauthorized", hint="use an API token (lanhaven keys add --lmstudio NAME makes one)")
 
     def _signed_in(self, scope: Scope, address: str, seen: dict[bytes, bytes]) -> KeyInfo | None:

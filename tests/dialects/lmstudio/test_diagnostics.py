@@ -105,6 +105,22 @@ async def test_it_ends_with_its_key(tmp_path: Path) -> None:
         assert refused["error"]["title"].startswith("Unauthorized")
 
 
+@pytest.mark.req("F-154")
+async def test_it_ends_with_its_keys_scope(tmp_path: Path) -> None:
+    _, who = viewer(tmp_path)
+    async with (
+        serving(tmp_path, MODELS, key="a-key-that-is-long-enough") as house,
+        frames(house.url, "diagnostics", **who) as client,
+    ):
+        await listening(house, client)
+        assert (await house.http.patch("/admin/keys/viewer", json={"scopes": ["inference"]})).status_code == 200
+        await house.chat(model="alpha")
+        (refused,) = await client.rest()
+        assert "debug" in refused["error"]["title"]
+        (refused,) = await client.channel("streamLogs")
+        assert "debug" in refused["error"]["title"]
+
+
 async def test_guests_hear_nothing(tmp_path: Path) -> None:
     async with (
         serving(tmp_path, MODELS, key="a-key-that-is-long-enough") as house,

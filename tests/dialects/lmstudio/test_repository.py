@@ -66,7 +66,7 @@ async def asking(home: Path, downloads: Downloads) -> AsyncIterator[tuple[Peer, 
     async with serving(home, MODELS) as house:
         services = house.services
         context = DialectContext(services.gateway, home, services.store, downloads)
-        peer = Peer(context, Shared(context), "repository", "me", "c1", scopes=frozenset({"admin"}))
+        peer = Peer(context, Shared(context), "repository", "me", "c1", scopes=lambda: frozenset({"admin"}))
         yield peer, Channel(send), packets
 
 

@@ -21,7 +21,8 @@ from typing import Any
 from lanhaven.dialects.lmstudio.ws.wire import Sign, Wire, read_frame
 from lanhaven.errors import GatewayError, Unauthorized
 
-Admit = Callable[[str | None], tuple[str | None, frozenset[str]]]  # a token -> name of its key, and its scopes
+Scopes = Callable[[], frozenset[str]]  # what a client may do by now
+Admit = Callable[[str | None], tuple[str | None, Scopes]]  # a token -> name of its key, and its scopes
 
 PATIENCE = 10.0  # seconds for the first frame
 LONGEST = 256  # characters of an identifier or passkey

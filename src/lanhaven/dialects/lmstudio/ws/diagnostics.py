@@ -42,7 +42,8 @@ async def stream_logs(peer: Peer, channel: Channel, parameter: Any) -> None:
                 event = await subscription.get(PULSE)
                 if event is None:
                     continue
-                gateway.admission.recognise(peer.key_name)  # whose key is gone sees no more
+                gateway.admission.recognise(peer.key_name)  # whose key is gone sees no more, nor whose scope is
+                peer.need(DEBUG)
                 dropped = subscription.take_dropped()
                 if dropped:
                     await channel.send(

@@ -46,7 +46,7 @@ class Peer:
     """One connection, which is one namespace of one client.
 
     client: the identifier that the client chose; its connections share it. key_name: of the key it gave, None for a
-    guest. scopes: what it may do ("inference", "admin", "debug"). state: shared by all connections of the server.
+    guest. scopes: what it may do by now ("inference", "admin", "debug"). state: shared by all connections of the server.
     address, user_agent: for events.
     """
 
@@ -56,7 +56,7 @@ class Peer:
     client: str
     connection_id: str
     key_name: str | None = None
-    scopes: frozenset[str] = frozenset()
+    scopes: Callable[[], frozenset[str]] = frozenset
     address: str | None = None
     user_agent: str | None = None
     _requests: int = 0
@@ -87,7 +87,7 @@ class Peer:
 
     def need(self, scope: str) -> None:
         """Forbidden unless this client may do what `scope` names."""
-        if scope not in self.scopes:
+        if scope not in self.scopes():
             raise Forbidden(f"This needs a key with the scope {scope}.", retry=False)
 
 

@@ -21,7 +21,7 @@ from lanhaven.dialects.lmstudio.ws import (
     system,
     text,
 )
-from lanhaven.dialects.lmstudio.ws.auth import PATIENCE, Clients, Introduction, introduced, refusal
+from lanhaven.dialects.lmstudio.ws.auth import PATIENCE, Clients, Introduction, Scopes, introduced, refusal
 from lanhaven.dialects.lmstudio.ws.connection import Connection
 from lanhaven.dialects.lmstudio.ws.endpoint import Namespace, Peer, Shared
 from lanhaven.dialects.lmstudio.ws.wire import Message, Receive, Send, Wire
@@ -85,7 +85,7 @@ class LMStudioSockets:
             await wire.close(REFUSED, "refused")
 
     def _connection(
-        self, scope: Message, who: Introduction, wire: Wire, key_name: str | None, scopes: frozenset[str]
+        self, scope: Message, who: Introduction, wire: Wire, key_name: str | None, scopes: Scopes
     ) -> Connection:
         namespace = self._namespaces[scope["path"]]
         request_id: str = scope["lanhaven.request_id"]
