@@ -119,7 +119,9 @@ class App:
                 raise SHUTDOWN
             handler = routed.methods.get(call.method)
             if handler is None:
-                raise MethodNotAllowed(f"{call.path} takes {', '.join(routed.methods)}, not {call.method}.")
+                allowed = ", ".join(routed.methods)
+                call.extra = [(b"allow", allowed.encode())]  # RFC 9110, 15.5.6
+                raise MethodNotAllowed(f"{call.path} takes {allowed}, not {call.method}.")
             if call.method == "POST" and call.path in routed.dialect.uploads:
                 call.pieces = partial(read_pieces, scope, receive)
             elif call.method == "POST":

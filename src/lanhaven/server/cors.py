@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from lanhaven.server.replies import Headers
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
-HEADERS = (
-    b"Content-Type, Accept, Authorization, X-API-Key, Anthropic-Version, Anthropic-Beta, "
-    b"Anthropic-Dangerous-Direct-Browser-Access, OpenAI-Organization, OpenAI-Project, OpenAI-Beta, "
-    b"X-LanHaven-Context-Overflow, "
-    b"X-Stainless-OS, X-Stainless-Arch, X-Stainless-Lang, X-Stainless-Runtime, X-Stainless-Runtime-Version, "
-    b"X-Stainless-Package-Version, X-Stainless-Retry-Count, X-Stainless-Timeout, X-Stainless-Async, "
-    b"X-Stainless-Helper-Method, X-Stainless-Custom-Poll-Interval, X-Stainless-Poll-Helper"
+HEADERS = b"Content-Type, Accept, Authorization, X-API-Key"  # where the browser does not say which
+EXPOSED = (
+    b"X-Request-Id, Request-Id, Retry-After, X-Should-Retry, X-LanHaven-Dropped-Messages, X-LanHaven-Dropped-Tokens, "
+    b"X-LanHaven-Left-Out, X-LanHaven-Unenforced"
 )
-EXPOSED = b"X-Request-Id, Retry-After, X-Should-Retry, X-LanHaven-Dropped-Messages, X-LanHaven-Dropped-Tokens"
 PREFLIGHT_AGE = b"600"
+_NAMES = re.compile(rb"[\w-]+(?:, ?[\w-]+)*")
+MOST_NAMES = 2048  # bytes
 
 
 class Cors:
@@ -47,16 +46,21 @@ class Cors:
             return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", EXPOSED)]
         return [(b"vary", b"Origin")]
 
-    def preflight(self, origin: bytes) -> Headers:
-        """The reply to a browser's question beforehand."""
+    def preflight(self, origin: bytes, names: bytes = b"") -> Headers:
+        """The reply to a browser's question beforehand. names: of the headers that the page wants to send. It may send
+        any: each client library has its own, and they mean nothing to a page that is let in."""
         if origin not in self._listed and not self.any:
             return [(b"vary", b"Origin")]
         return [
             *self.headers(origin),
             (b"access-control-allow-methods", METHODS),
-            (b"access-control-allow-headers", HEADERS),
+            (b"access-control-allow-headers", names if _named(names) else HEADERS),
             (b"access-control-max-age", PREFLIGHT_AGE),
         ]
+
+
+def _named(names: bytes) -> bool:
+    return len(names) <= MOST_NAMES and _NAMES.fullmatch(names) is not None
 
 
 def is_own(origin: bytes, host: bytes) -> bool:
