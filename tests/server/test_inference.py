@@ -29,6 +29,15 @@ async def test_an_answer_passes_byte_for_byte(tmp_path: Path) -> None:
         assert (await house.chat()).content == body.encode()
 
 
+@pytest.mark.parametrize(("path", "allowed"), [("/v1/messages", "POST"), ("/api/tags", "GET, HEAD")])
+async def test_a_method_that_a_route_does_not_take_is_told_those_that_it_does(
+    tmp_path: Path, path: str, allowed: str
+) -> None:
+    async with serving(tmp_path) as house:
+        reply = await house.http.put(path, json={})
+        assert (reply.status_code, reply.headers["allow"]) == (405, allowed)
+
+
 @pytest.mark.req("F-039")
 @pytest.mark.parametrize("split", [1, 2, 3, 7])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])

@@ -129,6 +129,26 @@ async def test_a_listed_page_reads_answers_and_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("F-150", "C10")
+@pytest.mark.parametrize("names", ["content-type,user-agent", "http-referer, x-title", "x-stainless-new-in-2027"])
+async def test_a_listed_page_may_send_the_headers_of_its_library(tmp_path: Path, names: str) -> None:
+    house = door(tmp_path, SecurityPolicy(cors_origins=("https://page.example",)))
+    asks = [("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", names)]
+    reply = await house.ask("/v1/models", ("Origin", "https://page.example"), *asks, method="OPTIONS")
+    assert reply.headers["access-control-allow-headers"] == names
+    reply = await house.ask("/v1/models", ("Origin", "https://evil.example"), *asks, method="OPTIONS")
+    assert "access-control-allow-headers" not in reply.headers
+
+
+@pytest.mark.req("F-150", "C10")
+@pytest.mark.parametrize("names", ["a b", "x-" + "y" * 3000, "a:b"])
+async def test_what_are_no_names_of_headers_is_not_repeated(tmp_path: Path, names: str) -> None:
+    house = door(tmp_path, SecurityPolicy(cors_origins=("https://page.example",)))
+    asks = [("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", names)]
+    reply = await house.ask("/v1/models", ("Origin", "https://page.example"), *asks, method="OPTIONS")
+    assert reply.headers["access-control-allow-headers"] == "Content-Type, Accept, Authorization, X-API-Key"
+
+
+@pytest.mark.req("F-150", "C10")
 async def test_any_page_may_read_without_credentials_if_somebody_wants_that(tmp_path: Path) -> None:
     house = door(tmp_path, SecurityPolicy(cors_origins=("*",)), key=None)
     reply = await house.ask("/v1/models", ("Origin", "https://evil.example"))
