@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -10,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from lanhaven.importer import Limits, Root, look, scan
+from lanhaven.importer import Limits, Root, Wishes, look, preview, scan
+from lanhaven.importer.ollama import PARAMETERS
+from tests.formats.gguf_files import TEXT, U64, facts, field, gguf
 from tests.importer.trees import hf, ids, looked, mlx, model, ollama, part, put, reasons
 
 
@@ -211,3 +216,44 @@ def test_ten_thousand_files_and_how_it_goes(tmp_path: Path) -> None:
     assert found.entries == 10_101
     assert len(steps) == 20
     assert steps[-1][1] == 1
+
+
+JSON_NUMBERS = st.one_of(st.integers(-(1 << 63), (1 << 64) - 1), st.floats(allow_nan=False, allow_infinity=False))
+PARAMETERS_OF_OLLAMA = st.dictionaries(
+    st.sampled_from([*PARAMETERS, "num_ctx", "mirostat"]),
+    st.one_of(JSON_NUMBERS, st.booleans(), st.text(), st.none(), st.lists(st.text(), max_size=20)),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    said=PARAMETERS_OF_OLLAMA,
+    title=st.text(max_size=300),
+    name=st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=60),
+    context=st.integers(0, (1 << 64) - 1),
+    encoder=st.booleans(),
+)
+@example(said={"seed": (1 << 64) - 1}, title="", name="x", context=0, encoder=False)
+@example(said={"num_ctx": 1 << 40}, title="", name="x", context=0, encoder=False)
+@example(said={}, title="", name="x", context=1 << 60, encoder=True)
+def test_whatever_a_model_says_of_itself_models_yaml_takes_it(
+    tmp_path: Path, said: dict[str, object], title: str, name: str, context: int, encoder: bool
+) -> None:
+    """One odd model must not keep all the others from being imported."""
+    architecture = "bert" if encoder else "llama"
+    numbers = {f"{architecture}.context_length": field(U64, context), "general.name": field(TEXT, title)}
+    raw = gguf(facts(architecture, block_count=2) | numbers)
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    ollama(folder / "ollama", "odd:1", {"model": raw, "params": json.dumps(said)})
+    put(folder / "plain" / f"{name}.gguf", raw + b"apart")
+    found = looked(folder)
+    written = preview(folder / "models.yaml", found.found, Wishes(), merge=False)
+    assert {each["provider"] for each in written.added} == {"llama_cpp"}
+    assert len(written.added) == len(found.found) >= 1
+
+
+def test_a_file_with_more_names_than_models_yaml_takes(tmp_path: Path) -> None:
+    for number in range(80):
+        ollama(tmp_path, f"tiny:{number:02}", {"model": model()})
+    (entry,) = preview(tmp_path / "models.yaml", looked(tmp_path).found, Wishes(), merge=False).added
+    assert (entry["id"], len(entry["aliases"])) == ("tiny:00", 64)

@@ -113,3 +113,18 @@ def test_models_in_brackets_are_not_edited(path: Path, text: str) -> None:
     with pytest.raises(InvalidRequest, match="in brackets cannot be edited"), edit(path) as models:
         models.remove("a")
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85"])
+def test_signs_that_only_python_takes_for_the_end_of_a_line(path: Path, sign: str) -> None:
+    """They come along with texts that are pasted from elsewhere. In quotes: in a comment YAML itself refuses them."""
+    first = f'  - id: a\n    provider: p\n    description: "one{sign}two"\n'
+    path.write_text(f"models:\n{first}  - id: b\n    provider: p\n")
+    with edit(path) as models:
+        models.update("b", {"pinned": True})
+    assert path.read_text() == f"models:\n{first}  - id: b\n    provider: p\n    pinned: true\n"
+    with edit(path) as models:
+        models.update("a", {"pinned": True})
+        models.remove("b")
+    assert (ids(path), by_id(path, "a").pinned) == (["a"], True)
+    assert by_id(path, "a").description.replace(sign, " ") == "one two"

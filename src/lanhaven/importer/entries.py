@@ -9,6 +9,7 @@ from typing import Any
 from lanhaven.importer.found import Found, shown
 from lanhaven.importer.overrides import Override
 from lanhaven.importer.profiles import Parts
+from lanhaven.models_file.fields import LONGEST_CONTEXT, MOST_ALIASES
 from lanhaven.types.models import ModelKind, parameters_in
 
 HUGE, LARGE, SMALL = 30_000_000_000, 13_000_000_000, 3_000_000_000  # bytes
@@ -35,7 +36,7 @@ def entry_of(
         "enabled": enabled,
         "description": description(found),
         "tags": tags(found),
-        "aliases": list(aliases),
+        "aliases": list(aliases[:MOST_ALIASES]),
         "load": _load(found),
         "defaults": {**found.said} if writes else {},
         "config": _config(found),
@@ -96,9 +97,9 @@ def family(name: str, architecture: str) -> str:
 
 
 def bounded(load: Mapping[str, Any], most: int | None) -> dict[str, Any]:
-    """With a context that the model has."""
+    """With a context that the model has, and models.yaml takes."""
     length = load.get("contextLength")
-    return {**load} if length is None or most is None else {**load, "contextLength": min(length, most)}
+    return {**load} if length is None else {**load, "contextLength": min(length, most or length, LONGEST_CONTEXT)}
 
 
 def _load(found: Found) -> dict[str, Any]:

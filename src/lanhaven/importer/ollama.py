@@ -163,5 +163,6 @@ def _fits(name: str, value: Any) -> bool:
         return False
     if name == "stop":
         return 0 < len(value) <= 16 and all(isinstance(each, str) and each for each in value)
-    most = {"temperature": 2, "top_p": 1, "min_p": 1}.get(name, 1 << 20)
-    return name == "seed" or (1 if name == "num_predict" else 0) <= value <= most
+    most = {"temperature": 2, "top_p": 1, "min_p": 1, "seed": (1 << 63) - 1}.get(name, 1 << 20)
+    least = {"num_predict": 1, "seed": -1 << 63}.get(name, 0)
+    return bool(least <= value <= most)

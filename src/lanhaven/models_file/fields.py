@@ -26,6 +26,8 @@ from lanhaven.models_file.values import (
 from lanhaven.types.models import Overflow
 
 MOST_MODELS = 5000
+MOST_ALIASES = 64
+LONGEST_CONTEXT = 1 << 24  # tokens
 Fields = Mapping[str, Reader[Any]]
 
 # Bounds of S0-x2 and S4-x8, with room above where hardware grows.
@@ -37,7 +39,7 @@ GPU: Fields = MappingProxyType(
 )
 LOAD: Fields = MappingProxyType(
     {
-        "context_length": integer(1, 1 << 24).meaning("Tokens of one request, prompt and answer together."),
+        "context_length": integer(1, LONGEST_CONTEXT).meaning("Tokens of one request, prompt and answer together."),
         "gpu": record(GPU).meaning("How much of the model lies on the GPU: ratio or layers."),
         "gpu_ratio": GPU["ratio"].meaning("The same as ratio in gpu."),
         "gpu_layers": GPU["layers"].meaning("The same as layers in gpu."),
@@ -71,7 +73,7 @@ ENTRY: Fields = MappingProxyType(
         "enabled": truth.meaning("false: as if the model were not listed."),
         "description": text.meaning("A line for people."),
         "tags": several(text, 64).meaning("Words for people and filters."),
-        "aliases": several(name, 64).meaning("Further names. The first entry that claims one gets it."),
+        "aliases": several(name, MOST_ALIASES).meaning("Further names. The first entry that claims one gets it."),
         "pinned": truth.meaning("Never unloaded to make room, and loaded when the server starts."),
         "preload": truth.meaning("Loaded when the server starts."),
         "ttl": seconds.meaning("Unloads when unused this long: seconds, or 30m, 2h; 0 = never."),

