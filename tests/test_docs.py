@@ -109,7 +109,7 @@ def test_every_event_is_documented(event: type[GatewayEvent]) -> None:
 
 def test_every_event_is_emitted_somewhere() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "src/lanhaven/residency").glob("*.py"))
-    sources += "".join((ROOT / f"src/lanhaven/{name}.py").read_text() for name in ("gateway", "inference", "reloading"))
+    sources += "".join((ROOT / f"src/lanhaven/{name}.py").read_text() for name in ("gateway", "told", "reloading"))
     sources += "".join(path.read_text() for path in (ROOT / "src/lanhaven").glob("**/lmstudio/*log*.py"))
     for event in EVENTS:
         assert f"{event.__name__}(" in sources, f"nothing emits {event.__name__}"

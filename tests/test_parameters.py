@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lanhaven.media.slots import find
 from lanhaven.parameters import Parameters, parameters
-from lanhaven.types.chat import InferenceRequest, Route
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,x"}}
 
@@ -29,4 +29,4 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,x"}}
     ],
 )
 def test_only_numbers_and_switches_are_told(body: dict[str, Any], told: Parameters) -> None:
-    assert parameters(InferenceRequest(Route.CHAT, body, "req_1", "/v1/chat/completions")) == told
+    assert parameters(body, len(find(body))) == told

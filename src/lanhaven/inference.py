@@ -6,8 +6,7 @@ It emits `inference_start` and exactly one of `inference_complete` and `error`, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from types import TracebackType
@@ -28,12 +27,13 @@ from lanhaven.errors import (
     UnsupportedFeature,
     UpstreamError,
 )
-from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart
+from lanhaven.events import EventBus, Failure, InferenceComplete
 from lanhaven.fitting import Fitting
 from lanhaven.media.images import Images
-from lanhaven.parameters import parameters
+from lanhaven.media.slots import find
 from lanhaven.residency.pool import Lease, Pool
 from lanhaven.residency.refusals import discreet
+from lanhaven.told import completed, failed, started
 from lanhaven.types.chat import BEYOND_OPENAI, DECLARED, Dropped, InferenceRequest, Outcome, Timing, Usage
 from lanhaven.types.images import Sizing
 from lanhaven.types.models import ModelInfo, Overflow
@@ -78,7 +78,18 @@ class Inference:
     Leaving the context, for whatever reason, closes the upstream and gives the instance back before anything else.
     """
 
-    __slots__ = ("_context", "_error", "_exchange", "_lease", "_waiting", "_wanted", "dropped", "request", "timing")
+    __slots__ = (
+        "_context",
+        "_error",
+        "_exchange",
+        "_lease",
+        "_pictured",
+        "_waiting",
+        "_wanted",
+        "dropped",
+        "request",
+        "timing",
+    )
 
     def __init__(self, context: InferenceContext, request: InferenceRequest) -> None:
         self._context = context
@@ -87,26 +98,17 @@ class Inference:
         self._error: GatewayError | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._wanted: str | None = None  # key of the model, once its name is resolved
+        self._pictured = False  # whether the request has images
         self.request = request
         self.timing = Timing(accepted=context.clock())
         self.dropped: Dropped | None = None  # what of the prompt was left out, known once it is open
 
     async def __aenter__(self) -> Self:
         request = self.request
+        images = find(request.body)
+        self._pictured = bool(images)
         self._context.running.add(self)
-        self._context.bus.emit(
-            InferenceStart(
-                request_id=request.request_id,
-                method=request.method,
-                path=request.path,
-                dialect=request.dialect,
-                model=request.model,
-                client=request.client,
-                address=request.address,
-                user_agent=request.user_agent,
-                parameters=parameters(request),
-            )
-        )
+        self._context.bus.emit(started(request, len(images)))
         return self
 
     async def open(self) -> Exchange:
@@ -118,7 +120,8 @@ class Inference:
         target, pool = self.resolve(), self._context.pool
         if self.request.route not in BEYOND_OPENAI:
             self._context.admission.admit(self.request.client, self.request.request_id, self._most)
-        await self._see(target.info)
+        if self._pictured:
+            await self._see(target.info)
         any_will_do = target.instance_id in (None, target.info.key)
         while True:
             try:
@@ -142,10 +145,11 @@ class Inference:
         if lease is None:
             raise InternalError("Nothing was asked yet.")
         self.request.body = body
-        self.timing.first_token = self._first_token()
+        if self.timing.first_token is None:
+            self.timing.first_token = self.outcome.first_token
         self._exchange = None  # it is over: who aborts this request now ends the sending
         await self._see(self._context.catalog.get(lease.model_key))
-        with self._abortable():
+        with _Abortable(self):
             exchange = await self._send(lease)
         if exchange.status >= 400:
             raise await exchange.error()
@@ -158,22 +162,8 @@ class Inference:
         if not slots:
             return
         check_sight(info, slots[0].place, self._known)
-        with self._abortable():
+        with _Abortable(self):
             await context.images.settle(slots, request.sizing or Sizing())
-
-    @contextmanager
-    def _abortable(self) -> Iterator[None]:
-        """Meanwhile `abort` ends the request by cancelling its task."""
-        task = self._waiting = asyncio.current_task()
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._error is None or task is None:
-                raise
-            task.uncancel()
-            raise self._error from None
-        finally:
-            self._waiting = None
 
     def abort(self, error: GatewayError) -> None:
         """End this request with `error`, in whatever phase it is. One whose reply is complete has succeeded."""
@@ -193,14 +183,6 @@ class Inference:
     def outcome(self) -> Outcome:
         return self._exchange.outcome if self._exchange is not None else Outcome()
 
-    def _first_token(self) -> float | None:
-        """When the first piece of the (first) answer was there."""
-        timing = self.timing
-        return self.outcome.first_token if timing.first_token is None else timing.first_token
-
-    def _since(self, moment: float | None) -> float | None:
-        return None if moment is None else moment - self.timing.accepted
-
     @property
     def instance_id(self) -> str | None:
         """The instance that serves; None while that is open."""
@@ -213,9 +195,10 @@ class Inference:
 
     def resolve(self) -> Target:
         context, request = self._context, self.request
-        target = context.catalog.resolve(request.model, context.pool.ids(), self._known)
+        asked = request.model
+        target = context.catalog.resolve(asked, context.pool.ids(), self._known)
         self._wanted = target.info.key
-        context.admission.check(request.client, target.info, request.model)
+        context.admission.check(request.client, target.info, asked)
         check_route(target.info, request.route, self._known)
         if request.load is not None:
             return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))
@@ -241,7 +224,7 @@ class Inference:
         limits, only = context.limits, request.only
         self._exchange = None  # of an attempt before: who aborts this request now ends the waiting
         wait = limits.queue_wait_stream if request.body.get("stream") is True else limits.queue_wait
-        with self._abortable():
+        with _Abortable(self):
             lease = self._lease = await context.pool.lease(
                 target.info,
                 request_id=request.request_id,
@@ -257,10 +240,11 @@ class Inference:
             lease.on_abort = self._lost
             if lease.broken is not None:
                 raise ProviderUnavailable("The instance ended before the request reached it.")
-            fitting = Fitting(context.client, lease, request)
             exchange = await self._send(lease)
-            while await self._shortened(exchange, fitting):
-                exchange = await self._send(lease)
+            if exchange.status >= 400 or exchange.streamed:
+                fitting = Fitting(context.client, lease, request)
+                while await self._shortened(exchange, fitting):
+                    exchange = await self._send(lease)
         if exchange.status in NOT_TAKEN:
             raise await exchange.error()  # now, because another instance may answer
         self.timing.first_byte = context.clock()
@@ -301,6 +285,19 @@ class Inference:
         self.dropped = fitting.dropped
         return True
 
+    async def _reason(self, error: BaseException) -> GatewayError | None:
+        """What is said in place of this error; None if nothing is."""
+        match error:
+            case UpstreamError():
+                return await self._verdict(error)
+            case ContextLengthExceeded() if self._lease is not None:
+                return self._explained(error, self._lease)
+            case CapacityError():
+                keys = {each.key for each in self._known()}
+                return discreet(error, self._wanted or "", self._context.pool.ids(), keys)
+            case _:
+                return None
+
     async def _verdict(self, error: GatewayError) -> GatewayError:
         """The engine's death, if that is what broke the connection: it is reported a moment later than the socket."""
         if self._lease is None:
@@ -338,13 +335,8 @@ class Inference:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, UpstreamError) and self._error is None:
-            self._error = await self._verdict(error)
-        if isinstance(error, ContextLengthExceeded) and self._error is None and self._lease is not None:
-            self._error = self._explained(error, self._lease)
-        if isinstance(error, CapacityError) and self._error is None:
-            keys = {each.key for each in self._known()}
-            self._error = discreet(error, self._wanted or "", self._context.pool.ids(), keys)
+        if error is not None and self._error is None:
+            self._error = await self._reason(error)
         self._judge(error and (self._error or error))
         self._give_back()
         self._context.running.discard(self)
@@ -353,56 +345,43 @@ class Inference:
             error = None  # our own abort arriving late: the request failed, its client did not leave
         elif error is None:
             self._error = None  # the reply is complete, whatever happened meanwhile
-        failure = self._error or error
-        self._context.bus.emit(self._complete() if failure is None else self._failure(failure))
+        self._context.bus.emit(self._end(self._error or error))
         if self._error is not None and self._error is not error:
             raise self._error from error
 
-    def _complete(self) -> InferenceComplete:
-        timing, lease, outcome = self.timing, self._lease, self.outcome
-        start = timing.accepted
-        return InferenceComplete(
-            request_id=self.request.request_id,
-            model_key=lease.model_key if lease else "",
-            instance_id=lease.instance_id if lease else "",
-            dialect=self.request.dialect,
-            client=self.request.client,
-            streamed=self.request.stream,
-            seconds=(timing.finished or start) - start,
-            queue_seconds=(timing.leased or start) - start,
-            first_byte_seconds=(timing.first_byte or start) - start,
-            finish_reason=outcome.finish_reason,
-            usage=outcome.usage,
-            dropped=self.dropped,
-            load_seconds=timing.loading,
-            first_token_seconds=self._since(self._first_token()),
-        )
+    def _end(self, error: BaseException | None) -> InferenceComplete | Failure:
+        request, timing, lease, outcome = self.request, self.timing, self._lease, self.outcome
+        if timing.first_token is None:
+            timing.first_token = outcome.first_token
+        if error is None:
+            return completed(request, timing, lease, outcome, self.dropped)
+        return failed(request, timing, lease, error, self._wanted, self._spent())
 
     def _spent(self) -> Usage:
         """What an answer that was cut off took: engines count at its end only."""
         exchange, counted = self._exchange, self.outcome.usage
-        if exchange is None or counted.total_tokens or self._first_token() is None:
+        if exchange is None or counted.total_tokens or self.timing.first_token is None:
             return counted
         return Usage(about(self.request.body), exchange.pieces)
 
-    def _failure(self, error: BaseException) -> Failure:
-        left, timing = isinstance(error, asyncio.CancelledError), self.timing
-        known = error if isinstance(error, GatewayError) else InternalError("Internal error.")
-        return Failure(
-            operation="inference",
-            error="The client left." if left else known.message,
-            code="client_closed" if left else known.code,
-            status=499 if left else known.status,
-            request_id=self.request.request_id,
-            model_key=self._lease.model_key if self._lease else self._wanted,
-            instance_id=self._lease.instance_id if self._lease else None,
-            dialect=self.request.dialect,
-            client=self.request.client,
-            cancelled=left,
-            seconds=(timing.finished or timing.accepted) - timing.accepted,
-            streamed=self.request.stream,
-            queue_seconds=self._since(timing.leased),
-            load_seconds=None if timing.leased is None else timing.loading,
-            first_token_seconds=self._since(self._first_token()),
-            usage=self._spent(),
-        )
+
+class _Abortable:
+    """Meanwhile `abort` ends the request by cancelling its task. (A generator costs three times as much.)"""
+
+    __slots__ = ("_inference", "_task")
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self._task = inference._waiting = asyncio.current_task()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        inference, task = self._inference, self._task
+        inference._waiting = None
+        if isinstance(error, asyncio.CancelledError) and inference._error is not None and task is not None:
+            task.uncancel()
+            raise inference._error from None

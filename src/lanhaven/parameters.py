@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lanhaven.types.chat import InferenceRequest
-
 Parameters = dict[str, float | bool | str]
 
 NUMBERS = frozenset(
@@ -25,30 +23,19 @@ COUNTED = {"messages": "messages", "tools": "tools", "input": "inputs", "documen
 LARGEST = 1e15  # a larger number is a text in disguise
 
 
-def parameters(request: InferenceRequest) -> Parameters:
+def parameters(body: Mapping[str, Any], images: int) -> Parameters:
     """temperature, max_tokens, stream ... as they are; how many messages, tools and images there are."""
-    told: Parameters = {}
-    for name, value in request.body.items():
+    told: Parameters = {"images": images} if images else {}
+    for name, value in body.items():
         if name in NUMBERS:
             if isinstance(value, (int, float)) and -LARGEST < value < LARGEST:
                 told[name] = value
         elif name in COUNTED:
             if isinstance(value, list):
                 told[COUNTED[name]] = len(value)
-                if name == "messages" and (images := _images(value)):
-                    told["images"] = images
         elif name in WORDS:
             if isinstance(value, str) and value in WORDS[name]:
                 told[name] = value
         elif name == "response_format" and isinstance(value, dict) and value.get("type") in FORMATS:
             told[name] = str(value["type"])
     return told
-
-
-def _images(messages: list[Any]) -> int:
-    found = 0
-    for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, list):
-            found += sum(isinstance(part, dict) and part.get("type") == "image_url" for part in content)
-    return found

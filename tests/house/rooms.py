@@ -54,6 +54,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.context": "gateway",
         "lanhaven.fitting": "gateway",
         "lanhaven.parameters": "gateway",
+        "lanhaven.told": "gateway",
         "lanhaven.metrics": "metrics",
         "lanhaven.exposition": "metrics",
         "lanhaven.store": "store",

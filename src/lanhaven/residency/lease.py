@@ -48,7 +48,7 @@ class Lease:
     def loading(self) -> float:
         """Seconds of `waited` in which the instance was being loaded, room made for it included."""
         resident = self._resident
-        if resident.loaded_at is None:
+        if not self.waited or resident.loaded_at is None:
             return 0.0
         return max(0.0, min(resident.loaded_at, self.since) - max(self.since - self.waited, resident.since))
 

@@ -31,12 +31,14 @@ class Route(StrEnum):
     @property
     def capability(self) -> str | None:
         """What a model must be able to do; None: any can."""
-        return None if self in BEYOND_OPENAI else self.name.lower()
+        return _CAPABILITIES[self]
 
 
 # Routes that not every server has: Upstream.routes says which do.
 BEYOND_OPENAI = frozenset({Route.TOKENIZE, Route.TEMPLATE, Route.INPUT_TOKENS})
 
+
+_CAPABILITIES = {route: None if route in BEYOND_OPENAI else route.name.lower() for route in Route}
 
 # Routes that are passed on to those who have them, with bodies and answers that are not looked into.
 PASSED = frozenset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lanhaven.errors import RequestLoop
@@ -16,13 +16,15 @@ MOST_HOPS = 16  # that are read: who is on a longer way than this is among the l
 _HOP = re.compile(r"1\.1 (lanhaven-[0-9a-f]{12})(?=\s*(?:,|$))")
 
 
-def hops(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
+def hops(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, ...]:
     """The LanHavens that a request's headers name, in the order in which it came through them."""
+    if VIA not in dict(headers):  # nearly always: without a loop over the headers
+        return ()
     said = [value.decode("latin-1") for name, value in headers if name == VIA]
-    return tuple(_HOP.findall(", ".join(said))[-MOST_HOPS:]) if said else ()
+    return tuple(_HOP.findall(", ".join(said))[-MOST_HOPS:])
 
 
-def onward(upstream: Upstream, headers: Iterable[tuple[bytes, bytes]], model_key: str) -> Upstream:
+def onward(upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], model_key: str) -> Upstream:
     """The upstream for a request with these headers: it is told of all others that the request has come through.
     RequestLoop if it was here before.
 
