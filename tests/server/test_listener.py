@@ -333,6 +333,17 @@ async def test_http_1_0_is_answered_and_closed() -> None:
         assert await raw.ended() == b""
 
 
+async def test_a_stream_to_http_1_0_has_no_chunks_and_ends_with_the_connection() -> None:
+    app = Recorder()
+    async with running(app) as url, connected(url) as raw:
+        await raw.send(b"GET /stream HTTP/1.0\r\nHost: a\r\n\r\n")
+        reply = await raw.reply()  # RFC 9112, 6.1: never a Transfer-Encoding to who does not know it
+        assert "transfer-encoding" not in reply.headers
+        assert reply.headers["connection"] == "close"
+        app.free.set()
+        assert await raw.ended() == b"firstlast"
+
+
 async def test_every_answer_has_a_date_and_no_server_name() -> None:
     async with running(Recorder()) as url:
         headers = (await ask(url, get())).headers

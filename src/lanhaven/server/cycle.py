@@ -21,6 +21,7 @@ class Cycle(RequestResponseCycle):
 
     task: asyncio.Task[None] | None = None
     lingering = False  # answered before its body had arrived
+    endless = False  # a reply without a length, to HTTP/1.0, which has no chunks: it ends with its connection
     head = b""  # of the reply, until it is written
     # How each begins: what a request does not change costs it nothing.
     disconnected = False
@@ -112,8 +113,10 @@ class Cycle(RequestResponseCycle):
         elif not self.keep_alive:
             headers.append((b"connection", b"close"))
         if length is None and not chunked and self.scope["method"] != "HEAD" and status not in {204, 304}:
-            chunked = True
-            headers.append((b"transfer-encoding", b"chunked"))
+            self.endless = self.scope["http_version"] == "1.0"
+            chunked = not self.endless
+            if chunked:
+                headers.append((b"transfer-encoding", b"chunked"))
         head = STATUS_LINE[status] + b"\r\n".join([*map(b": ".join, headers), b"", b""])
         ends = len(headers) + 2
         if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
@@ -121,7 +124,7 @@ class Cycle(RequestResponseCycle):
         self.response_started, self.waiting_for_100_continue = True, False
         self.expected_content_length, self.chunked_encoding = int(length or 0), chunked
         self.head = head
-        if chunked:
+        if chunked or self.endless:
             asyncio.get_running_loop().call_soon(self._flush_head)
 
     def _flush_head(self) -> None:
@@ -155,6 +158,8 @@ class Cycle(RequestResponseCycle):
         if self.chunked_encoding:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             return chunk if more else chunk + b"0\r\n\r\n"
+        if self.endless:
+            return body
         self.expected_content_length -= len(body)
         if self.expected_content_length < 0:
             raise RuntimeError("the reply is longer than its Content-Length")
