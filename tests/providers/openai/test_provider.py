@@ -35,8 +35,8 @@ def provider(**options: Any) -> OpenAIProvider:
     return create(ProviderContext("openai", Path("/nowhere"), options))
 
 
-def described(made: OpenAIProvider, **config: Any) -> ModelInfo:
-    return made.describe(ModelEntry("big", "openai", config=config))
+def described(made: OpenAIProvider, key: str = "big", **config: Any) -> ModelInfo:
+    return made.describe(ModelEntry(key, "openai", config=config))
 
 
 async def loaded(made: OpenAIProvider, asked: LoadConfig | None = None, **config: Any) -> Loaded:
@@ -189,7 +189,7 @@ async def test_health() -> None:
         async with ScriptedServer() as server:
             described(made, base_url=server.base_url)
             assert (await made.health()).detail == "1 of 1 servers answer"
-            described(made, base_url="http://127.0.0.1:9")
+            described(made, "other", base_url="http://127.0.0.1:9")
             health = await made.health()
             assert (health.ok, health.detail) == (False, "1 of 2 servers answer")
             assert "127.0.0.1" not in health.detail
@@ -197,6 +197,15 @@ async def test_health() -> None:
             assert (await made.health()).detail == "0 of 2 servers answer"
             server.script(Fault(status=302, headers={"location": "http://127.0.0.1:9"}))
             assert (await made.health()).detail == "1 of 2 servers answer"
+
+
+async def test_an_address_that_was_corrected_is_no_part_of_the_health_any_more() -> None:
+    async with ScriptedServer() as server, aclosing(provider()) as made:
+        described(made, base_url="http://127.0.0.1:9")
+        assert (await made.health()).detail == "0 of 1 servers answer"
+        described(made, base_url=server.base_url)
+        health = await made.health()
+        assert (health.ok, health.detail) == (True, "1 of 1 servers answer")
 
 
 async def test_health_answers_in_time() -> None:

@@ -21,6 +21,11 @@ class Places:
             self._entries = {**self._entries, key: entry}
             self._out -= names_of(key, entry)
 
+    def hosts(self) -> Iterator[Host]:
+        """Of all entries."""
+        for entry in self._entries.values():
+            yield from entry.hosts
+
     def loaded(self) -> Iterator[tuple[str, Host | None]]:
         """The instances that were loaded; with their host, where the model has several."""
         for name, (key, host) in self._loaded.items():

@@ -72,8 +72,6 @@ class OpenAIProvider:
     def describe(self, entry: ModelEntry) -> ModelInfo:
         """InvalidRequest names the setting that is wrong. Asks nothing: the servers may be down now."""
         said = read_entry(entry.config, self._options, entry.load)
-        for host in said.hosts:
-            self._remote(host)
         self._places.learn(entry.id, said)
         usual = CAPABILITIES[said.kind]
         return ModelInfo(
@@ -156,7 +154,7 @@ class OpenAIProvider:
 
     async def health(self) -> Health:
         """Asks every server, all at once. Addresses are not in the text."""
-        pulses = await asyncio.gather(*(each.pulse() for each in self._remotes.values()))
+        pulses = await asyncio.gather(*(each.pulse() for each in self._in_use()))
         if not pulses:
             return Health(True, "server", "no model uses it")
         named, others = [each for each in pulses if each.name], [each for each in pulses if not each.name]
@@ -184,6 +182,11 @@ class OpenAIProvider:
         if place not in self._remotes:
             self._remotes = {**self._remotes, place: Remote(host, (*host.sent, *self._hop), self._session, self._clock)}
         return self._remotes[place]
+
+    def _in_use(self) -> Sequence[Remote]:
+        """Those of config.yaml, and of models.yaml as it is now: one whose address was corrected is asked no more."""
+        hosts = (*(each.host for each in self._listing), *self._places.hosts())
+        return tuple(dict.fromkeys(self._remote(host) for host in hosts))
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None or self._http.closed:
