@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanhaven.errors import InvalidRequest
-from lanhaven.wire import FrameSplitter, data_of, encode, frames_of, ndjson, read_json, read_object, read_strict, sse
+from lanhaven.wire import (
+    FrameSplitter,
+    data_of,
+    encode,
+    frames_of,
+    ndjson,
+    read_json,
+    read_object,
+    read_strict,
+    refuse_odd,
+    sse,
+)
 
 LINE_END = ("\n", "\r\n", "\r")
 LINES = st.sampled_from(
@@ -144,6 +155,15 @@ def test_json_is_one_line_for_whoever_splits_it() -> None:
 def test_what_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not valid JSON"):
         read_json(body)
+
+
+@pytest.mark.req("F-124")
+def test_more_parts_than_a_body_may_have_are_not_decoded() -> None:
+    read_json(b"[" + b"[]," * 1000 + b"[]]")
+    for body in (b"[" + b"[]," * (1 << 20) + b"[]]", b'{"a":[' + b"{}," * (1 << 20) + b"{}]}"):
+        for read in (read_json, refuse_odd):
+            with pytest.raises(InvalidRequest, match="objects and lists"):
+                read(body)
 
 
 def nested(depth: int) -> bytes:
