@@ -90,6 +90,7 @@ ESTIMATE = {
     "slots": 4,
     "largestContextLength": None,
     "suggestedContextLength": None,
+    "ignored": [],
 }
 
 

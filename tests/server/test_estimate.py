@@ -47,6 +47,20 @@ async def test_an_estimate_tells_what_would_become_of_a_load(tmp_path: Path) -> 
         }  # fmt: skip
 
 
+async def test_an_estimate_tells_of_more_context_than_the_model_takes(tmp_path: Path) -> None:
+    async with serving(tmp_path, models=SIZED) as house:
+
+        async def ask(context: int) -> dict[str, Any]:
+            order = {"modelKey": "alpha", "loadConfig": {"contextLength": context}}
+            return dict((await house.http.post("/admin/models/estimate", json=order)).json())
+
+        told = await ask(99_999)
+        why = "the model takes 8192 tokens at most"
+        assert (told["ignored"], told["contextLength"]) == ([{"key": "contextLength", "reason": why}], 8192)
+        told = await ask(8192)
+        assert (told["ignored"], told["contextLength"]) == ([], 8192)
+
+
 async def test_what_loads_taught_outlives_the_server(tmp_path: Path) -> None:
     async with serving(tmp_path, models=SIZED) as house:
         await house.chat(model="alpha")

@@ -143,6 +143,8 @@ def test_what_a_load_would_take_is_said_before_it(page: Page, house: HouseProces
     house.chat("hello", model="alpha")  # loaded by a request: it makes room for others
     alpha = drawer(page, "vectors")
     expect(alpha.get_by_text("fits", exact=True)).to_be_visible()
+    alpha.get_by_label("Context, tokens of one request").fill("99999")
+    expect(alpha.get_by_text("is ignored: the model takes 8192 tokens at most")).to_be_visible()
     alpha.get_by_label("Requests at once").fill("1000")
     expect(alpha.get_by_text("At most 256.")).to_be_visible()
     expect(alpha.get_by_role("button", name="Load", exact=True)).to_be_disabled()

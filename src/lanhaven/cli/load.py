@@ -70,8 +70,7 @@ def load(
     }
     with connect(url, key) as server:
         if estimate:
-            told = _asked(server, "/admin/models/estimate", _said(body))
-            _show_estimate(told, _too_long(server, told["modelKey"], context), json=json)
+            _show_estimate(_asked(server, "/admin/models/estimate", _said(body)), json=json)
             return
         reply = _load(server, _said(body))
     _report(reply, json=json)
@@ -204,22 +203,13 @@ def _report(reply: Mapping[str, Any], *, json: bool) -> None:
         output.data(str(reply["instanceId"] or reply["modelKey"]))
 
 
-def _too_long(server: Server, model: str, context: int | None) -> int | None:
-    """The model's longest context, where more was asked for; it would be loaded with that."""
-    if context is None:
-        return None
-    known = {each["path"]: each["maxContextLength"] for each in server.get("/admin/models")["downloaded"]}
-    longest = known.get(model)
-    return longest if longest is not None and context > longest else None
-
-
-def _show_estimate(estimate: Mapping[str, Any], longest: int | None, *, json: bool) -> None:
+def _show_estimate(estimate: Mapping[str, Any], *, json: bool) -> None:
     if json:
         output.document(estimate)
     else:
-        output.pairs([("model", estimate["modelKey"]), *fit(estimate, longest)])
-    if longest is not None:
-        output.note(f"contextLength is ignored: the model takes {longest} tokens at most")
+        output.pairs([("model", estimate["modelKey"]), *fit(estimate)])
+    for each in estimate["ignored"]:
+        output.note(f"{each['key']} is ignored: {each['reason']}")
     if not estimate["fits"]:
         raise typer.Exit(Exit.MODEL)
 

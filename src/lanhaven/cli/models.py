@@ -196,18 +196,18 @@ def _details(info: Row, estimate: Row | None) -> list[tuple[str, object]]:
     return [*described, *(fit(estimate) if estimate else ())]
 
 
-def fit(estimate: Row, longest: int | None = None) -> list[tuple[str, object]]:
-    """The memory estimate as lines. longest: context that the model takes at most, where more was asked for."""
+def fit(estimate: Row) -> list[tuple[str, object]]:
+    """The memory estimate as lines."""
     context, most = estimate["contextLength"], estimate["largestContextLength"]
     evictable = estimate["evictableBytes"]
     return [
-        ("context", _count(longest or context) if context else None),
+        ("context", _count(context) if context else None),
         ("slots", estimate["slots"]),
         ("memory needed", _needed(estimate)),
         ("computed as", _added_up(estimate["parts"]) if estimate["parts"] else None),
         ("memory free", units.size(estimate["availableBytes"])),
         ("can be freed", units.size(evictable) if evictable else None),
-        ("fits", _verdict(estimate, longest)),
+        ("fits", _verdict(estimate)),
         ("longest that fits", _count(most) if most else None),
     ]
 
@@ -233,9 +233,9 @@ def _added_up(parts: Row) -> str:
     return " + ".join(f"{label} {units.size(parts[name])}" for name, label in _PARTS if parts[name])
 
 
-def _verdict(estimate: Row, longest: int | None) -> str:
+def _verdict(estimate: Row) -> str:
     if estimate["fits"]:
-        context = ", with the context that it takes" if longest else ""
+        context = ", with the context that it takes" if estimate["ignored"] else ""
         return f"yes{context}" if estimate["verdict"] == "fits" else f"yes{context}, when others have left"
     shorter = estimate["suggestedContextLength"]
     return f"no; --context {shorter} would" if shorter else "no"

@@ -95,6 +95,7 @@ class LoadEstimate(Shape, frozen=True, kw_only=True):
     slots: int | None = None
     largest_context_length: int | None = None
     suggested_context_length: int | None = None
+    ignored: tuple[IgnoredSetting, ...] = ()
 
 
 class UnloadedModel(Shape, frozen=True, kw_only=True):

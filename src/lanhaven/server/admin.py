@@ -16,7 +16,7 @@ from lanhaven.server.admin_types import (
     load_config_json,
     sampling_json,
 )
-from lanhaven.server.estimate import estimate_json
+from lanhaven.server.estimate import estimate_json, ignored_json
 from lanhaven.server.services import Services
 from lanhaven.types.models import Instance, ModelInfo
 
@@ -145,7 +145,7 @@ def loaded_json(result: LoadResult, *, activated: bool) -> dict[str, Any]:
         "loadConfig": load_config_json(instance.load_config),
         "defaultInference": sampling_json(instance.sampling),
         "applied": dict(result.applied),
-        "ignored": [{"key": each.key, "reason": each.reason} for each in result.ignored],
+        "ignored": ignored_json(result.ignored),
         "reused": result.reused,
         "sizeBytes": instance.size_bytes,
     }

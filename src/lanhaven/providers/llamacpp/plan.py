@@ -13,6 +13,7 @@ from lanhaven.formats.gguf_cache import HeaderCache
 from lanhaven.formats.gguf_model import GGUFModel, describe_gguf
 from lanhaven.formats.gguf_source import Reason, bad
 from lanhaven.providers.base import Ignored
+from lanhaven.providers.ignoring import too_long
 from lanhaven.providers.llamacpp.options import Defaults, Options
 from lanhaven.types.memory import MemoryEstimate
 from lanhaven.types.models import LoadConfig, ModelInfo, ModelKind
@@ -223,9 +224,7 @@ def outcome(asked: LoadConfig, used: LoadConfig, told: Mapping[str, Any], has_gp
         applied["ropeFrequencyScale"] = told.get("rope_frequency_scale", asked.rope_frequency_scale)
     if "flash_attention" in told:
         applied["flashAttention"] = told["flash_attention"] == "enabled"
-    ignored = [*_gpu_ignored(asked, has_gpu)]
-    if asked.context_length is not None and context < asked.context_length:
-        ignored.append(Ignored("contextLength", f"the model takes {context} tokens at most"))
+    ignored = [*_gpu_ignored(asked, has_gpu), *too_long(asked.context_length, context)]
     if asked.slots is not None and config.slots is not None and config.slots < asked.slots:
         ignored.append(Ignored("slots", "this engine computes one request after the other"))
     if has_gpu and (layers := told.get("gpu_layers", asked.gpu_layers)) is not None:

@@ -11,6 +11,7 @@ from lanhaven.errors import InvalidRequest
 from lanhaven.formats.gguf_source import Reason, bad
 from lanhaven.formats.mlx import MLXModel, describe_mlx
 from lanhaven.providers.base import Ignored
+from lanhaven.providers.ignoring import too_long
 from lanhaven.providers.mlx.cache import Cache, cache_of, check_cache
 from lanhaven.providers.mlx.options import ROTATING, Defaults, Options
 from lanhaven.types.memory import MemoryEstimate
@@ -215,9 +216,7 @@ def outcome(asked: LoadConfig, used: LoadConfig, files: Files, options: Options,
 
 
 def _size_ignored(asked: LoadConfig, config: LoadConfig, files: Files) -> list[Ignored]:
-    ignored = []
-    if asked.context_length is not None and asked.context_length > (config.context_length or 0):
-        ignored.append(Ignored("contextLength", f"the model takes {config.context_length} tokens at most"))
+    ignored = [*too_long(asked.context_length, config.context_length or 0)]
     if asked.slots is not None and asked.slots > (config.slots or 1):
         why = ONE_BY_ONE_EMBEDDING if files.pooling else ONE_BY_ONE_SEEING if files.sees else ONE_BY_ONE
         ignored.append(Ignored("slots", why))

@@ -142,6 +142,7 @@ MODELS: Mapping[str, Schema] = MappingProxyType(
                 "slots": nullable(WHOLE),
                 "largestContextLength": nullable(WHOLE),
                 "suggestedContextLength": nullable(WHOLE),
+                "ignored": told(listing(ref("IgnoredField")), "What a load would ignore."),
             }
         ),
         "ModelUnloaded": whole_record(

@@ -46,8 +46,8 @@ class Peer:
     """One connection, which is one namespace of one client.
 
     client: the identifier that the client chose; its connections share it. key_name: of the key it gave, None for a
-    guest. scopes: what it may do by now ("inference", "admin", "debug"). state: shared by all connections of the server.
-    address, user_agent: for events.
+    guest. scopes: what it may do by now ("inference", "admin", "debug"). state: shared by all connections of the
+    server. address, user_agent: for events.
     """
 
     context: DialectContext
