@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "up": ("up", "up --lan", "up --lan --tls", "up --provider mock --port 9000"),
+    "up": ("up", "up --lan", "up --lan --tls", "up --detach", "up --provider mock --port 9000"),
     "down": ("down", "down --force"),
     "status": ("status", "status --json | jq .status.activeModel", "status --url http://192.168.1.20:8002"),
     "open": ("open", "open --print"),

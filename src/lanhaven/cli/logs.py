@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import typer
 
 from lanhaven.cli import completing, output
-from lanhaven.cli.connection import Json, Key, Server, Url, connect
+from lanhaven.cli.connection import Json, Key, Server, Url, connect, state_folder
 from lanhaven.cli.failure import CliError, Exit
 
 STYLES = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
@@ -31,11 +32,25 @@ def logs(
     json: Json = False,
 ) -> None:
     """Show the last lines of the server's log, or of a model's engine. --json writes one JSON object a line."""
+    file = state_folder() / "logs/server.log"
     with connect(url, key) as server:
-        if follow:
-            _follow(server, source, lines, json=json)
-        for line in server.get("/debug/logs", source=source, lines=str(lines))["lines"]:
+        try:
+            if follow:
+                _follow(server, source, lines, json=json)
+            found = server.get("/debug/logs", source=source, lines=str(lines))["lines"]
+        except CliError as error:
+            raise _last(error, file) if server.target.source in ("run file", "default") else error from None
+        for line in found:
             _show(line, json=json)
+        if source == "server" and server.target.pid is not None:
+            output.aside(f"all of it: {file}")
+
+
+def _last(error: CliError, file: Path) -> CliError:
+    """No server of this user runs: what the last one wrote may say why."""
+    if error.status is not Exit.UNREACHABLE or not file.exists():
+        return error
+    return error.trying(f"tail {file}    (of the server that ran last)", *error.tries)
 
 
 def _follow(server: Server, source: str, lines: int, *, json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,10 @@ Scripted = Annotated[
 Open = Annotated[
     bool, typer.Option("--i-know-this-is-open", help="Serve the network without a key. Anybody can use it.")
 ]
+Detach = Annotated[
+    bool, typer.Option("--detach", "-d", help="Start in the background, and come back when it is ready.")
+]
+ReadyPipe = Annotated[int | None, typer.Option("--ready-pipe", hidden=True)]  # of the process that --detach starts
 
 
 def up(
@@ -64,12 +69,12 @@ def up(
     ] = None,
     provider: Scripted = None,
     open_to_all: Open = False,
+    detach: Detach = False,
+    ready_pipe: ReadyPipe = None,
 ) -> None:
     """Start the server (alias: serve). Ctrl-C stops it, a second Ctrl-C at once."""
-    from lanhaven import __version__
-    from lanhaven.cli import browser, first_run, up_banner
+    from lanhaven.cli import first_run, up_detached
     from lanhaven.config import load_settings
-    from lanhaven.config.environ import environment
 
     if provider not in (None, "mock"):
         raise CliError(
@@ -78,6 +83,8 @@ def up(
             "lanhaven up",
             status=Exit.USAGE,
         )
+    if detach and ready_pipe is None:
+        raise typer.Exit(up_detached.start())
     flags: dict[str, Any] = {
         "api": api.value if api else None,
         "host": host,
@@ -96,14 +103,24 @@ def up(
     first_run.prepare(settings)
     from lanhaven.server import run
 
-    new_key = _key_for_lan(settings)
+    ready = _telling(_key_for_lan(settings), open_page, "Ctrl-C" if ready_pipe is None else "lanhaven down")
+    if ready_pipe is not None:
+        ready = up_detached.letting_go(ready_pipe, settings.state_dir, ready)
+    raise typer.Exit(run(settings, ready))
+
+
+def _telling(new_key: str | None, open_page: bool | None, stops: str) -> Callable[[ServerInfo], None]:
+    """What is done when the server is ready: the banner, and the page for whoever could see it."""
+    from lanhaven import __version__
+    from lanhaven.cli import browser, up_banner
+    from lanhaven.config.environ import environment
 
     def ready(info: ServerInfo) -> None:
-        up_banner.show(info, __version__, new_key)
+        up_banner.show(info, __version__, new_key, stops)
         if browser.wanted(open_page, environment(), terminal=sys.stderr.isatty()):
             browser.show_soon(info.link(seconds=OPENED_WITHIN), info.url)
 
-    raise typer.Exit(run(settings, ready))
+    return ready
 
 
 def _key_for_lan(settings: Settings) -> str | None:

@@ -20,15 +20,17 @@ SCANNED_SECONDS = 3600.0
 ADDRESSES = 3  # of other networks, in the banner
 
 
-def show(info: ServerInfo, version: str, new_key: str | None) -> None:
-    """The banner, on stderr. `new_key` was made in this start and is shown this once."""
-    for pieces in lines(info, version, new_key):
+def show(info: ServerInfo, version: str, new_key: str | None, stops: str = "Ctrl-C") -> None:
+    """The banner, on stderr. `new_key` was made in this start and is shown this once. stops: what ends the server."""
+    for pieces in lines(info, version, new_key, stops):
         output.banner(pieces)
     if info.lan_urls:
         scan(info)
 
 
-def lines(info: ServerInfo, version: str, new_key: str | None) -> Iterator[list[tuple[str, str]]]:
+def lines(
+    info: ServerInfo, version: str, new_key: str | None, stops: str = "Ctrl-C"
+) -> Iterator[list[tuple[str, str]]]:
     """Line by line, as (text, style) pieces."""
     count = f"{info.models} {'model' if info.models == 1 else 'models'}"
     yield [("lanhaven ", "bold"), (version, "bold"), (f" · {short(info.models_file)} ({count})", "dim")]
@@ -52,7 +54,7 @@ def lines(info: ServerInfo, version: str, new_key: str | None) -> Iterator[list[
         mark, style = ("✓", "green") if health.ok else ("–", "dim")
         yield [(f"  {mark} ", style), (f"{name:11} ", ""), (health.detail, "dim")]
     loaded = f" · {', '.join(info.loaded)} loaded" if info.loaded else ""
-    yield [(f"  ready in {units.seconds(info.seconds)}{loaded} · Ctrl-C stops", "")]
+    yield [(f"  ready in {units.seconds(info.seconds)}{loaded} · {stops} stops", "")]
     for problem in info.problems:
         yield [(f"  ! {problem}", "yellow")]
     if not info.models:

@@ -55,6 +55,14 @@ def configure(level: str, form: str, state_dir: Path | None = None) -> None:
     )
 
 
+def leave_stderr() -> None:
+    """The file alone from now on, if there is one: nobody bounds what a server without a terminal writes to stderr."""
+    root = logging.getLogger()
+    if any(isinstance(each, LogFile) for each in root.handlers):
+        for each in [each for each in root.handlers if type(each) is logging.StreamHandler]:
+            root.removeHandler(each)
+
+
 def _chain() -> tuple[Processor, ...]:
     """What is done to each entry, whoever made it."""
     return (
