@@ -1,4 +1,4 @@
-"""Every code block of README.md and docs/ is run; those that are not are listed here with their reasons.
+"""Every code block of README.md and docs/ is run, most of them here; those that are not are listed with their reasons.
 
 Shell and console blocks run against a real server with real models, started as a user starts it; Python blocks as
 programs, JavaScript blocks as modules; YAML blocks are read by what reads them. Each document has a server and a home of
@@ -17,57 +17,38 @@ from pathlib import Path
 import pytest
 
 from lanhaven.errors import InvalidRequest
-from tests.docs.blocks import Block, all_blocks, blocks_in
+from tests.docs.blocks import ROOT, Block, all_blocks, blocks_in
 from tests.docs.house import Home
 from tests.docs.shell import NEVER, Kind, commands, kind
 from tests.docs.yaml_blocks import check_yaml
 
 BLOCKS = all_blocks()
-RUN = [block for block in BLOCKS if block.reason is None]
+RUN = [block for block in BLOCKS if block.reason is None and block.elsewhere is None]
 PROGRAMS = ("bash", "curl", "jq", "node", "npm")
 
-LAN = "it serves the whole network; tests/e2e/test_lan.py runs it on loopback"
 FIND = "it asks the whole network; tests/network asks loopback"
 UNIT = "it starts a service of this user; tests/cli/test_service.py holds the unit against systemd's own check"
 
 # Blocks that no test runs: document -> reasons. A new one is added here on purpose or not at all.
 NOT_RUN: dict[str, list[str]] = {
-    "docs/cli.md": [
-        "how a failure looks; it needs a model of 24 GB",
-        "it stops the server that the other examples ask; tests/cli/test_real_server.py does it",
-        FIND,
-        UNIT,
-        "it starts Claude Code",
-        "it opens an editor; tests/cli/test_config_edit.py does it",
-    ],
+    "docs/cli.md": ["how a failure looks; it needs a model of 24 GB", FIND, UNIT, "it starts Claude Code"],
     "docs/clients.md": [
-        "LibreChat's own file; tests/connect puts it into real ones",
-        "Continue's own file; tests/connect puts it into real ones",
         "it wants the command of Cline",
-        "aider's own file; tests/connect puts it into real ones",
         "it needs npm's openai, which was tried by hand",
-        "tests/conformance/test_programs.py does this with the real library",
         "it needs LlamaIndex; tests/clients replays what it sends",
     ],
     "docs/dashboard.md": ["it needs a second machine"],
     "docs/install.md": [
-        "tests/packaging/test_container.py installs the wheel",
         "it needs a Docker daemon; tests/packaging runs the Dockerfile's lines without one",
         "it needs a Docker daemon; tests/packaging holds the file against the published schema",
     ],
-    "docs/lan.md": [LAN, FIND, LAN, LAN, "it needs a second machine; tests/e2e/test_lan.py fetches the file", UNIT],
-    "docs/lmstudio-websocket.md": ["tests/js/test_lmstudio_sdk.py does this with the real library"],
+    "docs/lan.md": [FIND, UNIT],
     "docs/mlx.md": [
         "tests/mlx installs it from a lock file",
         "tests/mlx installs the same from a lock file",
         "as above",
-        "it needs mlx and a folder with the model; tests/providers/mlx and tests/mlx have both",
     ],
-    "docs/mock.md": ["pieces of a test, and tests/providers/test_mock.py has whole ones"],
-    "docs/new-provider.md": ["tests/docs/test_new_provider.py does this"] * 6,
     "docs/providers.md": ["vLLM needs a GPU"],
-    "docs/sdk-javascript.md": ["tests/js/test_browser.py does this in Chromium"],
-    "docs/sdk-python.md": ["the first key closes the server to the other examples"],
     "docs/security.md": ["a piece of the configuration of nginx"],
 }
 
@@ -158,6 +139,21 @@ def test_what_is_not_run_is_known() -> None:
         if block.reason is not None:
             found.setdefault(block.document, []).append(block.reason)
     assert found == NOT_RUN
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.elsewhere is not None], ids=str)
+def test_what_another_test_runs_is_run_there(block: Block) -> None:
+    """`run by` names a file of tests, or a document whose blocks have the same commands."""
+    assert block.elsewhere is not None
+    if block.elsewhere.endswith(".py"):
+        assert (ROOT / block.elsewhere).is_file()
+        return
+    there = [each for other in RUN if other.document == block.elsewhere for each in commands(other.text)]
+    assert {bare(each) for each in commands(block.text)} <= {bare(each) for each in there}
+
+
+def bare(command: str) -> str:
+    return command.partition("#")[0].strip()
 
 
 def test_the_commands_that_are_not_run_stand_in_the_readme_only() -> None:
