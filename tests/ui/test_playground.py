@@ -139,7 +139,7 @@ def test_a_question_is_edited_answered_again_and_taken_away(page: Page) -> None:
     assert [each["content"] for each in sent[1]["messages"]] == ["first question", "first question", "second question"]
     expect(page.get_by_role("button", name="Answer again")).to_have_count(1)  # the last: nothing is lost unasked
     page.get_by_role("button", name="Edit", exact=True).first.click()
-    expect(page.get_by_text("What follows is replaced.")).to_be_visible()
+    expect(page.get_by_text("What follows stays as another version.")).to_be_visible()
     page.get_by_label("Edit the question").fill("another first")
     page.keyboard.press("Enter")
     expect(answers(page)).to_have_count(1)

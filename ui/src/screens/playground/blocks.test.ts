@@ -62,3 +62,26 @@ test("markup is text, images are links, headings stand below those of the page",
     '<p>&#60;b&#62;x&#60;/b&#62;</p>\n<h4>one</h4><h6>five</h6><p><a href="http://x/y">a&#34;</a></p>\n<ul>\n<li>☑ done</li>\n</ul>\n',
   );
 });
+
+test.each([
+  ["\\(x_1 * y_1 * z\\)", "<code>\\(x_1 * y_1 * z\\)</code>"],
+  ["$\\frac{a}{b}$, and then", "<code>$\\frac{a}{b}$</code>, and then"],
+  ["$$a *b* c$$ in a line", "<code>$$a *b* c$$</code> in a line"],
+  ["from $5 to $10, *all* of it", "from $5 to $10, <em>all</em> of it"],
+  ["$HOME and $PATH_2", "$HOME and $PATH_2"],
+  ["`$x$` and \\*no\\*", "<code>$x$</code> and *no*"],
+])("the formula of %s stays as it is written", (text, html) => {
+  expect(marked.parse(text)).toBe(`<p>${html}</p>\n`);
+});
+
+test("a formula with lines of its own is a block, once it is whole", () => {
+  const said = "So:\n\\[\n  a^2 \\\\ b_1 * c_1\n\\]\nand\n$$\nx\n$$\n\nend";
+  expect(new Blocks().of(said).map(({ type, ...rest }) => [type, "text" in rest ? rest.text : ""])).toEqual([
+    ["paragraph", "So:"],
+    ["code", "  a^2 \\\\ b_1 * c_1"],
+    ["paragraph", "and"],
+    ["code", "x"],
+    ["paragraph", "end"],
+  ]);
+  expect(new Blocks().of("\\[\n  a^2").map((each) => each.type)).toEqual(["paragraph"]);
+});

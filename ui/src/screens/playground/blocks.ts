@@ -20,6 +20,33 @@ export const marked = new Marked({
   },
 });
 
+/** Formulas (TeX) stay as they are written: read as Markdown they would lose backslashes, stars and underscores. */
+const INLINE = /^(?:\\\([^\n]+?\\\)|\\\[[^\n]+?\\\]|\$\$[^$\n]+\$\$|\$(?=\S)[^$\n]*?[\\^_*{][^$\n]*?(?<=\S)\$(?![\w$]))/;
+const BLOCK = /^ {0,3}(?:\$\$((?:(?!\n\s*\n)[^$])+)\$\$|\\\[((?:(?!\n\s*\n)[\s\S])+?)\\\])[ \t]*(?:\n|$)/;
+
+marked.use({
+  extensions: [
+    {
+      name: "formula",
+      level: "inline",
+      start: (text) => text.match(/\\[([]|\$/)?.index,
+      tokenizer(text) {
+        const raw = INLINE.exec(text)?.[0];
+        return raw === undefined ? undefined : { type: "codespan", raw, text: raw };
+      },
+    },
+    {
+      name: "formulas",
+      level: "block",
+      start: (text) => text.match(/^ {0,3}(?:\$\$|\\\[)/m)?.index,
+      tokenizer(text) {
+        const found = BLOCK.exec(text);
+        return found ? { type: "code", raw: found[0], lang: "tex", text: (found[1] ?? found[2] ?? "").replace(/^\s*\n|\s+$/g, "") } : undefined;
+      },
+    },
+  ],
+});
+
 /** A text that grows, as blocks: those that can change no more are read once. */
 export class Blocks {
   private done: Token[] = [];

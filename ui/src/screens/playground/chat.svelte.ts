@@ -5,13 +5,35 @@ import type { Picture, Replay, Said } from "./request";
 import { messages, requestBody } from "./request";
 import { NONE, type Settings, wrong } from "./settings";
 import { Step } from "./step.svelte";
-import { read, write } from "./kept";
+import { type KeptTurn, read, write } from "./kept";
 
 const DROP_OLDEST = { "x-lanhaven-context-overflow": "drop-oldest" };
+
+/** The versions of a conversation from one place on: of a question that was edited, of an answer that was given again. */
+export class Fork {
+  /** Which one is shown: what stands in its place here is older. */
+  at = $state(0);
+  versions = $state.raw<readonly (readonly Turn[])[]>([]);
+
+  constructor(versions: readonly (readonly Turn[])[], at: number) {
+    this.versions = versions;
+    this.at = at;
+  }
+
+  /** Show this one, too, in place of `now`. An attempt that brought nothing is no version. */
+  add(now: readonly Turn[], made: Turn): void {
+    const vain = now.length === 1 && now.every((turn) => turn.columns.flat().every((step) => !step.text && !step.reasoning && !step.calls.length));
+    const others = vain ? this.versions.toSpliced(this.at, 1) : this.versions.with(this.at, now);
+    this.versions = [...others, [made]];
+    this.at = others.length;
+  }
+}
 
 export class Turn {
   readonly id = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   columns = $state<Step[][]>([]);
+  /** Of the first turn of each version. */
+  fork = $state.raw<Fork | undefined>();
 
   constructor(
     readonly question: string,
@@ -24,6 +46,8 @@ export class Turn {
 
 class Chat {
   turns = $state<Turn[]>([]);
+  /** How often something was asked. */
+  asked = $state(0);
   /** One model, or two side by side. */
   models = $state<string[]>([""]);
   settings = $state<Settings>({ ...NONE });
@@ -39,7 +63,7 @@ class Chat {
     this.models = kept.models;
     this.settings = { ...NONE, ...kept.settings };
     this.draft = kept.draft;
-    this.turns = kept.turns.map((turn) => new Turn(turn.question, turn.pictures, turn.columns.map((column) => column.map(spoken))));
+    this.turns = kept.turns.map(told);
   }
 
   /** Send what stands in the box. */
@@ -51,20 +75,36 @@ class Chat {
     this.ask(draft.trim(), pictures, this.turns.length);
   }
 
-  /** A question in this place; all that stood there and behind it goes. */
-  ask(question: string, pictures: readonly Picture[], place: number): void {
+  /** A question in this place; what stood there and behind it stays as another version. `shorten`: the oldest turns may go. */
+  ask(question: string, pictures: readonly Picture[], place: number, shorten = false): void {
     this.stop();
     const turn = new Turn(question, pictures, this.models.map((model) => [new Step(model)]));
+    const now = this.turns.slice(place);
+    if (now[0]) {
+      turn.fork = now[0].fork ??= new Fork([now], 0);
+      turn.fork.add(now, turn);
+    }
     this.turns = [...this.turns.slice(0, place), turn];
-    this.models.forEach((_, column) => void this.run(column));
+    this.asked += 1;
+    this.models.forEach((_, column) => void this.run(column, shorten));
   }
 
-  /** The answers of this turn once more, by the models chosen now. `shorten`: the oldest turns may go. */
+  /** The answers of this turn once more, by the models chosen now. */
   retry(turn: Turn, shorten = false): void {
+    this.ask(turn.question, turn.pictures, this.turns.indexOf(turn), shorten);
+  }
+
+  /** The version before (-1) or after (1) this turn and what follows it. */
+  leaf(turn: Turn, by: number): void {
+    const { fork } = turn;
+    const wanted = fork?.versions[fork.at + by];
+    if (!fork || !wanted) return;
     this.stop();
     const place = this.turns.indexOf(turn);
-    this.turns = [...this.turns.slice(0, place), new Turn(turn.question, turn.pictures, this.models.map((model) => [new Step(model)]))];
-    this.models.forEach((_, column) => void this.run(column, shorten));
+    fork.versions = fork.versions.with(fork.at, this.turns.slice(place));
+    fork.at += by;
+    this.turns = [...this.turns.slice(0, place), ...wanted];
+    this.keep();
   }
 
   /** The results of tools are typed: on with it. */
@@ -133,6 +173,15 @@ class Chat {
     if (!session.may("debug")) void models.look(); // what is loaded now: others hear it
     this.keep();
   }
+}
+
+function told(kept: KeptTurn): Turn {
+  const turn = new Turn(kept.question, kept.pictures, kept.columns.map((column) => column.map(spoken)));
+  if (!kept.fork) return turn;
+  const { at, versions } = kept.fork;
+  const fork = new Fork(versions.map((version, place) => (place === at ? [turn] : version.map(told))), at);
+  for (const [first] of fork.versions) if (first) first.fork = fork;
+  return turn;
 }
 
 function spoken(said: Said & Partial<Step> & { model: string }): Step {

@@ -14,10 +14,12 @@ interface KeptStep extends Said {
   finish?: string | undefined;
 }
 
-interface KeptTurn {
+export interface KeptTurn {
   question: string;
   pictures: readonly Picture[];
   columns: readonly (readonly KeptStep[])[];
+  /** Other versions of this turn and what follows it; in the place of this one is nothing. */
+  fork?: { at: number; versions: readonly (readonly KeptTurn[])[] } | undefined;
 }
 
 export interface Kept {
@@ -37,19 +39,35 @@ export function read(): Kept | undefined {
 }
 
 export function write(now: Kept): void {
-  let left = MOST_CHARACTERS;
-  const turns = now.turns.toReversed().map((turn) => {
-    const pictures = turn.pictures.filter(({ url }) => (left -= url.length) >= 0);
-    return { question: turn.question, pictures, columns: turn.columns.map((column) => column.map(plain)) };
-  });
+  if (!attempt(now, true) && !attempt(now, false)) attempt(undefined, false); // better nothing than an old state
+}
+
+function attempt(now: Kept | undefined, versions: boolean): boolean {
   try {
-    sessionStorage.setItem(NAME, JSON.stringify({ ...now, turns: turns.reverse() }));
+    if (now) sessionStorage.setItem(NAME, JSON.stringify({ ...now, turns: new Writing(versions).turns(now.turns) }));
+    else sessionStorage.removeItem(NAME);
+    return true;
   } catch {
-    try {
-      sessionStorage.removeItem(NAME); // better nothing than an old state
-    } catch {
-      /* as above */
-    }
+    return false; // full, or of a browser that keeps nothing
+  }
+}
+
+/** The newest images are kept, as far as there is room. */
+class Writing {
+  private left = MOST_CHARACTERS;
+
+  constructor(private readonly versions: boolean) {}
+
+  /** `forked`: whether the first of them may have other versions. */
+  turns(all: readonly KeptTurn[], forked = true): KeptTurn[] {
+    const newestFirst = all.toReversed().map((turn) => this.turn(turn, forked || turn !== all[0]));
+    return newestFirst.reverse();
+  }
+
+  private turn({ question, pictures, columns, fork }: KeptTurn, forked: boolean): KeptTurn {
+    const kept: KeptTurn = { question, pictures: pictures.filter(({ url }) => (this.left -= url.length) >= 0), columns: columns.map((column) => column.map(plain)) };
+    if (fork && forked && this.versions) kept.fork = { at: fork.at, versions: fork.versions.map((version, place) => (place === fork.at ? [] : this.turns(version, false))) };
+    return kept;
   }
 }
 
