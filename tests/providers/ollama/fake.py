@@ -36,6 +36,7 @@ class FakeOllama:
     shown: dict[str, dict[str, Any]] = field(default_factory=lambda: dict(SHOWN))
     loaded: dict[str, int] = field(default_factory=dict)  # name -> context
     gate: asyncio.Event | None = None  # a load waits for it
+    listing: asyncio.Event | None = None  # and so does a list of what is loaded
     left: asyncio.Event = field(default_factory=asyncio.Event)  # a load's client went away
     raw: bytes | None = None  # what every answer is instead
     seen: list[tuple[str, Any]] = field(default_factory=list)
@@ -69,6 +70,10 @@ class FakeOllama:
             case "/api/tags":
                 return web.json_response({"models": self.tags})
             case "/api/ps":
+                if self.listing is not None:
+                    await self.listing.wait()
+                if self.raw is not None:
+                    return web.Response(body=self.raw)
                 models = [
                     {**tag(name), "size": 6_000_000, "context_length": context, "expires_at": "2318-01-01T00:00:00Z"}
                     for name, context in self.loaded.items()

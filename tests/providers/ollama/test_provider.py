@@ -137,13 +137,55 @@ async def test_a_load_that_is_cancelled(provider: OllamaProvider, ollama: FakeOl
     ollama.gate = asyncio.Event()
     info = await info_of(provider, CHAT)
     loading = asyncio.create_task(load(provider, info))
-    while ollama.seen[-1][0] != "/api/generate":  # noqa: ASYNC110 - nothing tells it
-        await asyncio.sleep(0.005)
+    await _begun(ollama)
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading
     await asyncio.wait_for(ollama.left.wait(), 5)
     assert ollama.loaded == {}
+
+
+async def test_a_model_that_is_listed_while_it_loads_is_nobody_elses(
+    provider: OllamaProvider, ollama: FakeOllama
+) -> None:
+    """Ollama lists it from the beginning of its load on: whoever looks then must not take it for a stranger's."""
+    ollama.gate, ollama.loaded = asyncio.Event(), {CHAT: 4096}
+    loading = asyncio.create_task(load(provider, await info_of(provider, CHAT), "house"))
+    await _begun(ollama)
+    assert [each.instance_id for each in await provider.instances() or ()] == ["house"]
+    ollama.loaded.clear()
+    assert await provider.instances() == [], "or not yet"
+    ollama.gate.set()
+    await loading
+    assert [each.instance_id for each in await provider.instances() or ()] == ["house"]
+    await provider.unload("house")
+    assert ollama.loaded == {}
+
+
+async def test_a_load_that_is_cancelled_after_it_was_done(provider: OllamaProvider, ollama: FakeOllama) -> None:
+    """Its end is the unload that follows: the provider must know of what."""
+    info, ollama.listing = await info_of(provider, CHAT), asyncio.Event()
+    loading = asyncio.create_task(load(provider, info, "house"))
+    await _begun(ollama, "/api/ps")
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    await provider.unload("house")
+    assert ollama.loaded == {}
+
+
+async def test_a_load_of_which_nothing_is_told_afterwards_is_one(provider: OllamaProvider, ollama: FakeOllama) -> None:
+    info, ollama.listing = await info_of(provider, CHAT), asyncio.Event()
+    loading = asyncio.create_task(load(provider, info, "house"))
+    await _begun(ollama, "/api/ps")
+    ollama.raw = b"!"
+    ollama.listing.set()
+    assert (await loading).load_config.context_length is None
+
+
+async def _begun(ollama: FakeOllama, path: str = "/api/generate") -> None:
+    while ollama.seen[-1][0] != path:  # noqa: ASYNC110 - nothing tells it
+        await asyncio.sleep(0.005)
 
 
 async def test_what_ollama_refuses(provider: OllamaProvider, ollama: FakeOllama) -> None:

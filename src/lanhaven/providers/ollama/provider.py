@@ -15,11 +15,13 @@ model once: instances of one model are one there, and it ends with the last of t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
-from lanhaven.errors import InvalidRequest, LoadFailed
+from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed
 from lanhaven.providers.base import Health, Ignored, Loaded, LoadObserver, ModelEntry, ProviderContext, Running
 from lanhaven.providers.hosts.health import health_of, raise_if_all_failed
 from lanhaven.providers.hosts.naming import keys_of
@@ -75,6 +77,7 @@ class OllamaProvider:
         self._hosts: Mapping[str, Ollama] = {name: Ollama(host) for name, host in hosts.items()}
         self._keys: Mapping[_Place, str] = {}  # what the catalog calls a model
         self._places: dict[str, _Place] = {}  # by instance
+        self._loading: list[_Place] = []
 
     # ---- models
 
@@ -132,7 +135,8 @@ class OllamaProvider:
             found += [self._running(host, one, each) for one in instances]
         there = {each.instance_id for each in found}
         for gone in set(ours) - there:
-            self._places.pop(gone, None)
+            if self._places.get(gone) not in self._loading:
+                self._places.pop(gone, None)
         return found
 
     def _running(self, host: Ollama, instance_id: str, there: There) -> Running:
@@ -155,10 +159,18 @@ class OllamaProvider:
         embedding = (said.kind or info.kind) is ModelKind.EMBEDDING or _embeds(host, name)
         asked = config.said()
         options = {option: asked[field] for field, (option, _) in OPTIONS.items() if field in asked}
-        loading = asyncio.ensure_future(host.load(name, options, _keep_alive(config), embedding=embedding))
-        await _while_told(loading, observer)
-        there = next((each for each in await host.loaded() if each.name == name), There(name))
-        self._places[instance_id] = _Place(host.host.name, name)
+        # Known from the beginning: Ollama lists a model while it loads, and one whose load is cancelled in its last
+        # moment is ended by the unload that follows.
+        self._places[instance_id] = place = _Place(host.host.name, name)
+        self._loading.append(place)
+        try:
+            await _while_told(host.load(name, options, _keep_alive(config), embedding=embedding), observer)
+        except GatewayError:
+            self._places.pop(instance_id, None)
+            raise
+        finally:
+            self._loading.remove(place)
+        there = await _as_it_is(host, name)
         observer.progress("ready", 1.0)
         return Loaded(
             upstream=upstream_at(
@@ -203,9 +215,16 @@ class OllamaProvider:
         return f"OllamaProvider({list(self._hosts.values())} {sorted(self._places)})"
 
 
-async def _while_told(loading: asyncio.Future[None], observer: LoadObserver) -> None:
+async def _as_it_is(host: Ollama, name: str) -> There:
+    """What Ollama tells of a model that it has just loaded."""
+    with suppress(GatewayError):
+        return next((each for each in await host.loaded() if each.name == name), There(name))
+    return There(name)
+
+
+async def _while_told(work: Coroutine[Any, Any, None], observer: LoadObserver) -> None:
     """Wait for the load, with signs of life; if cancelled, Ollama is let know by the end of the connection."""
-    loop = asyncio.get_running_loop()
+    loop, loading = asyncio.get_running_loop(), asyncio.ensure_future(work)
     began = loop.time()
     observer.progress("loading")
     try:
