@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from lanhaven.context import HEADER as OVERFLOW
 from lanhaven.context import read_overflow
 from lanhaven.dialects.background import Background, BatchLimits
@@ -85,8 +87,7 @@ class Dialect(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """The client's side of one call: who asks, and where the answer goes. X-Request-Id is added further out."""
 
     send: Send
@@ -97,7 +98,7 @@ class Call:
     body: bytes = b""
     pieces: Callable[[int], AsyncIterator[bytes]] | None = None  # of an upload: its body, of so many bytes at most
     query: bytes = b""
-    headers: Headers = field(default_factory=list)
+    headers: Headers = msgspec.field(default_factory=list)
     key_name: str | None = None
     scopes: frozenset[str] | None = None  # of the key ("inference", "admin", "debug"); None: none is needed
     address: str | None = None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lanhaven.events import GatewayEvent
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioLog(GatewayEvent):
+class LMStudioLog(GatewayEvent, kw_only=True):
     """A line. host: name of the LM Studio. logged_at: as the line has it, in that machine's time. source: what stands
     in brackets, mostly the model. message: None where the line is of an unknown kind, for it may quote a prompt."""
 
@@ -21,32 +19,28 @@ class LMStudioLog(GatewayEvent):
     message: str | None
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioChatStart(LMStudioLog):
+class LMStudioChatStart(LMStudioLog, kw_only=True):
     """messages: of the conversation."""
 
     name = "lmstudio_chat_start"
     messages: int
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioSamplingParams(LMStudioLog):
+class LMStudioSamplingParams(LMStudioLog, kw_only=True):
     """params: in llama.cpp's words, "top_k" and so on."""
 
     name = "lmstudio_sampling_params"
     params: Mapping[str, float]
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioPromptProgress(LMStudioLog):
+class LMStudioPromptProgress(LMStudioLog, kw_only=True):
     """progress: percent."""
 
     name = "lmstudio_prompt_progress"
     progress: float
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioCacheStats(LMStudioLog):
+class LMStudioCacheStats(LMStudioLog, kw_only=True):
     """Tokens of a prompt that were computed before. percentage: of the whole prompt."""
 
     name = "lmstudio_cache_stats"
@@ -57,8 +51,7 @@ class LMStudioCacheStats(LMStudioLog):
     non_prefix: int
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioTokenInfo(LMStudioLog):
+class LMStudioTokenInfo(LMStudioLog, kw_only=True):
     """counts: n_ctx, n_batch, n_predict (-1: no limit), n_keep, in llama.cpp's words."""
 
     name = "lmstudio_token_info"
@@ -67,13 +60,11 @@ class LMStudioTokenInfo(LMStudioLog):
     prompt_tokens_to_decode: int
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioProcessingStart(LMStudioLog):
+class LMStudioProcessingStart(LMStudioLog, kw_only=True):
     name = "lmstudio_processing_start"
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LMStudioMonthTransition(GatewayEvent):
+class LMStudioMonthTransition(GatewayEvent, kw_only=True):
     """The log goes on in the folder of another month ("2026-11")."""
 
     name = "lmstudio_month_transition"

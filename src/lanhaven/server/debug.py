@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import psutil
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -137,7 +137,7 @@ def event_json(event: GatewayEvent) -> dict[str, Any]:
 
 
 def _plain(event: GatewayEvent) -> dict[str, Any]:
-    return {_camel(name): value for name, value in asdict(event).items() if name != "at"}
+    return {_camel(name): value for name, value in msgspec.to_builtins(event).items() if name != "at"}
 
 
 def _load_start(event: ModelLoadStart) -> dict[str, Any]:

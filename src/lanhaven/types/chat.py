@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from lanhaven.types.images import Sizing
 from lanhaven.types.models import LoadConfig, Overflow
 
@@ -58,8 +60,7 @@ class RawForm:
     after: bytes = field(repr=False)
 
 
-@dataclass(slots=True)
-class InferenceRequest:
+class InferenceRequest(msgspec.Struct):
     """An OpenAI request body: the fields we act on are named, all others are kept in `body` and forwarded.
 
     `body` is owned by this request and may be changed in place before it is sent.
@@ -84,8 +85,11 @@ class InferenceRequest:
     overflow: Overflow | None = None  # what the client wants where its prompt does not fit; None: it does not say
     overflow_else: Overflow = Overflow.ERROR  # where neither client nor instance says anything
     form: RawForm | None = None  # what is sent in place of `body`
-    headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)  # the client's: which way the request came
+    headers: Sequence[tuple[bytes, bytes]] = ()  # the client's: which way the request came
     affinity: str | None = None  # what requests of one conversation have in common: they go to the same instance
+
+    def __repr__(self) -> str:
+        return f"InferenceRequest({self.request_id} {self.route} {self.model!r})"
 
     @property
     def model(self) -> str | None:
@@ -94,8 +98,7 @@ class InferenceRequest:
         return name if isinstance(name, str) else None
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(msgspec.Struct):
     """Token counts of one request; zero where the upstream said nothing."""
 
     prompt_tokens: int = 0
@@ -118,8 +121,7 @@ class Dropped:
     tokens: int | None = None
 
 
-@dataclass(slots=True)
-class Timing:
+class Timing(msgspec.Struct):
     """Seconds on the monotonic clock at which a request reached each stage; None = not reached.
 
     loading: seconds of its wait in which its instance was being loaded. first_token: of streams, or told by its engine.
@@ -133,11 +135,10 @@ class Timing:
     finished: float | None = None
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """How a request ended, filled in as it goes."""
 
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = msgspec.field(default_factory=Usage)
     finish_reason: str | None = None
     status: int = 0
     first_token: float | None = None  # when the first block of a stream was there, on the monotonic clock

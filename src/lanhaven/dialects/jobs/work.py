@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -64,7 +63,7 @@ def _attempt(request: InferenceRequest, number: int, *, stream: bool) -> Inferen
     """Each attempt is a request of its own to the gateway, with an id that tells them apart."""
     body = {**request.body, "stream": stream}
     request_id = request.request_id if number == 0 else f"{request.request_id}-{number + 1}"
-    return replace(request, body=body, request_id=request_id, usage_wanted=stream)
+    return msgspec.structs.replace(request, body=body, request_id=request_id, usage_wanted=stream)
 
 
 async def _ask(gateway: Gateway, request: InferenceRequest, answer: Answer, offer: Offer | None = None) -> Outcome:

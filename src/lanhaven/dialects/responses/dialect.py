@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
+
+import msgspec
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
 from lanhaven.dialects.openai.errors import error_body
@@ -89,7 +90,7 @@ class ResponsesDialect(Dialect):
             async with self._gateway.infer(request) as inference:
                 count = read_object(await _whole(await inference.open())).get("input_tokens")
         except UnsupportedFeature:
-            request = replace(request, route=Route.CHAT, body=chat | {"max_tokens": 1, "stream": False})
+            request = msgspec.structs.replace(request, route=Route.CHAT, body=chat | {"max_tokens": 1, "stream": False})
             async with self._gateway.infer(request) as inference:
                 await _whole(await inference.open())
                 count = inference.outcome.usage.prompt_tokens

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
+import msgspec
+
 from lanhaven.dialects.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta, blocks, chunks
 from lanhaven.dialects.tools.families import Found
 from lanhaven.dialects.tools.offering import Offer
@@ -199,7 +201,7 @@ async def read(offer: Offer | None, inference: Inference, exchange: Exchange) ->
         yield chunk
     usage = another.outcome.usage
     exchange.outcome.finish_reason = another.outcome.finish_reason
-    exchange.outcome.usage = replace(usage, completion_tokens=usage.completion_tokens + spent)
+    exchange.outcome.usage = msgspec.structs.replace(usage, completion_tokens=usage.completion_tokens + spent)
     another.outcome.usage = exchange.outcome.usage
 
 
