@@ -227,6 +227,18 @@ async def test_what_a_cancelled_load_had_loaded_all_the_same_is_unloaded(world: 
     assert not world.studio.loaded
 
 
+async def test_a_load_that_is_cancelled_when_only_its_config_is_asked_for_is_undone(world: Case) -> None:
+    world.studio.mute.add("getLoadConfig")
+    loading = asyncio.create_task(world.load(CHAT, "primary"))
+    while not world.studio.calls("getLoadConfig"):  # noqa: ASYNC110 - nothing tells it
+        await asyncio.sleep(0.005)
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    assert world.studio.calls("unloadModel") == [{"identifier": "primary"}]
+    assert not world.studio.loaded
+
+
 @pytest.mark.req("S1-17")
 async def test_an_unload_ends_it_and_one_that_is_not_there_is_fine(world: Case) -> None:
     await world.load(CHAT, "primary")

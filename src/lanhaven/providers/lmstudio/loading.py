@@ -59,7 +59,7 @@ async def load(link: Link, order: Order, progress: Progress) -> Outcome:
     """
     channel = await link.channel(order.namespace, "loadModel", order.parameter())
     try:
-        running = await _follow(channel, order, progress)
+        return Outcome(await with_config(link, await _follow(channel, order, progress)))
     except Rejected as error:
         return Outcome(await _adopt(link, order, error.data), adopted=True)
     except asyncio.CancelledError:
@@ -67,7 +67,6 @@ async def load(link: Link, order: Order, progress: Progress) -> Outcome:
         raise
     finally:
         channel.close()
-    return Outcome(await with_config(link, running))
 
 
 async def _follow(channel: Channel, order: Order, progress: Progress) -> Running:
