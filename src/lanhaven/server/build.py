@@ -42,6 +42,7 @@ from lanhaven.store import FILE_NAME, Store
 from lanhaven.upstream.pool import Timers, UpstreamClient
 
 OLLAMA_PORT = 11434
+RELAYING = frozenset({"openai", "lmstudio", "ollama"})  # providers whose hosts may be LanHavens
 
 
 def build(settings: Settings, draining: Callable[[], bool]) -> Services:
@@ -49,7 +50,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
     clock = time.monotonic
     bus = EventBus()
     metrics = Metrics()
-    bus.listen(metrics.listen)
+    metrics.hear(bus)
     operations = Operations()
     bus.listen(operations.listen, *HEARD)
     providers = make_providers(settings, bus.emit)
@@ -115,7 +116,7 @@ def make_history(settings: Settings, metrics: Metrics, pool: Pool, bus: EventBus
 
     limits = HistoryLimits(settings.history_days, settings.history_bytes)
     history = History(settings.data_dir / HISTORY_NAME, limits, gauges)
-    bus.listen(history.listen)
+    history.hear(bus)
     return history
 
 
@@ -148,7 +149,8 @@ def make_providers(settings: Settings, tell: Tell) -> dict[str, Provider]:
     run_dir = private(sockets_folder(settings))
     scripted = ("mock", "openai", "lmstudio")
     names = scripted if settings.mock else tuple(name for name in provider_names() if name != "mock")
-    return {name: create(name, context(settings, name, run_dir, tell)) for name in names}
+    hop = f"lanhaven-{secrets.token_hex(6)}"  # what this run calls itself towards others
+    return {name: create(name, context(settings, name, run_dir, tell, hop)) for name in names}
 
 
 def sockets_folder(settings: Settings) -> Path:
@@ -156,7 +158,9 @@ def sockets_folder(settings: Settings) -> Path:
     return settings.run_dir / str(os.getpid())
 
 
-def context(settings: Settings, name: str, run_dir: Path, tell: Tell = tell_nobody) -> ProviderContext:
+def context(
+    settings: Settings, name: str, run_dir: Path, tell: Tell = tell_nobody, hop: str | None = None
+) -> ProviderContext:
     """A provider's options: the settings that concern engines, then its own block of config.yaml."""
     general = {
         "default_slots": settings.default_slots,
@@ -166,8 +170,8 @@ def context(settings: Settings, name: str, run_dir: Path, tell: Tell = tell_nobo
     special: dict[str, Any] = lmstudio_options(settings) if name == "lmstudio" else {}
     if name == "ollama" and any(port == OLLAMA_PORT for _, port in settings.listeners()):
         special = {"no_default": True}  # where Ollama usually is, there are we
-    if name == "openai":
-        special = {"hop": f"lanhaven-{secrets.token_hex(6)}"}
+    if hop is not None and name in RELAYING:
+        special |= {"hop": hop}
     return ProviderContext(name, run_dir, {**general, **special, **settings.providers.get(name, {})}, tell)
 
 

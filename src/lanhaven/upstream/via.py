@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lanhaven.errors import RequestLoop
-from lanhaven.types.models import Upstream
+from lanhaven.types.models import ModelInfo, Upstream
 
 VIA = b"via"
 _NAME = VIA.decode()
@@ -22,6 +22,13 @@ def hops(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, ...]:
         return ()
     said = [value.decode("latin-1") for name, value in headers if name == VIA]
     return tuple(_HOP.findall(", ".join(said))[-MOST_HOPS:])
+
+
+def tellable(models: Iterable[ModelInfo], headers: Sequence[tuple[bytes, bytes]]) -> list[ModelInfo]:
+    """What is told to whoever asks with these headers: another LanHaven hears of no models that others of them have
+    told us of, or they would tell each other for ever."""
+    ours = not hops(headers)
+    return [each for each in models if ours or not each.relayed]
 
 
 def onward(upstream: Upstream, headers: Sequence[tuple[bytes, bytes]], model_key: str) -> Upstream:

@@ -447,6 +447,8 @@ export interface components {
             slots: number | null;
             largestContextLength: number | null;
             suggestedContextLength: number | null;
+            /** @description What a load would ignore. */
+            ignored: components["schemas"]["IgnoredField"][];
         };
         /** @description How to load: only what is said. */
         LoadSettings: {

@@ -37,6 +37,7 @@ from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import Instance, LoadConfig, Overflow
 from lanhaven.upstream.exchange import Exchange
+from lanhaven.upstream.via import tellable
 from lanhaven.wire import encode, ndjson, read_strict
 
 VERSION = "0.32.3"  # of the Ollama whose API is followed: clients choose features by it
@@ -94,10 +95,9 @@ class OllamaDialect(Dialect):
         await call.reply(200, encode({"version": VERSION}))
 
     async def _tags(self, call: Call) -> None:
-        models = [
-            each for each in self._gateway.models(call.key_name) if each.kind in LISTED and each.unavailable is None
-        ]
-        await call.reply(200, encode({"models": [tag(each) for each in models]}))
+        models = tellable(self._gateway.models(call.key_name), call.headers)
+        tags = [tag(each) for each in models if each.kind in LISTED and each.unavailable is None]
+        await call.reply(200, encode({"models": tags}))
 
     async def _ps(self, call: Call) -> None:
         gateway = self._gateway

@@ -35,7 +35,7 @@ from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.upstream.via import hops
+from lanhaven.upstream.via import tellable
 from lanhaven.wire import KEEP_ALIVE, encode, frames_of, read_strict, sse
 
 MULTIPART = "/chat/completions/multipart"
@@ -130,8 +130,7 @@ class OpenAIDialect(Dialect):
                 200, encode(anthropic_models.page(anthropic_models.cards(self._gateway, call.key_name), call.query))
             )
             return
-        ours = not hops(call.headers)  # another LanHaven is told of no models that others of them have told us of
-        models = [each for each in self._gateway.models(call.key_name) if ours or not each.relayed]
+        models = tellable(self._gateway.models(call.key_name), call.headers)
         cards = [model_card(each, self._gateway) for each in models]
         loaded = [
             model_card(info, self._gateway, instance_id)

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from lanhaven.config.addresses import is_loopback_host
 from lanhaven.errors import InvalidRequest
 from lanhaven.lmstudio.tokens import identity
+from lanhaven.providers.hosts.relaying import via
 from lanhaven.providers.hosts.settings import address, read_named, secret
 from lanhaven.providers.settings import (
     GENERAL,
@@ -59,6 +60,7 @@ class Host:
     models_dir: Path | None = None  # its folder of models, if that is on this machine
     follow_log: bool = False
     log_dir: Path | None = None  # its folder server-logs, if that is on this machine
+    hop: str | None = None  # what this server calls itself towards others
     attempts: int = ATTEMPTS
     retry_delay: float = RETRY_DELAY
     connect_timeout: float = CONNECT_TIMEOUT
@@ -72,7 +74,8 @@ class Host:
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """What requests over HTTP carry."""
-        return (("authorization", f"Bearer {self.api_token}"),) if self.api_token else ()
+        token = (("authorization", f"Bearer {self.api_token}"),) if self.api_token else ()
+        return (*token, *via(self.hop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def read_entry(values: Mapping[str, Any]) -> Entry:
 def read_hosts(options: Mapping[str, Any]) -> Hosts:
     """Of the provider's options. InvalidRequest names what is wrong."""
     said = read_all(options, _OPTIONS, "lmstudio")
-    times = {name: said[name] for name in _TIMES if name in said}
+    times = {name: said[name] for name in (*_TIMES, "hop") if name in said}
     own = {name: said[name] for name in _HOST if name in said}
     spare = _host(DEFAULT_NAME, {**own, "base_url": said.get("default_base_url", DEFAULT_URL)}, times)
     single = {DEFAULT_NAME: own} if "base_url" in own else {}
@@ -162,5 +165,5 @@ _TIMES: Mapping[str, Reader] = MappingProxyType(
     }
 )
 _OPTIONS: Mapping[str, Reader] = MappingProxyType(
-    {**_HOST, **_TIMES, **GENERAL, "hosts": as_is, "default_base_url": address}
+    {**_HOST, **_TIMES, **GENERAL, "hosts": as_is, "default_base_url": address, "hop": text}
 )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from lanhaven.lmstudio.tokens import Identity, identity
+from lanhaven.providers.hosts.relaying import via
 from lanhaven.providers.lmstudio.config import Host
 from lanhaven.providers.lmstudio.socket import Channel, Refused, Socket, Unconnected, Unreachable, connect
 
@@ -127,7 +128,7 @@ class Link:
             await known.aclose()
         url = f"{self._host.ws_url}/{namespace}"
         try:
-            made = await connect(self.http, url, self._identity, self._host.connect_timeout)
+            made = await connect(self.http, url, self._identity, self._host.connect_timeout, via(self._host.hop))
         except Refused as error:
             self._refusal = (asyncio.get_running_loop().time() + REFUSED_FOR, str(error))
             raise

@@ -87,7 +87,9 @@ class LMStudioProvider:
         studios = tuple(self._studios.values())
         answers = await asyncio.gather(*(each.models() for each in studios), return_exceptions=True)
         raise_if_all_failed(answers)
-        return self._names.infos(self.name, {each.host.name: each.known for each in studios})
+        infos = self._names.infos(self.name, {each.host.name: each.known for each in studios})
+        relaying = {each.host.name for each in studios if each.relays}
+        return tuple(replace(each, relayed=each.config["host"] in relaying) for each in infos)
 
     async def instances(self) -> Sequence[Running] | None:
         """Of all hosts. What ran on one that does not answer is taken to run still: unreachable is not empty."""

@@ -13,6 +13,7 @@ from typing import Any
 from lanhaven.errors import GatewayError, InvalidRequest, LoadFailed, ModelNotFound, ProviderUnavailable, UpstreamError
 from lanhaven.lmstudio.error_data import read_error
 from lanhaven.providers.hosts.asking import Unanswered, ask
+from lanhaven.providers.hosts.relaying import is_lanhaven
 from lanhaven.providers.lmstudio.config import Host
 from lanhaven.providers.lmstudio.link import Link
 from lanhaven.providers.lmstudio.loading import SILENCE_SECONDS, UNDO_SECONDS, UNLOAD_SECONDS
@@ -43,6 +44,14 @@ class Rest:
         said = await self._ask("GET", "/lms-status", None, seconds)
         version = said.get("version")
         return version if isinstance(version, str) and version.isprintable() else None
+
+    async def is_lanhaven(self) -> bool | None:
+        """Whether it is a LanHaven; None where it does not answer."""
+        host, http = self._host, self._link.http
+        try:
+            return await is_lanhaven(http, host.base_url, seconds=host.answer_timeout, connect=host.connect_timeout)
+        except Unanswered:
+            return None
 
     async def load(self, model: str, config: LoadConfig) -> Running:
         """A new instance, under a name of LM Studio's own. When cancelled, it is unloaded as soon as it is there."""

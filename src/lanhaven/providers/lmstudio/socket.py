@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -23,6 +24,7 @@ MOST_BYTES = 16 * 2**20  # of one frame: the list of a thousand models takes abo
 MOST_WAITING = 1024  # messages of a channel that nobody has read yet
 AUTH_SECONDS = 10.0
 
+Headers = Iterable[tuple[str, str]]
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder().decode
 _CLIENT_ERRORS = range(400, 500)
@@ -247,11 +249,13 @@ _ENDS = frozenset(
 )
 
 
-async def connect(http: aiohttp.ClientSession, url: str, identity: Identity, seconds: float) -> Socket:
+async def connect(
+    http: aiohttp.ClientSession, url: str, identity: Identity, seconds: float, headers: Headers = ()
+) -> Socket:
     """An open socket that LM Studio has let in. Unreachable (no connection within `seconds`, ...); Refused."""
     try:
         async with asyncio.timeout(seconds):
-            wire = await http.ws_connect(url, autoping=False, max_msg_size=MOST_BYTES)
+            wire = await http.ws_connect(url, autoping=False, max_msg_size=MOST_BYTES, headers=dict(headers))
     except TimeoutError:
         raise Unreachable("does not answer") from None
     except aiohttp.WSServerHandshakeError as error:

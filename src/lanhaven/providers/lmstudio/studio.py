@@ -31,6 +31,7 @@ class Studio:
     def __init__(self, host: Host, sleep: Sleep = asyncio.sleep, tls: TLS = True) -> None:
         self.host = host
         self.known: tuple[Studied, ...] = ()
+        self.relays: bool | None = None  # whether it is a LanHaven; None = nobody knows yet
         self._link = Link(host, sleep, tls)
         self._rest = Rest(host, self._link)
         self._up: bool | None = None
@@ -50,6 +51,8 @@ class Studio:
 
         with self._translated("listing its models"):
             self.known = await self._either(by_socket, by_rest)
+        if self.relays is None:
+            self.relays = await self._rest.is_lanhaven()
         return self.known
 
     async def running(self) -> tuple[Running, ...]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from lanhaven.providers.hosts.relaying import via
 from lanhaven.providers.hosts.settings import address, read_named, secret
 from lanhaven.providers.settings import (
     GENERAL,
@@ -39,17 +40,20 @@ CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One Ollama. base_url: http or https, perhaps with a path, without /v1. Times in seconds."""
+    """One Ollama. base_url: http or https, perhaps with a path, without /v1. hop: what this server calls itself towards
+    others, None = nothing. Times in seconds."""
 
     name: str
     base_url: str
     api_key: str | None = field(default=None, repr=False)
+    hop: str | None = None
     connect_timeout: float = CONNECT_TIMEOUT
     answer_timeout: float = ANSWER_TIMEOUT
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        return (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
+        key = (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
+        return (*key, *via(self.hop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +73,20 @@ def read_entry(values: Mapping[str, Any]) -> Entry:
 def read_hosts(options: Mapping[str, Any]) -> Mapping[str, Host]:
     """By name, in their order. InvalidRequest names what is wrong."""
     said = read_all(options, _OPTIONS, "ollama")
-    times: dict[str, Any] = {name: each for name, each in said.items() if name.endswith("_timeout")}
+    all_of: dict[str, Any] = {name: each for name, each in said.items() if name in _SHARED}
     single = {DEFAULT_NAME: {name: said[name] for name in _HOST if name in said}} if "base_url" in said else {}
     named = single | read_named(said.get("hosts", {}), _HOST)
-    return MappingProxyType({name: Host(name=name, **each, **times) for name, each in named.items()})
+    return MappingProxyType({name: Host(name=name, **each, **all_of) for name, each in named.items()})
 
 
 def read_spare(options: Mapping[str, Any]) -> Host | None:
     """The one of this machine, for a model entry where no host is known; None where that would be ourselves."""
-    return None if options.get("no_default") else Host(name=DEFAULT_NAME, base_url=DEFAULT_URL)
+    return None if options.get("no_default") else Host(name=DEFAULT_NAME, base_url=DEFAULT_URL, hop=options.get("hop"))
 
 
 _ENTRY: Mapping[str, Reader] = MappingProxyType({"host": text, "model": text, "kind": model_kind})
 _HOST: Mapping[str, Reader] = MappingProxyType({"base_url": address, "api_key": secret})
-_OPTIONS: Mapping[str, Reader] = MappingProxyType(
-    {
-        **_HOST,
-        **GENERAL,
-        "hosts": as_is,
-        "connect_timeout": some_seconds,
-        "answer_timeout": some_seconds,
-        "no_default": flag,
-    }
+_SHARED: Mapping[str, Reader] = MappingProxyType(
+    {"connect_timeout": some_seconds, "answer_timeout": some_seconds, "hop": text}
 )
+_OPTIONS: Mapping[str, Reader] = MappingProxyType({**_HOST, **_SHARED, **GENERAL, "hosts": as_is, "no_default": flag})

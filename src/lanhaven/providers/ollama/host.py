@@ -13,6 +13,7 @@ from lanhaven.errors import GatewayError, LoadFailed, ModelNotFound, ProviderUna
 from lanhaven.providers.hosts.asking import Unanswered, ask
 from lanhaven.providers.hosts.health import HEALTH_SECONDS, Pulse
 from lanhaven.providers.hosts.reading import text
+from lanhaven.providers.hosts.relaying import is_lanhaven
 from lanhaven.providers.ollama.config import Host
 from lanhaven.providers.ollama.models import Loaded, Tagged, of_ps, of_tags, shown
 
@@ -26,12 +27,15 @@ class Ollama:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.known: tuple[Tagged, ...] = ()
+        self.relays: bool | None = None  # whether it is a LanHaven; None = nobody knows yet
         self._shown: Mapping[tuple[str, str], Tagged] = {}  # by name and digest
         self._http: aiohttp.ClientSession | None = None
 
     async def models(self) -> tuple[Tagged, ...]:
         """All of them. What a model can is asked once, until it is another model."""
         tags = of_tags(await self._ask("GET", "/api/tags"))
+        if self.relays is None and self._http is not None:
+            self.relays = await self._is_lanhaven(self._http)
         gate = asyncio.Semaphore(SHOWS)
 
         async def look(model: Tagged) -> Tagged:
@@ -45,6 +49,13 @@ class Ollama:
         self._shown = {(each.name, each.digest): each for each in found if each.capabilities}
         self.known = tuple(found)
         return self.known
+
+    async def _is_lanhaven(self, http: aiohttp.ClientSession) -> bool | None:
+        host = self.host
+        try:
+            return await is_lanhaven(http, host.base_url, seconds=host.answer_timeout, connect=host.connect_timeout)
+        except Unanswered:
+            return None
 
     async def _show(self, model: Tagged) -> Tagged:
         """With what can be learnt; a model of which nothing can be learnt is one all the same."""

@@ -102,7 +102,8 @@ class OllamaProvider:
         for name, model, short in theirs:
             if (key := keys.get((name, short))) is not None:
                 aliases = {model.name, f"{name}/{short}", f"{name}/{model.name}"} - {key}
-                infos.setdefault(key, model.info(key, self.name, name, tuple(sorted(aliases))))
+                info = model.info(key, self.name, name, tuple(sorted(aliases)))
+                infos.setdefault(key, replace(info, relayed=self._hosts[name].relays is True))
         self._keys = {_Place(name, model.name): keys.get((name, short), short) for name, model, short in theirs}
         return tuple(infos.values())
 

@@ -71,4 +71,4 @@ class LMStudioDialect(Dialect):
         await call.reply(200, encode({"package": "lanhaven", "version": __version__}))
 
     async def _models(self, call: Call) -> None:
-        await call.reply(200, encode(v1_list(self._gateway, call.key_name)))
+        await call.reply(200, encode(v1_list(self._gateway, call.key_name, call.headers)))

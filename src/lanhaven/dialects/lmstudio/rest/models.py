@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lanhaven.dialects.base import Headers
 from lanhaven.dialects.lmstudio.models import (
     EMBEDDING,
     Facts,
@@ -20,6 +21,7 @@ from lanhaven.dialects.lmstudio.models import (
 from lanhaven.errors import ModelNotFound
 from lanhaven.gateway import Gateway
 from lanhaven.types.models import Instance, InstanceState, ModelInfo
+from lanhaven.upstream.via import tellable
 
 UNKNOWN = "unknown"
 
@@ -53,9 +55,9 @@ def aim(gateway: Gateway, body: dict[str, Any], client: str | None) -> ModelInfo
 # ---- v0
 
 
-def v0_list(gateway: Gateway, client: str | None) -> dict[str, Any]:
-    """All models, then the loaded instances that have a name of their own."""
-    cards = [v0_card(each, gateway) for each in models(gateway, client=client)]
+def v0_list(gateway: Gateway, client: str | None, headers: Headers) -> dict[str, Any]:
+    """All models, then the loaded instances that have a name of their own. headers: of who asks."""
+    cards = [v0_card(each, gateway) for each in tellable(models(gateway, client=client), headers)]
     own = [v0_card(info, gateway, each) for info, each in _ready(gateway, client) if each.instance_id != info.key]
     return {"object": "list", "data": [*cards, *own]}
 
@@ -99,9 +101,9 @@ def v0_capabilities(facts: Facts) -> list[str]:
 # ---- v1
 
 
-def v1_list(gateway: Gateway, client: str | None) -> dict[str, Any]:
-    """All models with their loaded instances."""
-    return {"models": [v1_card(each, gateway) for each in models(gateway, client=client)]}
+def v1_list(gateway: Gateway, client: str | None, headers: Headers) -> dict[str, Any]:
+    """All models with their loaded instances. headers: of who asks."""
+    return {"models": [v1_card(each, gateway) for each in tellable(models(gateway, client=client), headers)]}
 
 
 def v1_card(info: ModelInfo, gateway: Gateway) -> dict[str, Any]:

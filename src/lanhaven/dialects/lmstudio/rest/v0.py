@@ -67,7 +67,7 @@ class LMStudioV0(Dialect):
         return sse(error_body(error))
 
     async def _models(self, call: Call) -> None:
-        await call.reply(200, encode(v0_list(self._gateway, call.key_name)))
+        await call.reply(200, encode(v0_list(self._gateway, call.key_name, call.headers)))
 
     async def _model(self, call: Call) -> None:
         info, instance_id = named(self._gateway, call.path.removeprefix(f"{ROOT}/models/"), call.key_name)

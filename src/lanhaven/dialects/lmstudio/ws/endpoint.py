@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from lanhaven.dialects.base import DialectContext
+from lanhaven.dialects.base import DialectContext, Headers
 from lanhaven.errors import Forbidden
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.types.models import Instance
@@ -47,7 +47,7 @@ class Peer:
 
     client: the identifier that the client chose; its connections share it. key_name: of the key it gave, None for a
     guest. scopes: what it may do by now ("inference", "admin", "debug"). state: shared by all connections of the
-    server. address, user_agent: for events.
+    server. address, user_agent: for events. headers: with which the client came.
     """
 
     context: DialectContext
@@ -59,6 +59,7 @@ class Peer:
     scopes: Callable[[], frozenset[str]] = frozenset
     address: str | None = None
     user_agent: str | None = None
+    headers: Headers = field(default_factory=list)
     _requests: int = 0
 
     def inference(self, route: Route, body: Mapping[str, Any], instance: Instance) -> InferenceRequest:
@@ -74,6 +75,7 @@ class Peer:
             client=self.key_name,
             address=self.address,
             user_agent=self.user_agent,
+            headers=self.headers,
             only=True,
         )
 

@@ -91,7 +91,7 @@ class LMStudioSockets:
         request_id: str = scope["lanhaven.request_id"]
         peer = Peer(self._context, self._state, namespace.name, who.identifier, request_id, key_name, scopes)
         peer.address = scope["client"][0] if scope.get("client") else None
-        peer.user_agent = user_agent(scope["headers"])
+        peer.user_agent, peer.headers = user_agent(scope["headers"]), scope["headers"]
         return Connection(namespace, peer, wire)
 
 

@@ -16,6 +16,7 @@ from lanhaven.dialects.lmstudio.models import find_models, model_info, models
 from lanhaven.dialects.lmstudio.ws.endpoint import ADMIN, Channel, ChannelHandler, Peer, Rpc
 from lanhaven.dialects.lmstudio.ws.fields import table, text, truth
 from lanhaven.errors import Overloaded, UnsupportedFeature
+from lanhaven.upstream.via import tellable
 
 MOST_FLAGS = 256
 _NUMBERS = re.compile(r"\d+")
@@ -38,7 +39,8 @@ class Flags:
 
 async def list_downloaded_models(peer: Peer, parameter: Any) -> list[dict[str, Any]]:
     """Of both kinds."""
-    return [model_info(each) for each in models(peer.context.gateway, client=peer.key_name)]
+    found = models(peer.context.gateway, client=peer.key_name)
+    return [model_info(each) for each in tellable(found, peer.headers)]
 
 
 async def list_downloaded_model_variants(peer: Peer, parameter: Any) -> list[dict[str, Any]]:
