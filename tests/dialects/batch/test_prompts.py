@@ -97,3 +97,17 @@ def test_a_plain_chat_is_no_batch() -> None:
     assert not is_batch({"processing_mode": None})
     assert not is_batch({"processing_mode": "conversation"})
     assert is_batch({"processing_mode": "sequential"})
+
+
+@pytest.mark.req("F-124")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"requests": [{}] * 100_000, **dict.fromkeys(map(str, range(200)))},
+        {"requests": [{}] * 2, **dict.fromkeys(map(str, range(300)))},
+        {"messages": [A] * 300, **dict.fromkeys(map(str, range(300)))},
+    ],
+)
+def test_more_than_a_batch_may_have_is_not_spread_out(body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="256"):
+        read_plan(body)

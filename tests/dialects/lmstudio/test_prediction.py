@@ -283,3 +283,14 @@ def test_calls_without_ids_and_their_results_find_each_other_by_their_order() ->
 def test_a_history_that_nobody_can_read_is_refused(history: Any) -> None:
     with pytest.raises(InvalidRequest):
         read_prediction({"history": history}, str)
+
+
+@pytest.mark.req("F-124")
+def test_many_calls_and_results_find_each_other_without_a_search() -> None:
+    names = [f"c{number}" for number in range(30_000)]
+    calls = [{"type": "toolCallRequest", "toolCallRequest": {"id": each, "name": "f"}} for each in names]
+    results = [{"type": "toolCallResult", "content": "", "toolCallId": each} for each in reversed(names)]
+    strange = {"type": "toolCallResult", "content": "", "toolCallId": ["x"]}
+    history = {"messages": [{"role": "assistant", "content": calls}, {"role": "tool", "content": [*results, strange]}]}
+    messages = read_prediction({"history": history, "predictionConfigStack": {"layers": []}}, str).body["messages"]
+    assert [each["tool_call_id"] for each in messages[1:]] == [*names[::-1], "call"]

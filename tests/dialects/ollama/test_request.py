@@ -162,3 +162,24 @@ def test_what_an_engine_would_choke_on_is_named(fields: dict[str, Any], param: s
     with pytest.raises(InvalidRequest) as refused:
         chat(**fields)
     assert refused.value.param == param
+
+
+@pytest.mark.req("F-124")
+def test_many_calls_and_results_find_each_other_without_a_search() -> None:
+    """Each looked for among all the others would take minutes."""
+    names = [f"f{number}" for number in range(30_000)]
+    calls = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": each, "function": {"name": each}} for each in names],
+    }
+    results = [{"role": "tool", "tool_name": each, "content": ""} for each in reversed(names)]
+    body = chat(messages=[calls, *results])
+    assert [each["tool_call_id"] for each in body["messages"][1:]] == names[::-1]
+
+
+def test_results_without_names_answer_the_calls_that_are_left_in_their_order() -> None:
+    calls = [{"id": str(number), "function": {"name": name}} for number, name in enumerate("abab")]
+    results = [{"role": "tool", "content": "", **({"tool_name": name} if name else {})} for name in ("b", "", "", "b")]
+    body = chat(messages=[{"role": "assistant", "content": "", "tool_calls": calls}, *results])
+    assert [each["tool_call_id"] for each in body["messages"][1:]] == ["1", "0", "2", "3"]

@@ -10,7 +10,9 @@ import httpx2
 import pytest
 import zstandard
 
+from lanhaven.dialects.responses.kept import Shelf
 from lanhaven.engines.scripted_faults import Act, Fault
+from lanhaven.errors import PayloadTooLarge
 from lanhaven.events import Failure, InferenceComplete
 from lanhaven.keys.store import KeyStore
 from lanhaven.store import StoreLimits
@@ -275,3 +277,14 @@ async def test_a_body_in_zstd_as_codex_may_send_it(tmp_path: Path) -> None:
         for bad, status in ((body[:10], 400), (zstandard.compress(bytes((20 << 20) + 1)), 413)):
             assert (await house.http.post("/v1/responses", content=bad, headers=headers)).status_code == status
         assert (await house.http.post("/v1/chat/completions", content=body, headers=headers)).status_code == 415
+
+
+@pytest.mark.req("F-124")
+async def test_a_conversation_is_not_longer_than_it_may_be(tmp_path: Path) -> None:
+    async with serving(tmp_path) as house:
+        first = (await ask(house, "x" * 1000)).json()
+        second = (await ask(house, "y" * 1000, previous_response_id=first["id"])).json()
+        store = house.services.dialect_context.store
+        assert len(await Shelf(store, None, most=8000).before(second["id"])) == 4
+        with pytest.raises(PayloadTooLarge):
+            await Shelf(store, None, most=3000).before(second["id"])

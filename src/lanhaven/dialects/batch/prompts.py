@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from lanhaven.dialects.openai.fields import check_messages
@@ -16,6 +17,7 @@ from lanhaven.errors import InvalidRequest
 
 MAX_PROMPTS = 256
 MAX_AT_ONCE = 64
+MAX_FIELDS = 256  # that all prompts share: each has them in a body of its own
 SYSTEM = ("system", "developer")
 # What is ours, and no engine's business.
 OWN = ("processing_mode", "return_individual", "include_timing", "batch_size", "requests", "stream", "stream_options")
@@ -67,11 +69,14 @@ def read_plan(body: dict[str, Any]) -> Plan:
     if stream and not individual:
         raise _wrong("return_individual", "must be true for a stream: it tells each answer by itself")
     shared = {name: value for name, value in body.items() if name not in OWN}
-    prompts = tuple(_of_messages(shared, mode) if requests is None else _of_requests(requests, shared, mode))
+    if len(shared) > MAX_FIELDS:
+        raise InvalidRequest(f"The body may have at most {MAX_FIELDS} fields.", retry=False)
+    found = _of_messages(shared, mode) if requests is None else _of_requests(requests, shared, mode)
+    prompts = tuple(islice(found, MAX_PROMPTS + 1))
     if not 0 < len(prompts) <= MAX_PROMPTS:
         raise _wrong(
             "messages" if requests is None else "requests",
-            f"must hold 1 to {MAX_PROMPTS} prompts, not {len(prompts)}",
+            f"must hold 1 to {MAX_PROMPTS} prompts",
             hint="POST /v1/batches takes more, in a file",
         )
     return Plan(mode, prompts, individual, _flag(body, "include_timing", False), stream, _at_once(body))

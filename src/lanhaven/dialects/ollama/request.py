@@ -7,6 +7,7 @@ would answer something else than was asked (a template, a suffix), the request i
 from __future__ import annotations
 
 import re
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -196,7 +197,7 @@ def _messages(given: list[Any]) -> list[dict[str, Any]]:
     """Ollama's tool calls have no ids: those that OpenAI's format needs are counted, and results find theirs in
     order."""
     messages: list[dict[str, Any]] = []
-    open_calls: list[tuple[str, str]] = []  # id and name of calls that have no result yet
+    open_calls = _OpenCalls()
     for index, message in enumerate(given):
         where = f"messages[{index}]"
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
@@ -209,21 +210,39 @@ def _messages(given: list[Any]) -> list[dict[str, Any]]:
             said["reasoning_content"] = thinking
         if message.get("tool_calls"):
             said["tool_calls"] = _calls(message["tool_calls"], where, f"call_{index}")
-            open_calls += [(call["id"], call["function"]["name"]) for call in said["tool_calls"]]
+            for call in said["tool_calls"]:
+                open_calls.add(call)
         if message["role"] == "tool":
-            said["tool_call_id"] = message.get("tool_call_id") or _answered(message.get("tool_name"), open_calls, where)
+            said["tool_call_id"] = message.get("tool_call_id") or open_calls.answered(message.get("tool_name"), where)
         messages.append(said)
     return messages
 
 
-def _answered(name: Any, open_calls: list[tuple[str, str]], where: str) -> str:
-    for call in open_calls:
-        if name in (None, "", call[1]):
-            open_calls.remove(call)
-            return call[0]
-    if name:
-        return f"call_{name}"  # a result without its call, as after a cut history
-    raise _bad(f"{where}.tool_name", "is required where no call is open")
+class _OpenCalls:
+    """Calls that have no result yet, in their order and by their names: both found at once, however many there are."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[int, tuple[str, str]] = OrderedDict()  # number -> id and name
+        self._numbers: dict[str, deque[int]] = {}  # of each name
+        self._count = 0
+
+    def add(self, call: Mapping[str, Any]) -> None:
+        name: str = call["function"]["name"]
+        self._ids[self._count] = call["id"], name
+        self._numbers.setdefault(name, deque()).append(self._count)
+        self._count += 1
+
+    def answered(self, name: Any, where: str) -> str:
+        """The id of the first call of this name; without a name, of the first of all."""
+        if not name and self._ids:
+            _, (call_id, called) = self._ids.popitem(last=False)
+            self._numbers[called].popleft()
+            return call_id
+        if isinstance(name, str) and self._numbers.get(name):
+            return self._ids.pop(self._numbers[name].popleft())[0]
+        if name:
+            return f"call_{name}"  # a result without its call, as after a cut history
+        raise _bad(f"{where}.tool_name", "is required where no call is open")
 
 
 def _calls(given: Any, where: str, prefix: str) -> list[dict[str, Any]]:

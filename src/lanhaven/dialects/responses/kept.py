@@ -17,6 +17,7 @@ from lanhaven.wire import encode, read_object
 
 KIND = "responses"
 MAX_CHAIN = 1000
+MAX_BYTES = 64 << 20  # of a conversation: a small request must not fetch all that is kept
 MAX_PAGE = 100
 PAGE = 20
 
@@ -30,11 +31,12 @@ class Kept:
 
 
 class Shelf:
-    """The kept responses of one key (`owner`; None where no key is needed)."""
+    """The kept responses of one key (`owner`; None where no key is needed). most: bytes of a conversation."""
 
-    def __init__(self, store: Store, owner: str | None) -> None:
+    def __init__(self, store: Store, owner: str | None, *, most: int = MAX_BYTES) -> None:
         self._store = store
         self._owner = owner
+        self._most = most
 
     async def put(self, kept: Kept) -> bool:
         """Keep it; False if it cannot be: it is too large, or the disk is full."""
@@ -47,10 +49,10 @@ class Shelf:
 
     async def get(self, name: str) -> Kept:
         """NotFound if there is none, or no more, or it is somebody else's."""
-        kept = await self._find(name)
-        if kept is None:
+        body = await self._body(name)
+        if body is None:
             raise missing(name)
-        return kept
+        return _read(body)
 
     async def delete(self, name: str) -> None:
         """NotFound if there is none."""
@@ -58,22 +60,31 @@ class Shelf:
             raise missing(name)
 
     async def before(self, name: str | None) -> list[dict[str, Any]]:
-        """All items of the conversation that ends with the response of this id: what was said to it and by it."""
+        """All items of the conversation that ends with the response of this id: what was said to it and by it.
+
+        InvalidRequest if it is not there as a whole, PayloadTooLarge.
+        """
         chain: list[list[dict[str, Any]]] = []
+        size = 0
         while name is not None:
-            kept = await self._find(name)
-            if kept is None or len(chain) == MAX_CHAIN:
+            body = await self._body(name)
+            if body is None or len(chain) == MAX_CHAIN:
                 raise _no_previous(name, len(chain))
+            size += len(body)
+            if size > self._most:
+                raise _too_long(self._most)
+            kept = _read(body)
             chain.append([*kept.items, *kept.response["output"]])
             name = kept.response["previous_response_id"]
         return [item for items in reversed(chain) for item in items]
 
-    async def _find(self, name: str) -> Kept | None:
-        body = await self._store.get(name, KIND, owner=self._owner)
-        if body is None:
-            return None
-        value = read_object(body)
-        return Kept(value["response"], value["items"])
+    async def _body(self, name: str) -> bytes | None:
+        return await self._store.get(name, KIND, owner=self._owner)
+
+
+def _read(body: bytes) -> Kept:
+    value = read_object(body)
+    return Kept(value["response"], value["items"])
 
 
 def missing(name: str) -> NotFound:
@@ -90,6 +101,15 @@ def _no_previous(name: str, depth: int) -> InvalidRequest:
         hint="send the whole conversation as input",
         retry=False,
         facts={"code": "previous_response_not_found"},
+    )
+
+
+def _too_long(most: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"The conversation is longer than {most} bytes.",
+        param="previous_response_id",
+        hint="begin a new one, with what matters of it as input",
+        retry=False,
     )
 
 

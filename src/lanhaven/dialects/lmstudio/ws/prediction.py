@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from lanhaven.types.chat import Route
 from lanhaven.wire import encode
 
 MAX_MESSAGES = 4096
+Ids = OrderedDict[str, None]
 ImageOf = Callable[[str], str]  # identifier of an uploaded image -> its data URI; raises for what cannot be shown
 
 
@@ -62,7 +64,7 @@ def text_of_history(history: Any) -> str:
 def read_history(history: Any, image_of: ImageOf, system: str | None = None) -> list[dict[str, Any]]:
     """OpenAI messages. `system`: put in front of a history that has no system message of its own."""
     messages: list[dict[str, Any]] = []
-    unanswered: list[str] = []  # ids of calls, for results that do not say whose they are
+    unanswered: Ids = OrderedDict()  # of calls, for results that do not say whose they are
     for role, parts in _messages(history):
         match role:
             case "system" | "user":
@@ -116,7 +118,7 @@ def _part(part: Any, image_of: ImageOf) -> dict[str, Any]:
             raise _unreadable("text or a file")
 
 
-def _assistant(parts: Sequence[Any], unanswered: list[str], position: int) -> dict[str, Any]:
+def _assistant(parts: Sequence[Any], unanswered: Ids, position: int) -> dict[str, Any]:
     calls: list[dict[str, Any]] = []
     for part in parts:
         match part:
@@ -125,7 +127,7 @@ def _assistant(parts: Sequence[Any], unanswered: list[str], position: int) -> di
             case {"type": "toolCallRequest", "toolCallRequest": {"name": str(name)} as request}:
                 known = request.get("id")
                 call_id = known if isinstance(known, str) and known else f"call_{position}_{len(calls)}"
-                unanswered.append(call_id)
+                unanswered[call_id] = None
                 arguments = encode(request.get("arguments") or {}).decode()
                 calls.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}})
             case _:
@@ -136,16 +138,16 @@ def _assistant(parts: Sequence[Any], unanswered: list[str], position: int) -> di
     return {"role": "assistant", "content": text or None, "tool_calls": calls}
 
 
-def _result(part: Any, unanswered: list[str]) -> dict[str, Any]:
+def _result(part: Any, unanswered: Ids) -> dict[str, Any]:
     match part:
         case {"type": "toolCallResult", "content": str(content)}:
             call_id = part.get("toolCallId")
         case _:
             raise _unreadable("a toolCallResult")
-    if call_id in unanswered:
-        unanswered.remove(call_id)
-    elif not isinstance(call_id, str) or not call_id:
-        call_id = unanswered.pop(0) if unanswered else "call"
+    if isinstance(call_id, str) and call_id:
+        unanswered.pop(call_id, None)
+    else:
+        call_id = unanswered.popitem(last=False)[0] if unanswered else "call"
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
