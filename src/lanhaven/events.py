@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar, cast
 
 import msgspec
 
@@ -177,6 +177,7 @@ class Failure(GatewayEvent, kw_only=True):
     usage: Usage = msgspec.field(default_factory=Usage)
 
 
+E = TypeVar("E", bound=GatewayEvent)
 Listener = Callable[[GatewayEvent], None]
 Kinds = tuple[type[GatewayEvent], ...]
 
@@ -226,16 +227,17 @@ class EventBus:
         self._of: dict[type[GatewayEvent], tuple[Listener, ...]] = {}  # who hears of events of this kind, as asked for
 
     def emit(self, event: GatewayEvent) -> None:
-        kind = type(event)
-        listeners = self._of.get(kind)
-        if listeners is None:
-            listeners = self._of[kind] = tuple(each for each, kinds in self._listeners if not kinds or kind in kinds)
-        for listener in listeners:
+        for listener in self._of.get(type(event)) or self._who(type(event)):
             listener(event)
 
-    def listen(self, listener: Listener, *kinds: type[GatewayEvent]) -> None:
-        """kinds: of the events that it hears of; without any, of all."""
-        self._listeners, self._of = (*self._listeners, (listener, kinds)), {}
+    def _who(self, kind: type[GatewayEvent]) -> tuple[Listener, ...]:
+        found = self._of[kind] = tuple(each for each, kinds in self._listeners if not kinds or kind in kinds)
+        return found
+
+    def listen(self, listener: Callable[[E], None], *kinds: type[E]) -> None:
+        """kinds: of the events that it hears of; without any, of all: then it takes every GatewayEvent."""
+        heard = cast("Listener", listener)  # it is called with these kinds only
+        self._listeners, self._of = (*self._listeners, (heard, kinds)), {}
 
     def unlisten(self, listener: Listener) -> None:
         self._listeners, self._of = tuple(each for each in self._listeners if each[0] != listener), {}

@@ -13,8 +13,8 @@ from statistics import fmean
 from typing import Any
 
 from lanhaven.events import (
+    EventBus,
     Failure,
-    GatewayEvent,
     InferenceComplete,
     InferenceStart,
     ModelLoadComplete,
@@ -162,24 +162,13 @@ class Metrics:
         gauge("waiting", "Requests that wait for it.", lambda each: each.waiting)
         gauge("memory_bytes", "Memory that it takes, estimated while it loads.", lambda each: each.size_bytes)
 
-    def listen(self, event: GatewayEvent) -> None:
-        """Take one event in; called by the bus for every event."""
-        match event:
-            case InferenceComplete():
-                self._complete(event)
-            case InferenceStart():
-                self._start(event)
-            case Failure() if event.request_id is not None:
-                self._fail(event)
-            case Failure():
-                self.errors += 1
-                self._families.failures.labels(event.operation, event.code).value += 1
-            case ModelLoadComplete():
-                self._families.loads.labels(event.model_key).value += 1
-            case ModelUnloadComplete():
-                self._families.unloads.labels(event.model_key, event.reason).value += 1
-            case _:
-                pass
+    def hear(self, bus: EventBus) -> None:
+        """Count what happens there from now on."""
+        bus.listen(self._start, InferenceStart)
+        bus.listen(self._complete, InferenceComplete)
+        bus.listen(self._fail, Failure)
+        bus.listen(self._loaded, ModelLoadComplete)
+        bus.listen(self._unloaded, ModelUnloadComplete)
 
     def _start(self, event: InferenceStart) -> None:
         record = self._open[event.request_id] = Record(event)
@@ -195,19 +184,28 @@ class Metrics:
         series.queue.observe(event.queue_seconds)
         if event.first_token_seconds is not None:
             series.token.observe(event.first_token_seconds)
-        if event.usage.total_tokens:
-            self._count_tokens(event, series)
+        prompt, completion = event.usage.prompt_tokens, event.usage.completion_tokens
+        if prompt or completion:
+            series.prompt.value += prompt
+            series.completion.value += completion
+            tokens = self._tokens
+            tokens.prompt_tokens += prompt
+            tokens.completion_tokens += completion
+            self._tokens_seconds += event.seconds
+            self._with_tokens += 1
 
-    def _count_tokens(self, event: InferenceComplete, series: _Series) -> None:
-        series.prompt.value += event.usage.prompt_tokens
-        series.completion.value += event.usage.completion_tokens
-        self._tokens.prompt_tokens += event.usage.prompt_tokens
-        self._tokens.completion_tokens += event.usage.completion_tokens
-        self._tokens_seconds += event.seconds
-        self._with_tokens += 1
+    def _loaded(self, event: ModelLoadComplete) -> None:
+        self._families.loads.labels(event.model_key).value += 1
+
+    def _unloaded(self, event: ModelUnloadComplete) -> None:
+        self._families.unloads.labels(event.model_key, event.reason).value += 1
 
     def _fail(self, event: Failure) -> None:
-        self._open.pop(event.request_id or "").end = event
+        if event.request_id is None:
+            self.errors += 1
+            self._families.failures.labels(event.operation, event.code).value += 1
+            return
+        self._open.pop(event.request_id).end = event
         if event.cancelled:
             self.cancelled += 1
         else:

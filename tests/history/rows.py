@@ -41,12 +41,12 @@ def failed(name: str, at: float, **known: Any) -> Failure:
 def tell(history: History, name: str, at: float, **known: Any) -> None:
     """A request that was answered: begun `seconds` before `at`."""
     end = answered(name, at, **known)
-    history.listen(begun(name, at - end.seconds, client=end.client))
-    history.listen(end)
+    history.began(begun(name, at - end.seconds, client=end.client))
+    history.ended(end)
 
 
 def tell_failed(history: History, name: str, at: float, **known: Any) -> None:
     """A request that failed."""
     end = failed(name, at, **known)
-    history.listen(begun(name, at - end.seconds, client=end.client))
-    history.listen(end)
+    history.began(begun(name, at - end.seconds, client=end.client))
+    history.ended(end)

@@ -54,8 +54,8 @@ async def ids(history: History, **asked: Any) -> list[str]:
 
 async def test_a_row_says_what_is_known_and_leaves_out_the_rest(history: History) -> None:
     known = {"address": "192.168.1.7", "user_agent": "curl/8", "parameters": {"temperature": 0.2, "messages": 3}}
-    history.listen(begun("r1", NOON - 2, client="laptop", **known))
-    history.listen(answered("r1", NOON, seconds=2.0, client="laptop", load_seconds=0.0))
+    history.began(begun("r1", NOON - 2, client="laptop", **known))
+    history.ended(answered("r1", NOON, seconds=2.0, client="laptop", load_seconds=0.0))
     (row,) = (await history.requests(Asked()))["requests"]
     assert row == {
         "requestId": "r1",
@@ -106,7 +106,7 @@ async def test_a_request_that_waits_in_vain_has_only_waited(history: History) ->
 
 async def test_requests_under_way_come_first(history: History) -> None:
     tell(history, "old", NOON - 5)
-    history.listen(begun("now", NOON - 1, model=None))
+    history.began(begun("now", NOON - 1, model=None))
     first, second = (await history.requests(Asked()))["requests"]
     assert (first["requestId"], first["status"], first["model"]) == ("now", "pending", "")
     assert second["requestId"] == "old"
@@ -309,8 +309,8 @@ async def test_questions_are_answered_by_an_index(tmp_path: Path, history: Histo
 
 
 async def test_hostile_texts_and_numbers_are_kept_harmlessly(history: History) -> None:
-    history.listen(begun("r1", NOON - 1, model="\ud800" + "x" * 1000, user_agent="a\x1b[31m"))
-    history.listen(answered("r1", NOON, usage=Usage(10**30, -5), model_key="", finish_reason="\udfff"))
+    history.began(begun("r1", NOON - 1, model="\ud800" + "x" * 1000, user_agent="a\x1b[31m"))
+    history.ended(answered("r1", NOON, usage=Usage(10**30, -5), model_key="", finish_reason="\udfff"))
     (row,) = (await history.requests(Asked()))["requests"]
     assert (row["promptTokens"], row["completionTokens"]) == (2**53, 0)
     assert len(row["model"]) == 200

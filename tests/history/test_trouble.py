@@ -92,7 +92,7 @@ async def test_a_crash_loses_only_what_was_not_written(tmp_path: Path) -> None:
     tell(history, "r1", NOON)
     await history.write()
     tell(history, "r2", NOON)
-    history.listen(begun("r3", NOON))
+    history.began(begun("r3", NOON))
     with sqlite3.connect(tmp_path / "history.sqlite3") as database:  # as the next start would find it
         assert database.execute("SELECT id FROM requests").fetchall() == [("r1",)]
     database.close()

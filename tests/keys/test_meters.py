@@ -46,7 +46,7 @@ class Asking:
         return f"r{self._number}"
 
     def ask(self, name: str, limits: Limits = NOBODY, prompt: int = 0, completion: int = 0) -> None:
-        self.meters.listen(ended(name, prompt, completion, self.admit(name, limits)))
+        self.meters.ended(ended(name, prompt, completion, self.admit(name, limits)))
 
     def used(self, name: str) -> Used:
         return self.meters.used(name)
@@ -107,8 +107,8 @@ def test_tokens_are_counted_when_an_answer_is_complete() -> None:
     assert counted.used("anna") == Used(1, 1, 360, 360)
     with pytest.raises(RateLimited, match="100 tokens a minute: it may ask again in 61 s"):
         counted.ask("anna", limits)
-    counted.meters.listen(ended(None, 60, 300, "of nobody"))
-    counted.meters.listen(ended("anna", 60, 300, "not admitted"))
+    counted.meters.ended(ended(None, 60, 300, "of nobody"))
+    counted.meters.ended(ended("anna", 60, 300, "not admitted"))
     assert counted.used("anna") == Used(1, 1, 360, 360)
     time.now += 61
     counted.ask("anna", limits)
@@ -116,8 +116,8 @@ def test_tokens_are_counted_when_an_answer_is_complete() -> None:
 
 def test_tokens_of_an_answer_that_was_cut_off_are_counted() -> None:
     counted = meters(Time())
-    counted.meters.listen(cut_off("anna", counted.admit("anna"), Usage(30, 4)))
-    counted.meters.listen(cut_off("anna", counted.admit("anna"), Usage()))
+    counted.meters.ended(cut_off("anna", counted.admit("anna"), Usage(30, 4)))
+    counted.meters.ended(cut_off("anna", counted.admit("anna"), Usage()))
     assert counted.used("anna") == Used(2, 2, 34, 34)
 
 
@@ -127,7 +127,7 @@ def test_requests_side_by_side_do_not_pass_a_limit_of_tokens_together() -> None:
     first, _ = counted.admit("anna", limits), counted.admit("anna", limits)  # of a key of which nothing is known
     with pytest.raises(RateLimited, match="requests under way may take what is left: it may ask again in 1 s"):
         counted.admit("anna", limits)
-    counted.meters.listen(ended("anna", 50, 50, first))
+    counted.meters.ended(ended("anna", 50, 50, first))
     for _ in range(8):  # they take 100 tokens each: there is room for nine more, of which one is under way
         counted.admit("anna", limits)
     with pytest.raises(RateLimited) as refused:
@@ -144,7 +144,7 @@ def test_what_says_how_much_it_may_take_counts_as_that_while_it_is_under_way() -
     counted.admit("anna", limits)  # it says nothing: 10, as those before
     with pytest.raises(RateLimited, match="requests under way may take what is left"):
         counted.admit("anna", limits)
-    counted.meters.listen(ended("anna", 5, 15, first))  # of the 600
+    counted.meters.ended(ended("anna", 5, 15, first))  # of the 600
     for _ in range(2):
         counted.admit("anna", limits, most=290)
     with pytest.raises(RateLimited):
@@ -157,7 +157,7 @@ def test_side_by_side_a_limit_is_passed_by_one_request_at_most() -> None:
     with pytest.raises(RateLimited):
         counted.admit("anna", limits, most=300)
     for each in under_way:
-        counted.meters.listen(ended("anna", 100, 200, each))  # all that they may
+        counted.meters.ended(ended("anna", 100, 200, each))  # all that they may
     assert 1000 <= counted.used("anna").tokens_per_day < 1000 + 300
 
 
@@ -239,7 +239,7 @@ def test_the_tokens_of_a_key_that_is_gone_are_not_those_of_its_namesake(tmp_path
     request_id = asking.admit("anna")
     store.revoke("anna")
     store.add("anna")
-    store.meters.listen(ended("anna", 50, 50, request_id))
+    store.meters.ended(ended("anna", 50, 50, request_id))
     assert store.meters.used("anna") == Used()
     store.flush()
     assert kept(tmp_path, Time()).meters.used("anna") == Used()

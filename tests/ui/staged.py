@@ -81,7 +81,7 @@ def one(history: History, chance: random.Random, at: int) -> None:
         [("openai", "/v1/chat/completions"), ("anthropic", "/v1/messages"), ("ollama", "/api/chat")]
     )
     seconds = first + tokens / chance.uniform(35, 60)
-    history.listen(
+    history.began(
         InferenceStart(
             at=at - int(seconds * SECOND), request_id=request_id, method="POST", path=route, dialect=dialect, model=model,
             client=key, address="192.168.1.24", user_agent=KEYS[key], parameters={"temperature": 0.7, "stream": True},
@@ -89,7 +89,7 @@ def one(history: History, chance: random.Random, at: int) -> None:
     )  # fmt: skip
     told = {"request_id": request_id, "model_key": model, "instance_id": model, "dialect": dialect, "client": key}
     if chance.random() < 0.03:
-        history.listen(
+        history.ended(
             Failure(
                 at=at, operation="inference", error="The prompt is too long: 19,400 tokens, and 8,192 fit.",
                 code="context_length_exceeded", status=400, seconds=0.02, streamed=True, **told,
@@ -97,7 +97,7 @@ def one(history: History, chance: random.Random, at: int) -> None:
         )  # fmt: skip
         return
     usage = Usage(prompt_tokens=prompt, completion_tokens=tokens)
-    history.listen(
+    history.ended(
         InferenceComplete(
             at=at, streamed=True, seconds=seconds, queue_seconds=chance.uniform(0, 0.05), first_byte_seconds=first,
             first_token_seconds=first, finish_reason="stop", usage=usage, **told,

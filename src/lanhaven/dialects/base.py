@@ -116,6 +116,9 @@ class Call(msgspec.Struct):
         """Whether who asks may do what `scope` names."""
         return self.scopes is None or scope in self.scopes
 
+    def __repr__(self) -> str:
+        return f"Call({self.request_id} {self.method} {self.path})"
+
     def inference(self, route: Route, body: dict[str, Any]) -> InferenceRequest:
         """This call as an inference; what else is known of it is set there."""
         return InferenceRequest(
@@ -253,8 +256,8 @@ def conversation(headers: Headers, said: Any, body: Mapping[str, Any]) -> str | 
         for name, value in headers:
             if name in CONVERSATION and value:
                 return value[:LONGEST_NAME].decode("latin-1")
-    for found in (said, body.get("prompt_cache_key"), body.get("user")):
-        if found and isinstance(found, str):
+    for found in filter(None, (said, body.get("prompt_cache_key"), body.get("user"))):
+        if isinstance(found, str):
             return found[:LONGEST_NAME]
     return None
 

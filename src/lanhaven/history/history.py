@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from lanhaven.errors import GatewayError, NotFound
-from lanhaven.events import Failure, GatewayEvent, InferenceComplete, InferenceStart
+from lanhaven.events import EventBus, Failure, InferenceComplete, InferenceStart
 from lanhaven.history.listing import Asked, found, listed
 from lanhaven.history.row import Ended, columns, details_json, row_json
 from lanhaven.history.series import series
@@ -44,7 +44,7 @@ class HistoryLimits:
 class History:
     """To be used from one event loop. gauges: requests in flight and waiting, bytes of all instances, now.
 
-    Nothing here disturbs a request: `listen` only appends, and what cannot be written is told once, in the log.
+    Nothing here disturbs a request: listening only appends, and what cannot be written is told once, in the log.
     """
 
     def __init__(
@@ -60,13 +60,19 @@ class History:
         self._failing = False
         self._task: asyncio.Task[None] | None = None
 
-    def listen(self, event: GatewayEvent) -> None:
-        """Take one event in; called by the bus for every event."""
-        if isinstance(event, InferenceComplete):
-            self._ended.append((self._open.pop(event.request_id), event))
-        elif isinstance(event, InferenceStart):
-            self._open[event.request_id] = event
-        elif isinstance(event, Failure) and event.request_id is not None:
+    def hear(self, bus: EventBus) -> None:
+        """Keep what happens there from now on."""
+        bus.listen(self.began, InferenceStart)
+        bus.listen(self.ended, InferenceComplete)
+        bus.listen(self.ended, Failure)
+
+    def began(self, event: InferenceStart) -> None:
+        """A request was accepted; called by the bus."""
+        self._open[event.request_id] = event
+
+    def ended(self, event: InferenceComplete | Failure) -> None:
+        """A request ended, or (not kept) something else failed."""
+        if event.request_id is not None:
             self._ended.append((self._open.pop(event.request_id), event))
 
     def begin(self) -> None:

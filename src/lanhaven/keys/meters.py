@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lanhaven.errors import RateLimited
-from lanhaven.events import Failure, GatewayEvent, InferenceComplete
+from lanhaven.events import EventBus, Failure, InferenceComplete
 from lanhaven.keys.key import UNLIMITED, Limits
 from lanhaven.keys.windows import Window
 
@@ -167,10 +167,13 @@ class Meters:
             meter.promised += promised
         self._running[request_id] = meter, promised
 
-    def listen(self, event: GatewayEvent) -> None:
-        """Count the tokens of a request that ended, well or not; called by the bus for every event."""
-        if not isinstance(event, InferenceComplete | Failure):
-            return
+    def hear(self, bus: EventBus) -> None:
+        """Count the tokens of what ends there from now on."""
+        bus.listen(self.ended, InferenceComplete)
+        bus.listen(self.ended, Failure)
+
+    def ended(self, event: InferenceComplete | Failure) -> None:
+        """Count the tokens of a request that ended, well or not; called by the bus."""
         found = self._running.pop(event.request_id, None)
         if found is None:  # it was not admitted, or is none that counts
             return

@@ -117,8 +117,8 @@ class KeyStore:
     def named(self, name: str) -> KeyInfo | None:
         """The key with this name, also one of this run; None if there is none, or no longer."""
         self._look()
-        key = self._table.named(name)
-        return None if key is None or self._over(key) else key
+        key = self._table.by_name.get(name)
+        return None if key is None or (key.terms.expires is not None and self._over(key)) else key
 
     def verify(self, key: str | bytes) -> KeyInfo | None:
         """Whose key this is; None if nobody's."""
@@ -128,7 +128,7 @@ class KeyStore:
         """As `verify`, for the SHA-256 of a key; user_agent: of the program that uses it."""
         self._look()
         key = self._table.find(digest)
-        if key is None or self._over(key):
+        if key is None or (key.terms.expires is not None and self._over(key)):
             return None
         if user_agent:
             agent: str | None = user_agent[:AGENT_SHOWN].decode("latin-1")
@@ -144,7 +144,7 @@ class KeyStore:
         return key is not None and self._over(key)
 
     def _over(self, key: KeyInfo) -> bool:
-        return key.terms.expires is not None and key.expired(self._wall())
+        return key.expired(self._wall())
 
     # ---- changing
 

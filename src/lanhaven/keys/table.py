@@ -19,7 +19,7 @@ class KeyTable:
 
     def __init__(self, keys: Iterable[KeyInfo] = ()) -> None:
         self.keys = tuple(keys)
-        self._by_name = {key.name: key for key in self.keys}
+        self.by_name = {key.name: key for key in self.keys}
         self._by_digest = {key.digest: key for key in self.keys}
         for key in self.keys:
             if key.old is not None:
@@ -28,7 +28,7 @@ class KeyTable:
         self._models = {key.name: _pattern(key.terms) for key in self.keys}
 
     def __repr__(self) -> str:
-        return f"KeyTable({', '.join(self._by_name) or 'empty'})"
+        return f"KeyTable({', '.join(self.by_name) or 'empty'})"
 
     def find(self, digest: bytes) -> KeyInfo | None:
         """The key that hashes to this. Nobody can choose what a key hashes to, so the time that the look-up takes tells
@@ -37,7 +37,7 @@ class KeyTable:
         return key if key is not None and hmac.compare_digest(key.digest, digest) else None
 
     def named(self, name: str) -> KeyInfo | None:
-        return self._by_name.get(name)
+        return self.by_name.get(name)
 
     def admits(self, key: KeyInfo, address: str) -> bool:
         """Whether the key is good at this address."""

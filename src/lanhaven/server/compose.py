@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lanhaven.dialects import all_dialects, all_sockets
-from lanhaven.events import Failure, InferenceComplete
 from lanhaven.keys.admission import KeyAdmission
 from lanhaven.keys.store import KeyStore
 from lanhaven.server.app import App, Router, refusal
@@ -33,7 +32,7 @@ def compose(
     if services.history is not None:
         services.history.begin()
     services.gateway.admission = KeyAdmission(keys)
-    services.bus.listen(keys.meters.listen, InferenceComplete, Failure)
+    keys.meters.hear(services.bus)
     app = App(
         router,
         native_app(services, callers),

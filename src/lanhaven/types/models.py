@@ -151,6 +151,9 @@ class Upstream:
     logits: bool = False  # its rerank scores are logits, not shares from 0 to 1
     extras: frozenset[str] = frozenset()  # request fields beyond OpenAI's that it knows; strict servers refuse them
 
+    def __hash__(self) -> int:  # it is looked up with every request, and these tell nearly all apart
+        return hash((self.model, self.base_url, self.socket))
+
     def __repr__(self) -> str:
         return f"Upstream({self.socket or self.base_url}{self.prefix} model={self.model!r} slots={self.slots})"
 

@@ -46,7 +46,6 @@ class Connection(asyncio.Protocol):
         "_busy",
         "_count",
         "_excess",
-        "_head_bytes",
         "_informational",
         "_limit",
         "_loop",
@@ -96,7 +95,7 @@ class Connection(asyncio.Protocol):
         self.headed = self.done = self.began = self.keep_alive = self.by_eof = self._excess = False
         self._streaming = streaming
         self._limit = HIGH_WATER if streaming else limit
-        self._size = self._barren = self._count = self._head_bytes = self._informational = 0
+        self._size = self._barren = self._count = self._informational = 0
 
     # The request
 
@@ -224,8 +223,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count += 1
-        self._head_bytes += len(name) + len(value) + 4
-        if self._count > HEADER_COUNT or self._head_bytes > HEADER_BYTES:
+        if self._count > HEADER_COUNT:
             raise _broken("its headers are too long")
         if not self.headed:
             self.headers[name.lower()] = value
@@ -240,10 +238,14 @@ class Connection(asyncio.Protocol):
             if self._informational > INFORMATIONAL:
                 raise _broken("it sends one interim reply after the other")
             return
-        encoding = self.headers.get(b"content-encoding", b"identity").lower()
-        if encoding != b"identity":
+        headers = self.headers
+        if sum(map(len, headers)) + sum(map(len, headers.values())) > HEADER_BYTES:
+            raise _broken("its headers are too long")
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None and encoding.lower() != b"identity":
             raise _broken("its reply is compressed, though that was not asked for")
-        if self.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        framing = headers.get(b"transfer-encoding")
+        if framing is not None and framing.lower() != b"chunked":
             raise _broken("its reply has an unknown Transfer-Encoding")
         self.status = status
         self.headed = True

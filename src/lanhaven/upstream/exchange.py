@@ -117,6 +117,8 @@ class Exchange:
 
     def close(self) -> None:
         """Give the connection back, or close it if the reply was not read to its end."""
+        if self._release is None:  # it was, at the end
+            return
         if self._reply is not None and self._reply.over:
             self._end(self._reply.failure)
         elif not self._over:
@@ -163,10 +165,7 @@ class Exchange:
     async def body(self, limit: int = BODY_LIMIT) -> bytes:
         """The whole reply, which is a JSON object and no error; `limit` bytes at most. Sets the outcome."""
         data = await self._whole(limit)
-        if self.status >= 400:
-            error: GatewayError | None = self._refusal(data)
-        else:
-            error = self._examine(data)
+        error = self._refusal(data) if self._connection.status >= 400 else self._examine(data)
         self._end(error)
         if error is not None:
             raise error
@@ -178,11 +177,12 @@ class Exchange:
         if self._streaming:  # its reading pauses when nobody takes; waiting for the end would last for ever
             raise InternalError("This reply is a stream.")
         connection = self._connection
-        await connection.wait(END)
+        if not connection.done:
+            await connection.wait(END)
         if self._error is not None:
             raise self._error
         data = connection.take()
-        if connection.failure is not None and self.status < 400:
+        if connection.failure is not None and connection.status < 400:
             self._end(connection.failure)
             raise connection.failure
         if len(data) > limit:
@@ -192,7 +192,7 @@ class Exchange:
         return data
 
     def _examine(self, data: bytes) -> GatewayError | None:
-        if self.headers.get(b"content-type", b"").startswith(_HTML):
+        if self._connection.headers.get(b"content-type", b"").startswith(_HTML):
             return UpstreamError("The model's server answered with a web page.")
         try:
             message = read(data)
@@ -287,9 +287,10 @@ class Exchange:
     async def check_head(self) -> None:
         """Raise what can be told from the head: a redirect (F-042), or a success that is no event stream where one was
         asked for. Some servers ignore `stream`, and LM Studio answers unknown routes with 200 and an error object."""
-        kind = self.headers.get(b"content-type", b"").lower()
-        if self.status >= 400 or (self.status < 300 and not self._streaming):
+        status = self._connection.status
+        if status >= 400 or (status < 300 and not self._streaming):
             return
+        kind = self.headers.get(b"content-type", b"").lower()
         if self.status == 200 and (kind.startswith(_STREAM) or not kind):
             return
         error = self._refusal_of_head(kind, await self._remains() if self.status == 200 else b"")

@@ -6,7 +6,6 @@ The environment's proxy variables mean nothing here: nobody reads them (F-048).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable
 from time import monotonic
@@ -171,8 +170,10 @@ class UpstreamClient:
         idle = endpoint.take()
         if idle is not None:
             exchange = Exchange(idle, upstream, path, timers, self._release, stream=stream, drop_usage=drop_usage)
-            with contextlib.suppress(_Stale):
+            try:
                 return await self._begin(exchange, idle, endpoint, request)
+            except _Stale:
+                pass
         try:
             fresh = await endpoint.connect(self.timers.connect, upstream.model)
         except ProviderUnavailable as error:

@@ -97,7 +97,7 @@ def loads(raw: bytes) -> Any:
 
 def note_usage(message: Message, outcome: Outcome) -> None:
     """Take the token counts from `usage`, else from llama.cpp's `timings`. Nonsense counts as zero (F-046)."""
-    timings = loads(message.timings)
+    timings = None if message.timings is NOTHING else loads(message.timings)
     usage = loads(message.usage)
     if isinstance(timings, dict):
         outcome.writing = _count(timings.get("predicted_ms")) / 1000
@@ -107,7 +107,8 @@ def note_usage(message: Message, outcome: Outcome) -> None:
         if cached is None and isinstance(timings, dict):
             cached = timings.get("cache_n")
         prompt = _count(usage.get("prompt_tokens"))
-        outcome.usage = Usage(prompt, _count(usage.get("completion_tokens")), min(_count(cached), prompt))
+        reused = 0 if cached is None else min(_count(cached), prompt)
+        outcome.usage = Usage(prompt, _count(usage.get("completion_tokens")), reused)
     elif isinstance(timings, dict):
         cached = _count(timings.get("cache_n"))
         outcome.usage = Usage(cached + _count(timings.get("prompt_n")), _count(timings.get("predicted_n")), cached)
@@ -121,4 +122,6 @@ def figure(value: object) -> float | None:
 
 
 def _count(value: object) -> int:
+    if type(value) is int and 0 <= value < _LARGEST:  # nearly always
+        return value
     return int(figure(value) or 0)

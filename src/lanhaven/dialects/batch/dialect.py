@@ -9,7 +9,7 @@ Each path also without /v1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler
@@ -63,15 +63,14 @@ class BatchDialect(Dialect):
         }
         return {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
 
-    async def _chat_or_batch(self, call: Call) -> None:
+    def _chat_or_batch(self, call: Call) -> Awaitable[None]:
         if b'"processing_mode"' in call.body:
             body = read_strict(call.body)
             if is_batch(body):
-                await self._serve(body, call)
-                return
+                return self._serve(body, call)
             call.body = encode({name: value for name, value in body.items() if name not in OWN or "stream" in name})
         call.dialect = self._openai
-        await self._chat(call)
+        return self._chat(call)
 
     async def _batch(self, call: Call) -> None:
         await self._serve(read_strict(call.body), call)

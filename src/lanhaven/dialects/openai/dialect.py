@@ -6,7 +6,7 @@ the request, the error envelope, and the two replies that llama.cpp words in its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -73,8 +73,8 @@ class OpenAIDialect(Dialect):
         named = {prefix + path: methods for path, methods in table.items() for prefix in ("/v1", "")}
         return named | {"/v2/rerank": {"POST": partial(self._rerank, True)}}
 
-    async def _infer(self, route: Route, check: Callable[[dict[str, Any]], None], call: Call) -> None:
-        await self._answer(route, check, read_strict(call.body), call)
+    def _infer(self, route: Route, check: Callable[[dict[str, Any]], None], call: Call) -> Awaitable[None]:
+        return self._answer(route, check, read_strict(call.body), call)
 
     async def _multipart(self, call: Call) -> None:
         if call.pieces is None:
@@ -90,7 +90,8 @@ class OpenAIDialect(Dialect):
         check(body)
         if route is Route.CHAT:
             offer, notes = settle(self._gateway, body)
-            call.extra = [*call.extra, *notes]
+            if notes:
+                call.extra = [*call.extra, *notes]
             if offer is not None:
                 await self._infer_with_tools(offer, body, call)
                 return
