@@ -49,11 +49,11 @@ def provider_names() -> tuple[str, ...]:
 
 def create(name: str, context: ProviderContext) -> Provider:
     """The provider of this name, or one that says why it cannot be had. InvalidRequest: there is none of this name."""
-    known = factories()
-    if name not in known:
-        raise InvalidRequest(f"There is no provider {name!r}; there are: {', '.join(known)}.", param="provider")
+    place = OURS.get(name) or factories().get(name)  # only for one of others every package is looked at: 15 ms
+    if place is None:
+        raise InvalidRequest(f"There is no provider {name!r}; there are: {', '.join(factories())}.", param="provider")
     try:
-        factory = cast("Callable[[ProviderContext], Provider]", pkgutil.resolve_name(known[name]))
+        factory = cast("Callable[[ProviderContext], Provider]", pkgutil.resolve_name(place))
         return factory(context)
     except GatewayError as error:
         return UnavailableProvider(name, error.message, error.hint)
