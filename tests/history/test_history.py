@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,28 @@ async def test_usage_by_key_model_and_day(history: History, clock: Clock) -> Non
         ("2026-11-20", 1),
         ("2026-11-13", 1),
     ]
+
+
+@pytest.fixture
+def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's clock is nine hours before that of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_tokyo")
+async def test_days_are_those_of_the_servers_clock(history: History) -> None:
+    midnight = NOON - 21 * HOUR  # there
+    tell(history, "r1", midnight)
+    tell(history, "r2", midnight - 1)
+    tell(history, "r3", NOON)
+    days = await history.usage(1, "day")
+    assert [(row["day"], row["requests"]) for row in days["rows"]] == [("2026-11-21", 2)]
+    days = await history.usage(2, "day")
+    assert [(row["day"], row["requests"]) for row in days["rows"]] == [("2026-11-21", 2), ("2026-11-20", 1)]
 
 
 async def test_a_restart_keeps_it(tmp_path: Path, clock: Clock) -> None:

@@ -11,6 +11,7 @@ from lanhaven.cli import completing, output
 from lanhaven.cli.connection import Json, Key, Server, Url, connect
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.cli.output import Column, Row
+from lanhaven.cli.units import here
 from lanhaven.cli.usage import milliseconds
 
 Status = Literal["pending", "completed", "failed", "cancelled"]
@@ -25,7 +26,7 @@ def _figure(heading: str, name: str) -> Column:
 
 
 ROWS = (
-    Column("TIME", lambda row: row["timestamp"], lambda row: row["timestamp"][5:19].replace("T", " ")),
+    Column("TIME", lambda row: row["timestamp"], lambda row: here(row["timestamp"])[5:]),
     Column("STATUS", lambda row: row["status"]),
     Column("MODEL", lambda row: row["model"], cut=True),
     Column("KEY", lambda row: row.get("key"), lambda row: row.get("key", "–"), cut=True, spare=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 
 from lanhaven.cli.failure import CliError, Exit
 
@@ -50,6 +51,11 @@ def seconds(amount: float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def here(moment: str) -> str:
+    """A time of ISO 8601 by the clock of this machine: 2026-11-22 02:19:07."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def read_seconds(text: str) -> float:

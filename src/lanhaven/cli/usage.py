@@ -9,6 +9,7 @@ import typer
 from lanhaven.cli import output
 from lanhaven.cli.connection import Json, Key, Url, connect
 from lanhaven.cli.output import Column, Row
+from lanhaven.cli.units import here
 
 By = Literal["key", "model", "day"]
 FIRST = "firstTokenP50Ms"
@@ -16,7 +17,9 @@ NOBODY = {"key": "(no key)", "model": "(no model)"}
 
 
 def usage(
-    days: Annotated[int, typer.Option("--days", min=1, max=90, help="How far back; today is one of them (UTC).")] = 7,
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=90, help="How far back; today is one of them, by the server's clock.")
+    ] = 7,
     by: Annotated[By, typer.Option("--by", help="What is told apart: key, model or day.")] = "key",
     url: Url = None,
     key: Key = None,
@@ -45,9 +48,7 @@ def _columns(by: By) -> tuple[Column, ...]:
             right=True,
             spare=True,
         ),
-        Column(
-            "LAST USED", lambda row: row["lastUsed"], lambda row: row["lastUsed"][:16].replace("T", " "), spare=True
-        ),
+        Column("LAST USED", lambda row: row["lastUsed"], lambda row: here(row["lastUsed"])[:16], spare=True),
     )
 
 

@@ -56,7 +56,8 @@ class AsyncHistory:
         )
 
     async def usage(self, *, days: int | None = None, by: str | None = None) -> UsageReport:
-        """Requests and tokens of the last days (7; UTC, today is one of them), by key, model or day."""
+        """Requests and tokens of the last days (7; by the clock of the server, today is one of them), by key, model
+        or day."""
         call = get(f"{HISTORY}/usage", self._exchange.settings, said(days=days, by=by), "history")
         return UsageReport.read(await self._exchange.json(call))
 
