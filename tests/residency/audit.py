@@ -55,7 +55,8 @@ class Ledger:
         """Nobody's instance is evicted, or ended by its TTL, under him. (Who came while it was held waits on.)"""
         resident = self.pool._books.get(name)
         assert resident is not None
-        if reason in ("evicted", "idle") and (resident.leases or resident.orders or resident.pinned):
+        pinned = resident.pinned and not resident.retired
+        if reason in ("evicted", "idle") and (resident.leases or resident.orders or pinned):
             self.wrongs.append(f"{name} was {reason} while in use: {resident}")
 
 
@@ -100,7 +101,8 @@ def at_rest(pool: Pool, now: float, *, forced: bool = False) -> None:
     for resident in residents:
         if resident.has_slot:
             assert not resident.waiters, f"{resident} has a free slot and waiters"
-        if resident.takes:
+        resting = [each for each in pool._books.of(resident.info.key) if each.breaker is not None]
+        if resident.takes and not resting:  # one that has rested serves again at the next sweep
             siblings = [each for each in pool._books.of(resident.info.key) if each is not resident]
             assert not any(each.instance_id is None for one in siblings for each in (*one.waiters, *one.parked)), (
                 resident,

@@ -58,6 +58,10 @@ class Request:
         return self.lease is None and not self.over
 
     @property
+    def served(self) -> bool:
+        return self.lease is not None and self.lease.broken is None and not self.over and not self.done.done()
+
+    @property
     def over(self) -> bool:
         """Its task has ended (one that is cancelled before it begins has nothing to tell)."""
         return self.task is not None and self.task.done()
@@ -72,7 +76,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.requests: list[Request] = []
         self.orders: list[asyncio.Task[Any]] = []
         self.sides: list[asyncio.Task[Any]] = []  # unloads, sweeps
-        self.late = self.forced = self.foreign = False
+        self.late = self.forced = False
 
     @initialize(
         slots=st.sampled_from([None, 1, 2]),
@@ -81,10 +85,13 @@ class PoolMachine(RuleBasedStateMachine):
         ends=st.sampled_from([0.0, 0.5, 50.0]),
         patience=st.sampled_from([0.0, 5.0, 5.0, float("inf")]),
         margin=st.sampled_from([0, GIB, 4 * GIB]),
+        ours=st.booleans(),
     )
-    def begin(self, slots: int | None, depth: int, automatic: int, ends: float, patience: float, margin: int) -> None:
+    def begin(
+        self, slots: int | None, depth: int, automatic: int, ends: float, patience: float, margin: int, ours: bool
+    ) -> None:
         self.provider = ScriptedProvider(
-            slots=slots, load_seconds=None, end_seconds=ends, memory=10 * GIB, lists=True, margin=margin
+            slots=slots, load_seconds=None, end_seconds=ends, memory=10 * GIB, lists=True, margin=margin, ours=ours
         )
         self.provider.before_unload = self._before_unload
         bus = EventBus()
@@ -107,10 +114,12 @@ class PoolMachine(RuleBasedStateMachine):
 
     # Clients.
 
-    async def _client(self, request: Request, info: ModelInfo, name: str | None, wait: float) -> None:
+    async def _client(self, request: Request, info: ModelInfo, name: str | None, wait: float, only: bool) -> None:
         try:
             # Those that wait alike are taken for one conversation: it must never change what is promised.
-            lease = await self.pool.lease(info, request_id="r", instance_id=name, wait=wait, affinity=str(wait))
+            lease = await self.pool.lease(
+                info, request_id="r", instance_id=name, wait=wait, only=only, affinity=None if only else str(wait)
+            )
         except asyncio.CancelledError:
             request.ends.append("cancelled")
             raise
@@ -119,6 +128,7 @@ class PoolMachine(RuleBasedStateMachine):
             request.ends.append(error.code)
             return
         assert lease.broken is None
+        assert not only or lease.instance_id == name
         request.lease, request.engine = lease, self.provider.engines.get(lease.instance_id)
         lease.on_abort = request.told.append
         try:
@@ -140,18 +150,18 @@ class PoolMachine(RuleBasedStateMachine):
         self.rest_till_all_is_loaded()
 
     @precondition(lambda self: self.pool.instances())
-    @rule(pick=PICK, wait=WAITS)
-    def ask_by_name(self, pick: int, wait: float) -> None:
-        name = self._instance(pick)
-        self._ask(self.pool.ids()[name], name, wait)
+    @rule(pick=PICK, wait=WAITS, only=st.booleans())
+    def ask_by_name(self, pick: int, wait: float, only: bool) -> None:
+        name = self.instance(pick)
+        self._ask(self.pool.ids()[name], name, wait, only=only)
 
     @rule(key=KEYS, name=NAMES)
     def ask_at_random(self, key: str, name: str) -> None:
         self._ask(key, name, 5.0)
 
-    def _ask(self, key: str, name: str | None, wait: float) -> None:
+    def _ask(self, key: str, name: str | None, wait: float, *, only: bool = False) -> None:
         request = Request(self.loop.create_future())
-        request.task = self.loop.begin(self._client(request, BY_KEY[key], name, wait))
+        request.task = self.loop.begin(self._client(request, BY_KEY[key], name, wait, only))
         self.requests.append(request)
 
     @precondition(lambda self: any(not each.over for each in self.requests))
@@ -200,7 +210,7 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pool.instances())
     @rule(pick=PICK, force=st.booleans())
     def unload(self, pick: int, force: bool) -> None:
-        name = self._instance(pick)
+        name = self.instance(pick)
         self.sides.append(self.loop.begin(self._quietly(self.pool.unload, name, force=force)))
 
     @precondition(lambda self: any(not each.done() for each in self.sides))
@@ -212,13 +222,13 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pool.instances())
     @rule(pick=PICK, pinned=st.booleans(), heat=st.floats(0, 2))
     def change(self, pick: int, pinned: bool, heat: float) -> None:
-        name = self._instance(pick)
+        name = self.instance(pick)
         self.loop.call(self.pool.set_sampling, name, Sampling(temperature=heat))
         self.loop.call(self.pool.set_pinned, name, pinned)  # which may decide what waits: even that there is no room
         instance = self.pool.get(name)
         assert instance is None or instance.sampling.temperature == heat
 
-    def _instance(self, pick: int) -> str:
+    def instance(self, pick: int) -> str:
         names = [each.instance_id for each in self.pool.instances()]
         return names[pick % len(names)]
 
@@ -268,10 +278,12 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(key=KEYS, there=st.booleans())
     def somebody_else(self, key: str, there: bool) -> None:
         """Loads or unloads in the engine's own window."""
-        self.foreign = True
-        name = f"foreign-{key}"
-        upstream = self.provider.upstream(name)
-        self.provider.running = [Running(name, key, 0, upstream)] if there else []
+        self.runs(f"foreign-{key}", key, there=there)
+
+    def runs(self, name: str, key: str, *, there: bool, foreign: bool = True, away: str | None = None) -> None:
+        others = [each for each in self.provider.running if each.instance_id != name]
+        one = Running(name, key, 0, self.provider.upstream(name), foreign=foreign, away=away)
+        self.provider.running = [*others, one] if there else others
 
     # Time.
 

@@ -6,13 +6,13 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.residency.machine import PoolMachine
+from tests.residency.machine_outside import WholeMachine
 
 STEPS_PER_RUN = 80
 SAID = os.environ.get("LANHAVEN_TEST_STEPS")
 STEPS = int(SAID or "10000")
 
-TestPool = PoolMachine.TestCase
+TestPool = WholeMachine.TestCase
 TestPool.settings = settings(
     max_examples=max(1, 2 * STEPS // STEPS_PER_RUN),  # many runs end early: half the steps are sure
     stateful_step_count=STEPS_PER_RUN,
