@@ -44,6 +44,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+SENTENCE_ENDS = (".", "!", "?", ":")
+
 
 class GatewayError(Exception):
     """Root of the tree.
@@ -82,6 +84,13 @@ class GatewayError(Exception):
         """All that is known besides the message, for a log; from a server also endpoint, request_id, errors."""
         said: dict[str, Any] = {"code": self.code, "status": self.status, "param": self.param, "hint": self.hint}
         return {name: value for name, value in said.items() if value is not None} | dict(self.facts)
+
+    def told(self, words: str | None = None) -> str:
+        """What happened (`words`, or the message) and what to try, for replies that have one text for both."""
+        said = self.message if words is None else words
+        if self.hint is None:
+            return said
+        return f"{said}{'' if said.endswith(SENTENCE_ENDS) else '.'} Try: {self.hint}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.status} {self.code}: {self.message})"

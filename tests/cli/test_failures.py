@@ -74,7 +74,7 @@ def test_the_servers_own_hint_is_what_to_try(cli: Cli, server: Scripted) -> None
 @pytest.mark.parametrize("command", [("ls",), ("chat", "smollm2", "hello")])
 def test_4_why_a_key_is_refused_and_what_to_do_about_it(cli: Cli, server: Scripted, command: tuple[str, ...]) -> None:
     native = {"error": "Forbidden", "code": "forbidden", "hint": "this needs a key with the scope admin"}
-    openai = {"error": {"message": "Forbidden Try: this needs a key with the scope admin", "code": "forbidden"}}
+    openai = {"error": {"message": "Forbidden. Try: this needs a key with the scope admin", "code": "forbidden"}}
     server.says("GET", "/admin/models", native, 403)
     server.says("POST", "/v1/chat/completions", openai, 403)
     done = cli(*command)
@@ -84,11 +84,11 @@ def test_4_why_a_key_is_refused_and_what_to_do_about_it(cli: Cli, server: Script
 
 
 def test_a_hint_within_an_openai_error_is_what_to_try(cli: Cli, server: Scripted) -> None:
-    reply = {"error": {"message": "Model not found: x Try: lanhaven ls lists the models", "code": "model_not_found"}}
+    reply = {"error": {"message": "Model not found: x. Try: lanhaven ls lists the models", "code": "model_not_found"}}
     server.says("POST", "/v1/chat/completions", reply, 404)
     done = cli("chat", "x", "hello")
     assert done.status == 5
-    assert done.err.splitlines()[0] == "error: Model not found: x"
+    assert done.err.splitlines()[0] == "error: Model not found: x."
 
 
 def test_4_after_too_many_wrong_keys(cli: Cli, server: Scripted) -> None:

@@ -210,7 +210,7 @@ def _refused(status: int, body: Any, target: Target) -> NoReturn:
         text = f"the server at {target.url} answered with status {status}"
     text, hint = parted(text, facts.get("hint"))
     if hint and exit_status is Exit.UNAUTHORISED:  # says why; what to do about it is known here
-        text, hint = f"{text}: {hint}", None
+        text, hint = f"{text.removesuffix('.')}: {hint}", None
     tries = (hint,) if hint else advice
     raise CliError(_with_details(text, facts), *tries, status=exit_status, code=code, reply=facts)
 

@@ -137,11 +137,10 @@ def error_type(error: GatewayError) -> str:
 
 def wording(error: GatewayError) -> str:
     """Claude Code compacts its history when it reads Anthropic's own words for a prompt that is too long."""
-    text = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
     if isinstance(error, ContextLengthExceeded) and (numbers := both_numbers(error)) is not None:
         words = f"prompt is too long: {numbers[0]} tokens > {numbers[1]} maximum."
-        return words if error.hint is None else f"{words} Try: {error.hint}"
-    return text
+        return error.told(words)
+    return error.told()
 
 
 async def whole(exchange: Exchange) -> bytes:

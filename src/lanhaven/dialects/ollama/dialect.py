@@ -293,8 +293,8 @@ def wording(error: GatewayError) -> str:
     """Some clients pull a model when they read that it is "not found", others look for a context that is too short."""
     if isinstance(error, ContextLengthExceeded) and (numbers := both_numbers(error)) is not None:
         words = f"the input length exceeds the context length: {numbers[0]} tokens, of {numbers[1]}."
-        return words if error.hint is None else f"{words} Try: {error.hint}"
-    text = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
+        return error.told(words)
+    text = error.told()
     if isinstance(error, ModelNotFound) and "not found" not in text.lower():
         return f"model not found: {text}"
     return text

@@ -17,10 +17,9 @@ from lanhaven.wire import encode
 
 def error_body(error: GatewayError) -> bytes:
     """{"error": {"message", "type", "param", "code", ...facts}}"""
-    message = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
     kind = error_type(error)
     return encode(
-        {"error": {"message": message, "type": kind, "param": error.param, "code": error.code, **error.facts}}
+        {"error": {"message": error.told(), "type": kind, "param": error.param, "code": error.code, **error.facts}}
     )
 
 

@@ -136,7 +136,7 @@ class Events:
         begun = self.start()
         self._filled("incomplete")
         response = self._response("failed")
-        response["error"] = {"code": failure_code(error), "message": wording(error)}
+        response["error"] = {"code": failure_code(error), "message": error.told()}
         return [*begun, self._event("response.failed", response=response)]
 
     # ---- what the model says
@@ -324,8 +324,3 @@ def failure_code(error: GatewayError) -> str:
             return "invalid_prompt"
         case _:
             return "server_error"
-
-
-def wording(error: GatewayError) -> str:
-    """What happened, and what to do."""
-    return error.message if error.hint is None else f"{error.message} Try: {error.hint}"

@@ -9,10 +9,9 @@ from lanhaven.errors import ClientError, GatewayError, ModelNotFound, Unsupporte
 
 def error_object(error: GatewayError) -> dict[str, Any]:
     """What stands under "error". Facts `type` and `code` of the error are more exact than its class."""
-    message = error.message if error.hint is None else f"{error.message} Try: {error.hint}"
     body: dict[str, Any] = {
         "type": error.facts.get("type") or _type(error),
-        "message": message,
+        "message": error.told(),
         "code": error.facts.get("code") or error.code,
     }
     return body if error.param is None else body | {"param": error.param}
