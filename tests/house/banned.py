@@ -23,6 +23,7 @@ BROAD_HANDLERS: Mapping[str, str] = MappingProxyType(
         "src/lanhaven/media/worker.py": "Pillow's parsers raise whatever they stumble over: a damaged image, no more",
         "src/lanhaven/engines/serving/server.py": "the last resort: an answer that never comes would hold its client",
         "src/lanhaven/engines/serving/child.py": "files of strangers, read by a large library: whatever it raises is told",
+        "src/lanhaven/server/steady.py": "a defect in one step must not end all that would follow, unseen",
         "src/lanhaven/server/listener.py": "closes the sockets opened so far, then raises again",
         "src/lanhaven/server/shutdown.py": "one broken callback must not keep the others from hearing of the end",
         "src/lanhaven/server/sockets.py": "closes the socket, then raises again",

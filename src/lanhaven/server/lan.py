@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lanhaven.lan")
 
-LOOK_SECONDS = 20.0  # between two looks at the network's addresses and the certificate
-
 
 class Lan:
     """One server's place on its network. `prepare`, then `begin` once sockets are bound, `keep` meanwhile, `end`.
@@ -114,17 +112,15 @@ class Lan:
         if names:
             await self._tell(names)
 
-    async def keep(self, interval: float = LOOK_SECONDS) -> None:
-        """Renew what has become untrue, until cancelled."""
-        while True:
-            await asyncio.sleep(interval)
-            if self.certificate is not None:
-                await asyncio.to_thread(self.certificate.refresh)
-            names = candidates(self._settings)
-            if names and self.where and self._told() != self._announced:
-                log.info("the addresses of this machine changed")
-                await self.end()
-                await self._tell(names)
+    async def look(self) -> None:
+        """Renew what has become untrue."""
+        if self.certificate is not None:
+            await asyncio.to_thread(self.certificate.refresh)
+        names = candidates(self._settings)
+        if names and self.where and self._told() != self._announced:
+            log.info("the addresses of this machine changed")
+            await self.end()
+            await self._tell(names)
 
     async def end(self) -> None:
         """Take the name back."""

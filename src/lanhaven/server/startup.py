@@ -9,12 +9,10 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -40,11 +38,8 @@ from lanhaven.server.prewarm import prewarm
 from lanhaven.server.services import Services
 from lanhaven.server.shutdown import Shutdown
 from lanhaven.server.sockets import Address, IfTaken
+from lanhaven.server.steady import steady_work
 
-SWEEP_SECONDS = 1.5
-LOOK_SECONDS = 0.5  # between two looks at models.yaml; a change counts at the second one that finds it alike
-KEEP_SECONDS = 30.0  # between two times that the use of keys is written down
-STEPS_PER_ASK = 2  # lists of models are long, and change seldom; who did not answer is asked every time (F-020)
 UNFIT_TOLD = 10  # models that cannot run, in the banner
 
 
@@ -144,35 +139,6 @@ async def _listen(
             task.cancel()
         await asyncio.gather(*steady, *starting, return_exceptions=True)
         await lan.end()
-
-
-def steady_work(services: Services, keys: KeyStore) -> tuple[Coroutine[Any, Any, None], ...]:
-    """What goes on as long as the server does."""
-    return keep_current(services), watch_models(services), keep_used(keys), services.lan.keep()
-
-
-async def keep_current(services: Services, interval: float = SWEEP_SECONDS) -> None:
-    """End what is idle, and see what people did elsewhere, e.g. in LM Studio's window, until cancelled (F-023)."""
-    for step in count(1):
-        await asyncio.sleep(interval)
-        if step % STEPS_PER_ASK == 0 or not services.catalog.complete:
-            await services.catalog.ask()  # first: an instance is taken over only if its model is known
-        await services.pool.sweep()
-        await services.keep()
-
-
-async def watch_models(services: Services, interval: float = LOOK_SECONDS) -> None:
-    """Take models.yaml over whenever somebody has changed it, until cancelled (F-172)."""
-    while True:
-        await asyncio.sleep(interval)
-        await services.reloading.look()
-
-
-async def keep_used(keys: KeyStore, interval: float = KEEP_SECONDS) -> None:
-    """Write down when keys were used, and what for, until cancelled."""
-    while True:
-        await asyncio.sleep(interval)
-        await keys.keep()
 
 
 async def _announce(

@@ -90,7 +90,8 @@ async def serve(settings: Settings, address: Address, shutdown: Shutdown, on_rea
     from lanhaven.server.build import build, sockets_folder
     from lanhaven.server.compose import compose
     from lanhaven.server.limits import ListenerLimits
-    from lanhaven.server.startup import keep_current, unfit
+    from lanhaven.server.startup import unfit
+    from lanhaven.server.steady import keep_current
 
     services = build(settings, lambda: shutdown.draining)
     provider = services.providers["mock"]

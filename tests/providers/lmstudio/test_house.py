@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lanhaven.events import ModelLoadComplete, ModelLoadProgress, ModelLoadStart, ModelUnloadComplete, ModelUnloadStart
-from lanhaven.server.startup import keep_current
+from lanhaven.server.steady import keep_current
 from tests.lmstudio.studio import CHAT, EMBEDDING, SEEING, Studio
 from tests.providers.lmstudio.case import NOT_REACHED
 from tests.serving import House, serving
