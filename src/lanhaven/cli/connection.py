@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
 import typer
 
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.runfile import state_folder as state_folder
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_URL = "http://127.0.0.1:8002"
 QUICK = 10.0  # seconds for a question that a healthy server answers at once
@@ -73,8 +76,6 @@ class Server:
         import httpx2
 
         from lanhaven import __version__
-        from lanhaven.client.trust import verification
-        from lanhaven.config import client_environment
 
         headers = {"user-agent": f"lanhaven-cli/{__version__}"}
         if target.key:
@@ -89,7 +90,7 @@ class Server:
                 headers=headers,
                 trust_env=not _is_loopback(target.url),
                 timeout=QUICK,
-                verify=verification(target.url, client_environment().ca, state_folder()),
+                verify=_trust(target.url),
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise _bad_url(target.url, error) from None
@@ -182,6 +183,18 @@ class Server:
 def connect(url: str | None, key: str | None) -> Server:
     """The server meant, not yet asked anything."""
     return Server(find(url, key))
+
+
+def _trust(url: str) -> ssl.SSLContext | bool:
+    """For plain HTTP nobody: to read the system's list and to import the client takes a third of a short command."""
+    import ssl
+
+    if not url.startswith("https://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    from lanhaven.client.trust import verification
+    from lanhaven.config import client_environment
+
+    return verification(url, client_environment().ca, state_folder())
 
 
 def _is_loopback(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -101,8 +102,10 @@ def up(
     settings = load_settings(flags)
     first_run.refuse_second(settings)
     first_run.prepare(settings)
+    gc.disable()  # it would look through what is imported again and again, for a tenth of the time
     from lanhaven.server import run
 
+    gc.enable()
     ready = _telling(_key_for_lan(settings), open_page, "Ctrl-C" if ready_pipe is None else "lanhaven down")
     if ready_pipe is not None:
         ready = up_detached.letting_go(ready_pipe, settings.state_dir, ready)
