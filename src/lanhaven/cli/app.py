@@ -56,6 +56,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("Models", "models-sync", "models_sync:models_sync"),
     ("Use", "chat", "chat:chat"),
     ("Use", "embed", "embed:embed"),
+    ("Use", "bench", "bench:bench"),
     ("Use", "connect", "connect:connect"),
     ("Use", "mock", "mock:mock"),
     ("Settings", "version", "status:version"),

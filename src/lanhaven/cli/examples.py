@@ -46,6 +46,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'embed "The sea is calm." "A quiet ocean."',
         'embed -m minilm "The sea is calm." --json | jq ".data[0].embedding"',
     ),
+    "bench": (
+        "bench smollm2",
+        "bench qwen3-8b --concurrency 1,4,16 --prompt-tokens 2000 --tokens 256",
+        "bench smollm2 --concurrency 8 --seconds 60 --json | jq .levels",
+    ),
     "connect": (
         "connect",
         "connect claude",

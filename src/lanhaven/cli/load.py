@@ -72,7 +72,7 @@ def load(
         if estimate:
             _show_estimate(_asked(server, "/admin/models/estimate", _said(body)), json=json)
             return
-        reply = _load(server, _said(body))
+        reply = bring(server, _said(body))
     _report(reply, json=json)
 
 
@@ -135,7 +135,7 @@ def activate(
     output.message(f"{_instance_name(reply)} is active" + (f" ({defaults})" if defaults else ""))
 
 
-def _load(server: Server, body: Mapping[str, Any]) -> Any:
+def bring(server: Server, body: Mapping[str, Any]) -> Any:
     """The load itself: no time limit of ours, and when we leave, the connection closes and the server stops loading."""
     from lanhaven.cli.progress import load_progress
 

@@ -6,10 +6,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lanhaven.cli import output, units
 from lanhaven.cli.connection import Server
 from lanhaven.cli.failure import CliError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from lanhaven.cli.bench_figures import Level
 
 LOOK = 0.2  # seconds between two looks at a load
 
@@ -95,3 +101,33 @@ def _told_once(name: str) -> Callable[[str, int, int | None], None]:
             output.message(f"{stage} {name}" + (f" ({units.size(total)})" if total else ""))
 
     return report
+
+
+@contextmanager
+def bench_progress(numbers: Callable[[int], int | None], limit: float | None) -> Iterator[Callable[[Level], None]]:
+    """A bar for each level of a measurement; the block gets a function to call when a level begins and after each
+    request. numbers: how many requests a level has. limit: seconds of a level, where it has no number."""
+    if not sys.stderr.isatty():
+        yield _level_begun
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[amount]}"), TimeElapsedColumn())
+    with Progress(*columns, console=output.console(stderr=True), transient=True) as progress:
+        tasks: dict[int, TaskID] = {}
+
+        def told(level: Level) -> None:
+            total, done = numbers(level.concurrency), len(level.samples) + level.failed
+            if level.concurrency not in tasks:
+                tasks[level.concurrency] = progress.add_task(f"{level.concurrency:3} at once", total=1, amount="")
+            amount = f"{done} of {total}" if total else f"{done}"
+            share = done / total if total else min(level.seconds / (limit or 1), 1)
+            progress.update(tasks[level.concurrency], completed=share, amount=amount)
+
+        yield told
+
+
+def _level_begun(level: Level) -> None:
+    """Off a terminal each level is told once."""
+    if not level.samples and not level.failed:
+        output.message(f"{level.concurrency} at once")
