@@ -60,3 +60,14 @@ export function clock(time: string): string {
 export function some(value: number, one: string, many = `${one}s`): string {
   return `${whole.format(value)} ${value === 1 ? one : many}`;
 }
+
+const BROWSERS: readonly [RegExp, string][] = [[/\bEdg/, "Edge"], [/\bOPR\//, "Opera"], [/\bFirefox\/|\bFxiOS\//, "Firefox"], [/\bChrome\/|\bCriOS\/|HeadlessChrome/, "Chrome"], [/\bSafari\//, "Safari"]]; // prettier-ignore
+const SYSTEMS: readonly [RegExp, string][] = [[/iPhone|iPad/, "iOS"], [/Android/, "Android"], [/Windows/, "Windows"], [/Macintosh/, "macOS"], [/CrOS/, "ChromeOS"], [/Linux/, "Linux"]]; // prettier-ignore
+
+/** The program of a User-Agent: "Zed/0.212" as it is, a browser's story as "Firefox on Linux". */
+export function program(agent: string): string {
+  if (!agent.startsWith("Mozilla/")) return agent;
+  const named = (known: readonly [RegExp, string][]) => known.find(([sign]) => sign.test(agent))?.[1];
+  const [browser, system] = [named(BROWSERS), named(SYSTEMS)];
+  return browser ? `${browser}${system ? ` on ${system}` : ""}` : agent;
+}
