@@ -73,17 +73,21 @@ def instructions(tools: Sequence[Json], *, required: bool, form: Any) -> str:
 def told_messages(messages: Sequence[Any], told: str | None) -> list[Json]:
     """Plain messages: `told` in the system message, calls as their JSON, results as words of the user."""
     names: dict[str, str] = {}
+    results: list[str] = []  # that follow one another: they are one message, for templates want both sides in turns
     plain: list[Json] = []
     for message in messages:
         calls = past_calls(message)
+        if message.get("role") == "tool" and not calls:
+            name = names.get(str(message.get("tool_call_id")), "the tool")
+            results.append(f"Result of {name}: {_text(message.get('content'))}")
+            continue
+        _add_results(plain, results)
         if calls:
             names |= {each.call_id: each.name for each in calls}
             plain.append({"role": "assistant", "content": _calls_in_words(message.get("content"), calls)})
-        elif message.get("role") == "tool":
-            name = names.get(str(message.get("tool_call_id")), "the tool")
-            _add_result(plain, f"Result of {name}: {_text(message.get('content'))}")
         else:
             plain.append(dict(message))
+    _add_results(plain, results)
     if told is None:
         if messages and messages[-1].get("role") == "tool":
             plain[-1]["content"] += "\nNow answer the question."
@@ -94,12 +98,10 @@ def told_messages(messages: Sequence[Any], told: str | None) -> list[Json]:
     return [{"role": "system", "content": told}, *plain]
 
 
-def _add_result(plain: list[Json], text: str) -> None:
-    """Results that follow one another are one message: templates want user and assistant in turns."""
-    if plain and plain[-1]["role"] == "user" and str(plain[-1]["content"]).startswith("Result of "):
-        plain[-1]["content"] += f"\n{text}"
-    else:
-        plain.append({"role": "user", "content": text})
+def _add_results(plain: list[Json], results: list[str]) -> None:
+    if results:
+        plain.append({"role": "user", "content": "\n".join(results)})
+        results.clear()
 
 
 def _calls_in_words(content: Any, calls: Sequence[PastCall]) -> str:
