@@ -13,8 +13,13 @@ from lanhaven.media.workers import WorkerPlan, Workers
 from lanhaven.server.images import WORKER
 
 
+def plan_of(module: str) -> WorkerPlan:
+    """How a process that reads images is started."""
+    return WorkerPlan(module_command(module), module_environment(engine_environment({})))
+
+
 @pytest.fixture(scope="module")
 async def workers(anyio_backend: tuple[str, dict[str, Any]]) -> AsyncIterator[Workers]:
-    workers = Workers(WorkerPlan(module_command(WORKER), module_environment(engine_environment({}))))
+    workers = Workers(plan_of(WORKER))
     yield workers
     await workers.aclose()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from lanhaven.errors import InvalidRequest, UnsupportedFeature
+from lanhaven.media.recent import Recent, key_of
 from lanhaven.media.slots import Slot, find
 from lanhaven.media.sources import Encoded, Limits, is_address, read_source, refused
 from lanhaven.media.workers import Answer, Workers
@@ -49,12 +50,13 @@ class Images:
         self.limits = limits
         self.longest = longest
         self._workers = workers
+        self._recent = Recent()
         self._fetcher = fetcher
         self._fetching = asyncio.Semaphore(FETCHES)
         self._installed = installed
 
     def __repr__(self) -> str:
-        return f"Images({self._workers!r})"
+        return f"Images({self._workers!r}, {self._recent!r})"
 
     @property
     def available(self) -> bool:
@@ -130,11 +132,14 @@ class Images:
 
     async def _read(self, slot: Slot, source: object, sizing: Sizing, number: int) -> None:
         image = read_source(source, self.limits, slot.place, number)
-        answer = await self._workers.read(
-            image.payload(), base64=image.raw is None, most_pixels=self.limits.most_pixels, sizing=sizing
-        )
-        if answer.refused:
-            raise refused(answer.refused, self.limits, slot.place, number)
+        payload, base64, most_pixels = image.payload(), image.raw is None, self.limits.most_pixels
+        key = key_of(payload, base64=base64, most_pixels=most_pixels, sizing=sizing)
+        answer = self._recent.get(key)
+        if answer is None:
+            answer = await self._workers.read(payload, base64=base64, most_pixels=most_pixels, sizing=sizing)
+            if answer.refused:
+                raise refused(answer.refused, self.limits, slot.place, number)
+            self._recent.put(key, answer)
         slot.fill(_uri(image, answer))
 
     async def aclose(self) -> None:
