@@ -312,15 +312,6 @@ async def test_the_active_model_ends_when_it_leaves_the_catalog() -> None:
         cat.resolve(None, {"a": "a"})
 
 
-@pytest.mark.req("C29")
-async def test_default_instance_ids() -> None:
-    cat = catalog("a", "a:3")
-    assert cat.default_instance_id("a", ()) == "a"
-    assert cat.default_instance_id("a", ["a"]) == "a:2"
-    assert cat.default_instance_id("a", {"a": "a", "a:2": "a"}) == "a:4"  # a:3 is another model
-    assert cat.default_instance_id("a:3", ()) == "a:3"
-
-
 @pytest.mark.req("F-073")
 async def test_a_name_is_looked_up_without_walking_the_models_or_asking_anybody() -> None:
     shelf = Shelf("shelf")

@@ -147,15 +147,9 @@ class Catalog:
             self._active = None
         return was
 
-    def default_instance_id(self, key: str, taken: Iterable[str]) -> str:
-        """An identifier for a new instance: the key, then "key:2", "key:3" ...; never a name of another model."""
-        used = frozenset(taken)
-        number = 1
-        candidate = key
-        while candidate in used or (number > 1 and candidate in self._index.names):
-            number += 1
-            candidate = f"{key}:{number}"
-        return candidate
+    def owner(self, name: str) -> str | None:
+        """Key of the model that has this name, spelled exactly."""
+        return self._index.names.get(name)
 
     def check_identifier(self, name: str | None, key: str) -> None:
         """Whether an instance of the model `key` may be called so.
@@ -163,7 +157,7 @@ class Catalog:
         InstanceConflict for a name of another model, and for those that mean the active one: requests for them would
         come to this instance, or never reach it.
         """
-        owner = None if name is None else self._index.names.get(name)
+        owner = None if name is None else self.owner(name)
         if name in ACTIVE_NAMES:
             raise InstanceConflict(
                 f"{name!r} means the active model, no instance can be called so.", param="instanceId"

@@ -186,6 +186,7 @@ class World:
         provider: ScriptedProvider | None = None,
         settings: PoolSettings = PoolSettings(),  # noqa: B008
         models: Mapping[str, ModelInfo] | None = None,
+        owner: Callable[[str], str | None] = lambda _name: None,
     ) -> None:
         self.provider = provider or ScriptedProvider()
         self.events: list[GatewayEvent] = []
@@ -198,6 +199,7 @@ class World:
             available_memory=self.provider.available,
             clock=clock,
             find_model=(models or {}).get,
+            owner=owner,
         )
 
     async def lease(

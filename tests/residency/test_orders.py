@@ -252,6 +252,15 @@ async def test_a_load_that_ends_well_when_nobody_expects_it_any_more_is_undone(a
     assert world.provider.engines == {}
 
 
+@pytest.mark.req("C24", "C29")
+async def test_an_instance_without_a_name_gets_none_of_another_models(anyio_backend: object) -> None:
+    world = World(asyncio.get_running_loop().time, owner={"a:2": "other", "also-a": "a"}.get)
+    for context in (1, 2, 3):
+        await world.pool.load(A, config=LoadConfig(context_length=context))
+    assert list(world.pool.ids()) == ["a", "a:3", "a:4"]
+    assert world.pool.free_id("a:2") == "a:2"
+
+
 async def test_the_idle_ttl_of_an_order_shows_where_it_found_what_it_wanted(world: World) -> None:
     await world.pool.load(A)
     found = await world.pool.load(A, config=LoadConfig(idle_ttl=77))

@@ -331,3 +331,15 @@ async def test_a_broken_models_yaml_changes_nothing(tmp_path: Path) -> None:
         assert reply.status_code == 400
         assert "nonsense" in reply.json()["error"]
         assert (await house.chat(model="beta")).status_code == 200
+
+
+@pytest.mark.req("C24")
+async def test_a_second_instance_does_not_take_the_name_of_another_model(tmp_path: Path) -> None:
+    models = "models:\n- {id: m, provider: mock}\n- {id: 'm:2', provider: mock}\n"
+    async with serving(tmp_path, models) as house:
+        for context in (512, 1024):
+            asked = {"modelKey": "m", "loadConfig": {"contextLength": context}}
+            assert (await house.http.post("/admin/models/load", json=asked)).status_code == 200
+        chat = {"model": "m:2", "messages": [{"role": "user", "content": "hi"}]}
+        assert (await house.http.post("/v1/chat/completions", json=chat)).json()["model"] == "m:2"
+        assert dict(house.services.pool.ids()) == {"m": "m", "m:3": "m", "m:2": "m:2"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -18,7 +18,9 @@ _COMING = (Phase.QUEUED, Phase.RESERVED, Phase.LOADING)
 class Books:
     """Only look-ups; all of it synchronous, so that what was seen still holds when it is acted on."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Callable[[str], str | None]) -> None:
+        """owner: key of the model that has this name, None = nobody's."""
+        self._owner = owner
         self._residents: dict[str, Resident] = {}
         self._groups: dict[str, list[Resident]] = {}
         self._keys: dict[str, str] = {}
@@ -75,9 +77,9 @@ class Books:
             del self._groups[resident.info.key]
 
     def free_id(self, model_key: str) -> str:
-        """The model's key, else key:2, key:3 ..."""
+        """The model's key, else key:2, key:3 ...; never a name of another model, whose requests would come there."""
         number, name = 1, model_key
-        while name in self._residents:
+        while name in self._residents or (number > 1 and self._owner(name) is not None):
             number += 1
             name = f"{model_key}:{number}"
         return name

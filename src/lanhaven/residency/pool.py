@@ -39,7 +39,7 @@ __all__ = ["Lease", "LoadResult", "Pool", "PoolSettings"]
 _NO_CONFIG, _NO_SAMPLING = LoadConfig(), Sampling()
 
 
-def _knows_none(_key: str) -> ModelInfo | None:
+def _knows_none(_name: str) -> None:
     return None
 
 
@@ -47,7 +47,8 @@ class Pool:
     """Which instances exist, who uses them, what makes room for what. All errors raised are GatewayErrors.
 
     available_memory: bytes of this machine that engines may still take. clock: monotonic seconds. find_model: the
-    catalog's look-up, for instances found running. ledger: what loads take; by itself it knows only what it learns.
+    catalog's look-up, for instances found running. owner: key of the model that a name is of. ledger: what loads take;
+    by itself it knows only what it learns.
     """
 
     def __init__(
@@ -59,11 +60,12 @@ class Pool:
         available_memory: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         find_model: Callable[[str], ModelInfo | None] = _knows_none,
+        owner: Callable[[str], str | None] = _knows_none,
         ledger: Ledger | None = None,
     ) -> None:
         self._providers, self._bus, self._settings = providers, bus, settings
         self._clock, self._find_model, self._available_memory = clock, find_model, available_memory
-        self._books, self._homes = Books(), Homes()
+        self._books, self._homes = Books(owner), Homes()
         self.ledger = ledger or Ledger(providers)
         self._breakers = Breakers(settings.breaker_failures, settings.breaker_window, settings.breaker_pause)
         upshots = Upshots(
@@ -100,6 +102,10 @@ class Pool:
     def ids(self) -> Mapping[str, str]:
         """Instance id -> model key: a live, read-only view."""
         return self._books.keys
+
+    def free_id(self, model_key: str) -> str:
+        """An identifier for a new instance."""
+        return self._books.free_id(model_key)
 
     def get(self, instance_id: str) -> Instance | None:
         resident = self._books.get(instance_id)

@@ -65,6 +65,7 @@ def build(settings: Settings, draining: Callable[[], bool]) -> Services:
         available_memory=free,
         clock=clock,
         find_model=catalog.get,
+        owner=catalog.owner,
     )
     metrics.watch(pool.instances)
     client = UpstreamClient(timers(settings))

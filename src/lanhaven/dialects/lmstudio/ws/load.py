@@ -81,7 +81,7 @@ async def load_model(domain: str, peer: Peer, channel: Channel, parameter: Any) 
 
     async def order(watch: Watch) -> None:  # from the look at who is there to the order there is no await
         _check_name(gateway, wanted, info)
-        name = watch.identifier = wanted or _free(gateway, info.key)
+        name = watch.identifier = wanted or gateway.pool.free_id(info.key)
         await gateway.load(info.key, instance_id=name, config=config, activate=gateway.catalog.active is None)
 
     _check_name(gateway, wanted, info)
@@ -110,7 +110,7 @@ async def get_or_load(domain: str, peer: Peer, channel: Channel, parameter: Any)
 
     async def order(watch: Watch) -> None:
         coming = _coming(gateway, info.key)  # its config is not compared with the asked one, as that of a loaded one
-        watch.identifier = coming.instance_id if coming else _free(gateway, info.key)
+        watch.identifier = coming.instance_id if coming else gateway.pool.free_id(info.key)
         await gateway.pool.load(
             info,
             instance_id=watch.identifier,
@@ -234,10 +234,6 @@ async def _running(
 def _coming(gateway: Gateway, key: str) -> Instance | None:
     loading = (each for each in gateway.pool.instances() if each.state is InstanceState.LOADING)
     return next((each for each in loading if each.model_key == key), None)
-
-
-def _free(gateway: Gateway, key: str) -> str:
-    return gateway.catalog.default_instance_id(key, gateway.pool.ids())
 
 
 def _config(asked: Mapping[str, Any], domain: str) -> LoadConfig:
