@@ -320,11 +320,14 @@ class Inference:
 
     def _judge(self, error: BaseException | None) -> None:
         """How it ended speaks for its engine, or against it (F-015)."""
-        if self._lease is None or not (error is None or isinstance(error, UpstreamError)):
+        lease, said = self._lease, self.request
+        if lease is None:
             return
-        said = self.request
-        told = b"" if error is None else sha256(f"{said.route} {said.body!r}".encode("utf-8", "replace")).digest()
-        self._context.pool.judge(self._lease, error, told)
+        if error is None:
+            self._context.pool.judge(lease, None)
+        elif isinstance(error, UpstreamError):
+            told = sha256(f"{said.route} {said.body!r}".encode("utf-8", "replace")).digest()
+            self._context.pool.judge(lease, error, told)
 
     def _give_back(self) -> None:
         if self._exchange is not None:

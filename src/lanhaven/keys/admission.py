@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lanhaven.errors import Forbidden, Unauthorized
-from lanhaven.keys.key import KeyInfo
 from lanhaven.keys.meters import Most
 from lanhaven.keys.store import KeyStore
 from lanhaven.types.models import ModelInfo
@@ -27,8 +26,8 @@ class KeyAdmission:
 
     def recognise(self, client: str | None) -> None:
         """Unauthorized for a key that was revoked, or has expired."""
-        if client is not None:
-            self._known(client)
+        if client is not None and self._keys.named(client) is None:
+            raise _gone(client)
 
     def check(self, client: str | None, info: ModelInfo, asked: str | None) -> None:
         """Forbidden, with the key's name and what it may use; Unauthorized for one that was revoked.
@@ -37,7 +36,9 @@ class KeyAdmission:
         """
         if client is None:
             return
-        key = self._known(client)
+        key = self._keys.named(client)
+        if key is None:
+            raise _gone(client)
         if key.terms.models and not self._keys.table.allows(key, info):
             named = ", ".join(key.terms.models[:MOST_NAMED]) + (" ..." if len(key.terms.models) > MOST_NAMED else "")
             raise Forbidden(
@@ -50,11 +51,13 @@ class KeyAdmission:
 
     def admit(self, client: str | None, request_id: str, most: Most) -> None:
         """Count one request of the key. RateLimited."""
-        if client is not None:
-            self._keys.meters.admit(client, self._known(client).terms.limits, request_id, most)
-
-    def _known(self, client: str) -> KeyInfo:
+        if client is None:
+            return
         key = self._keys.named(client)
         if key is None:
-            raise Unauthorized("Unauthorized", hint=f"the key {client} is not, or no longer, one of this server's")
-        return key
+            raise _gone(client)
+        self._keys.meters.admit(client, key.terms.limits, request_id, most)
+
+
+def _gone(client: str) -> Unauthorized:
+    return Unauthorized("Unauthorized", hint=f"the key {client} is not, or no longer, one of this server's")

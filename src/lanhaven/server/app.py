@@ -88,14 +88,12 @@ class App:
         self._draining = draining
         self._bodies = bodies
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self._socket(scope, receive, send)
-            return
+            return self._socket(scope, receive, send)
         routed = self.router.find(scope["path"])
         if routed is None:
-            await self._other(scope, receive, send)
-            return
+            return self._other(scope, receive, send)
         key, client = scope.get("lanhaven.key"), scope.get("client")
         call = Call(
             send=send,
@@ -111,7 +109,7 @@ class App:
             tap=self._bodies.tap,
             interval=self._interval,
         )
-        await self._serve(call, routed, scope, receive)
+        return self._serve(call, routed, scope, receive)
 
     async def _serve(self, call: Call, routed: Routed, scope: Scope, receive: Receive) -> None:
         try:

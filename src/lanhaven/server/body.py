@@ -64,8 +64,8 @@ def _judge(headers: Iterable[tuple[bytes, bytes]], limit: int, *, zstd: bool) ->
     """Whether the body that these announce is in zstd. PayloadTooLarge, UnsupportedMediaType, InvalidRequest."""
     said = dict(headers)
     length = said.get(b"content-length")
-    if length is not None:
-        _judge_length(length, limit)
+    if length is not None and not (length.isdigit() and len(length) <= 18 and int(length) <= limit):
+        raise _too_large(limit) if length.isdigit() else InvalidRequest("The Content-Length header is not a number.")
     if b"content-encoding" not in said:
         return False
     return True in [_judge_encoding(value, zstd) for name, value in headers if name == b"content-encoding"]
@@ -79,13 +79,6 @@ def _judge_encoding(value: bytes, zstd: bool) -> bool:
     if encoding == b"zstd" and zstd:
         return True
     raise UnsupportedMediaType("Compressed request bodies are not accepted: send it without Content-Encoding.")
-
-
-def _judge_length(value: bytes, limit: int) -> None:
-    if not value.isdigit():
-        raise InvalidRequest("The Content-Length header is not a number.")
-    if len(value) > 18 or int(value) > limit:
-        raise _too_large(limit)
 
 
 async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit: int) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ class UpstreamClient:
         self._ticking: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def send(
+    def send(
         self,
         upstream: Upstream,
         path: str,
@@ -61,7 +61,7 @@ class UpstreamClient:
         drop_usage: bool = False,
         patient: bool = False,
         content_type: str | None = None,
-    ) -> Exchange:
+    ) -> Awaitable[Exchange]:
         """POST JSON, or what `content_type` says.
 
         Returns when a streamed reply has begun, or any other is complete; the status may be an error's.
@@ -76,7 +76,7 @@ class UpstreamClient:
             head = head.replace(JSON_TYPE, b"content-type: %b" % content_type.encode())
         request = b"%b%d\r\n\r\n%b" % (head, len(body), body)
         timers = self._patient if patient else self.timers
-        return await self._exchange(target, upstream, path, request, timers, stream=stream, drop_usage=drop_usage)
+        return self._exchange(target, upstream, path, request, timers, stream=stream, drop_usage=drop_usage)
 
     async def get(self, upstream: Upstream, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
         """GET, for rare calls: the status, whatever it is, and the body's bytes, whatever they are."""

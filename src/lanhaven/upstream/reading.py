@@ -14,6 +14,7 @@ import msgspec
 
 from lanhaven.types.chat import Outcome, Usage
 
+_TIMINGS = ("predicted_ms", "prompt_n", "predicted_n", "cache_n")
 _LARGEST = 1 << 53  # the largest integer that every JSON reader understands
 
 
@@ -27,15 +28,38 @@ class Choice(msgspec.Struct, gc=False):
 NOTHING = msgspec.Raw()
 
 
-class Message(msgspec.Struct, gc=False):
-    """A whole reply, or one chunk of a stream. `usage`, `timings` and `error` stay undecoded: they are rare.
+class Details(msgspec.Struct, gc=False):
+    """Of the prompt's tokens, those that were computed before."""
 
-    Where one is absent it is NOTHING (`Raw | None` would make msgspec refuse anything but null).
+    cached_tokens: int | None = None
+
+
+class Counts(msgspec.Struct, gc=False):
+    """OpenAI's `usage`."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: Details | None = None
+
+
+class Timings(msgspec.Struct, gc=False):
+    """llama.cpp's own."""
+
+    predicted_ms: float | None = None
+    prompt_n: int | None = None
+    predicted_n: int | None = None
+    cache_n: int | None = None
+
+
+class Message(msgspec.Struct, gc=False):
+    """A whole reply, or one chunk of a stream. `error` stays undecoded: it is rare, and may be anything.
+
+    Where it is absent it is NOTHING (`Raw | None` would make msgspec refuse anything but null).
     """
 
     choices: list[Choice] | None = None
-    usage: msgspec.Raw = NOTHING
-    timings: msgspec.Raw = NOTHING
+    usage: Counts | None = None
+    timings: Timings | None = None
     error: msgspec.Raw = NOTHING
 
 
@@ -70,8 +94,8 @@ def _lenient(data: bytes) -> Message:
     choices = value.get("choices")
     return Message(
         choices=[_choice(each) for each in choices if isinstance(each, dict)] if isinstance(choices, list) else None,
-        usage=_raw(value.get("usage")),
-        timings=_raw(value.get("timings")),
+        usage=_counts(value.get("usage")),
+        timings=_timings(value.get("timings")),
         error=_raw(value.get("error")),
     )
 
@@ -79,6 +103,22 @@ def _lenient(data: bytes) -> Message:
 def _choice(value: Mapping[str, Any]) -> Choice:
     index, reason = value.get("index"), value.get("finish_reason")
     return Choice(index if isinstance(index, int) else 0, reason if isinstance(reason, str) else None)
+
+
+def _counts(value: object) -> Counts | None:
+    if not isinstance(value, dict):
+        return None
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Counts(
+        _count(value.get("prompt_tokens")),
+        _count(value.get("completion_tokens")),
+        None if cached is None else Details(_count(cached)),
+    )
+
+
+def _timings(value: object) -> Timings | None:
+    return None if not isinstance(value, dict) else Timings(**{name: _count(value.get(name)) for name in _TIMINGS})
 
 
 def _raw(value: object) -> msgspec.Raw:
@@ -97,21 +137,19 @@ def loads(raw: bytes) -> Any:
 
 def note_usage(message: Message, outcome: Outcome) -> None:
     """Take the token counts from `usage`, else from llama.cpp's `timings`. Nonsense counts as zero (F-046)."""
-    timings = None if message.timings is NOTHING else loads(message.timings)
-    usage = loads(message.usage)
-    if isinstance(timings, dict):
-        outcome.writing = _count(timings.get("predicted_ms")) / 1000
-    if isinstance(usage, dict):
-        details = usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        if cached is None and isinstance(timings, dict):
-            cached = timings.get("cache_n")
-        prompt = _count(usage.get("prompt_tokens"))
+    usage, timings, cached = message.usage, message.timings, None
+    if timings is not None:
+        outcome.writing = _count(timings.predicted_ms) / 1000
+        cached = timings.cache_n
+    if usage is not None:
+        details, prompt = usage.prompt_tokens_details, _count(usage.prompt_tokens)
+        if details is not None and details.cached_tokens is not None:
+            cached = details.cached_tokens
         reused = 0 if cached is None else min(_count(cached), prompt)
-        outcome.usage = Usage(prompt, _count(usage.get("completion_tokens")), reused)
-    elif isinstance(timings, dict):
-        cached = _count(timings.get("cache_n"))
-        outcome.usage = Usage(cached + _count(timings.get("prompt_n")), _count(timings.get("predicted_n")), cached)
+        outcome.usage = Usage(prompt, _count(usage.completion_tokens), reused)
+    elif timings is not None:
+        reused = _count(cached)
+        outcome.usage = Usage(reused + _count(timings.prompt_n), _count(timings.predicted_n), reused)
 
 
 def figure(value: object) -> float | None:

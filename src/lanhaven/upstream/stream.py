@@ -130,7 +130,9 @@ class ReplyStream:
             and self._going
             and not choices[0].finish_reason
             and not choices[0].index
-            and message.usage is message.error is message.timings is NOTHING
+            and message.usage is None
+            and message.timings is None
+            and message.error is NOTHING
         ):
             self.pieces += 1
             return _PASS
@@ -140,7 +142,7 @@ class ReplyStream:
         if message.error is not NOTHING and loads(message.error):
             self.failure = from_frame(data_of(frame) or b"", self._model)
             return _FAIL
-        if message.usage is not NOTHING or message.timings is not NOTHING:
+        if message.usage is not None or message.timings is not None:
             note_usage(message, self.outcome)
         if message.choices is None:
             return _PASS

@@ -121,7 +121,8 @@ class OpenAIDialect(Dialect):
 
     def _request(self, route: Route, body: dict[str, Any], call: Call) -> InferenceRequest:
         request = call.inference(route, body)
-        request.load = take_load(body)
+        if "ttl" in body:
+            request.load = take_load(body)
         request.sizing = take_sizing(body)
         return request
 

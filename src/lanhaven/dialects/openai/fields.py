@@ -39,6 +39,7 @@ FORBIDDEN = frozenset(
 # Of what a template may be told: whether and how to think. More, and a client could put words into the server's mouth.
 TEMPLATE_WORDS = frozenset({"enable_thinking", "thinking", "thinking_budget", "preserve_thinking", "reasoning_effort"})
 
+_NUMBERS = frozenset({int, float})  # and not bool, which is an int
 Check = Callable[[str, Any], None]
 
 
@@ -46,7 +47,7 @@ def _number(low: float, high: float) -> Check:
     def check(name: str, value: Any) -> None:
         if value is None:
             return
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        if type(value) not in _NUMBERS or not low <= value <= high:
             raise InvalidRequest(f"{name} must be a number from {low:g} to {high:g}.", param=name, retry=False)
 
     return check
@@ -56,7 +57,7 @@ def _integer(low: int, high: int) -> Check:
     def check(name: str, value: Any) -> None:
         if value is None:
             return
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        if type(value) is not int or not low <= value <= high:
             raise InvalidRequest(f"{name} must be a whole number from {low} to {high}.", param=name, retry=False)
 
     return check
