@@ -96,3 +96,30 @@ def test_hundreds_of_turns_are_there_from_the_newest_on(browser: Browser, house:
         expect(answers(page)).to_have_count(TURNS)
         expect(answers(page).last).to_be_in_viewport()
         expect(page.get_by_role("button", name="To the end")).to_be_hidden()
+
+
+def test_an_answer_that_a_reload_cuts_off_was_stopped_and_has_not_failed(browser: Browser, house: HouseProcess) -> None:
+    with opened(browser, house.url) as page:
+        ask(page, "count", "slow")
+        expect(answers(page)).to_contain_text("tok3")
+        page.get_by_role("link", name="Models", exact=True).click()  # it goes on behind another screen
+        page.reload()
+        page.go_back()
+        expect(figures(page)).to_contain_text("stopped")
+        expect(answers(page)).to_contain_text("tok3")
+        expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_long_question_is_folded(browser: Browser, house: HouseProcess) -> None:
+    with opened(browser, house.url) as page:
+        script(page, text="well")
+        ask(page, "line\n" * 200 + "last line")
+        expect(figures(page)).to_have_count(1)
+        question = page.get_by_text("last line").last
+        folded = question.bounding_box()
+        assert folded is not None and folded["height"] < 400
+        accessible(page)
+        page.get_by_role("button", name="Show all").click()
+        unfolded = question.bounding_box()
+        assert unfolded is not None and unfolded["height"] > 4000
+        page.get_by_role("button", name="Show less").click()

@@ -7,6 +7,7 @@ import { NONE, type Settings, wrong } from "./settings";
 import { Step } from "./step.svelte";
 import { type KeptTurn, read, write } from "./kept";
 
+const STAYED_MS = 10_000; // who was about to leave, and is here still
 const DROP_OLDEST = { "x-lanhaven-context-overflow": "drop-oldest" };
 
 /** The versions of a conversation from one place on: of a question that was edited, of an answer that was given again. */
@@ -56,8 +57,12 @@ class Chat {
   readonly busy = $derived(this.turns.some((turn) => turn.columns.some((column) => column.at(-1)?.over === false)));
   readonly ready = $derived(!this.busy && Boolean(this.draft.trim() || this.pictures.length) && (this.models.every(Boolean) || !models.known) && !Object.keys(wrong(this.settings)).length);
 
+  private leaving = false;
+
   constructor() {
     session.onLeave(() => this.forget());
+    addEventListener("beforeunload", () => this.leave());
+    addEventListener("pagehide", () => this.keep());
     const kept = read();
     if (!kept) return;
     this.models = kept.models;
@@ -162,7 +167,14 @@ class Chat {
   }
 
   keep(): void {
-    write({ models: this.models, settings: this.settings, draft: this.draft, turns: this.turns });
+    if (!this.leaving) write({ models: this.models, settings: this.settings, draft: this.draft, turns: this.turns });
+  }
+
+  /** Browsers break answers off before the page goes, and those have not failed: they are kept as they are now. */
+  private leave(): void {
+    this.keep();
+    this.leaving = true;
+    setTimeout(() => (this.leaving = false), STAYED_MS);
   }
 
   private async run(column: number, shorten = false): Promise<void> {
