@@ -277,7 +277,7 @@ async def test_events_outlive_their_connection(kind: Kind) -> None:
         names = [(await sdk.step(events)).name for _ in range(3)]
         assert names == ["connected", "a", "connected"]
         await sdk.leave(events)
-        await asyncio.wait_for(server.left.wait(), 10)
+        await asyncio.wait_for(server.left.wait(), 60)
 
 
 async def test_events_without_reconnection_end_with_their_connection(kind: Kind) -> None:
@@ -294,7 +294,7 @@ async def test_blocks_close_event_streams() -> None:
     async with plain_server(answers) as server:
         async with AsyncClient(server.url) as sdk, sdk.events() as events:
             assert (await anext(events)).timestamp is None
-        await asyncio.wait_for(server.left.wait(), 10)
+        await asyncio.wait_for(server.left.wait(), 60)
     async with plain_server(answers) as server:
 
         def block() -> None:
@@ -302,7 +302,7 @@ async def test_blocks_close_event_streams() -> None:
                 next(stream)
 
         await asyncio.to_thread(block)
-        await asyncio.wait_for(server.left.wait(), 10)
+        await asyncio.wait_for(server.left.wait(), 60)
 
 
 async def test_what_comes_fast_keeps_its_order(kind: Kind) -> None:

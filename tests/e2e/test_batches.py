@@ -45,7 +45,7 @@ def test_a_batch_survives_the_end_of_its_server(tmp_path: Path, smollm2: Path) -
         until(lambda: counts(house, made["id"])["completed"] >= 2, "two answers")
         before = counts(house, made["id"])["completed"]
         house.process.kill()
-        house.process.wait(20)
+        house.process.wait(60)
     assert before < COUNT, "it was over already: nothing is shown"
     with running(tmp_path, models) as house:
         until(lambda: house.get(f"/v1/batches/{made['id']}")["status"] == "completed", "its end", 50)

@@ -86,9 +86,9 @@ def test_what_others_load_and_unload_shows(pair: tuple[HouseProcess, HouseProces
     assert [each["key"] for each in loaded["ignored"]] == ["gpu.ratio"]
     assert b.loaded()[SMALL]["contextLength"] == 768
     ollama_post(b, "/api/generate", model=SMALL, keep_alive=0, stream=False)
-    until(lambda: "mine" not in a.loaded(), "what was unloaded in Ollama is gone", seconds=8)
+    until(lambda: "mine" not in a.loaded(), "what was unloaded in Ollama is gone", seconds=30)
     ollama_post(b, "/api/embed", model=VECTORS, input="a")
-    until(lambda: VECTORS in a.loaded(), "what was loaded in Ollama shows", seconds=8)
+    until(lambda: VECTORS in a.loaded(), "what was loaded in Ollama shows", seconds=30)
     assert a.post("/v1/embeddings", model=VECTORS, input="a")
     a.unload(VECTORS)
     assert VECTORS not in b.loaded()

@@ -73,11 +73,11 @@ def test_what_others_load_and_unload_shows_and_is_adopted(pair: tuple[HouseProce
     a, b = pair
     with lmstudio.Client(b.url.removeprefix("http://")) as client:
         handle = client.llm.load_new_instance(SMALL, "by-hand", config={"contextLength": 768}, ttl=None)
-        until(lambda: "by-hand" in a.loaded(), "what was loaded in LM Studio shows", seconds=8)
+        until(lambda: "by-hand" in a.loaded(), "what was loaded in LM Studio shows", seconds=30)
         assert a.answer("Hi", model="by-hand", max_tokens=4)
         assert set(b.loaded()) == {"by-hand"}, "nothing was loaded twice, nothing evicted"
         handle.unload()
-        until(lambda: "by-hand" not in a.loaded(), "what was unloaded in LM Studio is gone", seconds=8)
+        until(lambda: "by-hand" not in a.loaded(), "what was unloaded in LM Studio is gone", seconds=30)
 
 
 @pytest.mark.req("F-020", "S0-76", "S1-09", "S1-25")

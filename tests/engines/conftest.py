@@ -19,7 +19,7 @@ from lanhaven.engines.process import EngineProcess, Plan, Timers
 from tests.children import own_children
 
 FAKE = [sys.executable, "-P", str(Path(__file__).with_name("fake_engine.py"))]
-QUICK = Timers(load_total=20, load_stall=20, probe_every=0.05, probe_timeout=0.2, terminate=0.3, reap=2)
+QUICK = Timers(load_total=60, load_stall=60, probe_every=0.05, probe_timeout=0.2, terminate=0.3, reap=2)
 
 Make = Callable[..., EngineProcess]
 

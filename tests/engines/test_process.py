@@ -72,7 +72,7 @@ async def test_what_a_child_forked_ends_with_it(engine: Make, folder: Path, end:
     grandchild = psutil.Process(int(note.read_text()))
     if end == "crash" and process.pid is not None:
         os.kill(process.pid, signal.SIGSEGV)
-        await asyncio.wait_for(gone.told.wait(), 5)
+        await asyncio.wait_for(gone.told.wait(), 60)
     await process.stop()
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
 
@@ -84,7 +84,7 @@ async def test_a_kill_that_is_not_ours_hints_at_memory(engine: Make) -> None:
     await process.start()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    await asyncio.wait_for(gone.told.wait(), 5)
+    await asyncio.wait_for(gone.told.wait(), 60)
     (error,) = gone.errors
     assert isinstance(error, EngineCrashed)
     assert error.message == "The engine of tiny was ended by SIGKILL."
@@ -98,7 +98,7 @@ async def test_a_crash_says_which_signal_and_no_more(engine: Make) -> None:
     await process.start()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSEGV)
-    await asyncio.wait_for(gone.told.wait(), 5)
+    await asyncio.wait_for(gone.told.wait(), 60)
     (error,) = gone.errors
     assert isinstance(error, EngineCrashed)
     assert (error.message, error.hint) == ("The engine of tiny was ended by SIGSEGV.", None)
@@ -112,7 +112,7 @@ async def test_a_stopped_child_is_found_hung_and_ended(engine: Make) -> None:
     await process.start()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
-    await asyncio.wait_for(gone.told.wait(), 10)
+    await asyncio.wait_for(gone.told.wait(), 60)
     (error,) = gone.errors
     assert isinstance(error, EngineHung)
     await process.stop()
@@ -125,7 +125,7 @@ async def test_a_child_at_work_may_leave_more_probes_unanswered(engine: Make, sp
     timers = replace(QUICK, probe_misses=3, probe_misses_busy=6)
     process = engine(mute_after=1, spin=spin, timers=timers, on_gone=gone)
     await process.start()
-    await asyncio.wait_for(gone.told.wait(), 10)
+    await asyncio.wait_for(gone.told.wait(), 60)
     assert isinstance(gone.errors[0], EngineHung)
     assert process.log().count("unanswered") == probes
 
@@ -140,7 +140,7 @@ async def test_a_child_stopped_while_loading_is_found_hung(engine: Make) -> None
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
     with pytest.raises(EngineHung, match="stopped answering"):
-        await asyncio.wait_for(start, 10)
+        await asyncio.wait_for(start, 60)
     assert process.returncode == -signal.SIGKILL or not process.alive
 
 
@@ -163,7 +163,7 @@ async def test_effort_of_a_silent_load_is_told(engine: Make) -> None:
     told = asyncio.Event()
     process = engine("never", allocate=30_000_000, on_effort=told.set)
     start = asyncio.ensure_future(process.start())
-    await asyncio.wait_for(told.wait(), 5)
+    await asyncio.wait_for(told.wait(), 60)
     await process.stop()
     with pytest.raises(LoadFailed, match="was unloaded while it was loading"):
         await start

@@ -126,7 +126,7 @@ def test_every_address_holds_the_limits(keyed: HouseProcess) -> None:
         url = f"http://{HERE}:{port}/v1/models"
         evil = httpx2.get(url, headers={"X-API-Key": KEY, "Host": "evil.example"}, trust_env=False)
         assert evil.status_code in (403, 421)
-        with socket.create_connection((HERE, port), timeout=10) as raw:
+        with socket.create_connection((HERE, port), timeout=60) as raw:
             raw.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n")
             assert raw.recv(100).startswith(b"HTTP/1.1 400")
 
@@ -172,6 +172,6 @@ def test_a_stream_on_any_address_is_ended_properly_and_the_ports_are_free_again(
         os.kill(both.pid, signal.SIGTERM)
         *_, last = lines
     assert "error" in json.loads(last)
-    assert both.process.wait(20) == 0
+    assert both.process.wait(60) == 0
     for port in (8080, 11434):
         bind(Address(THERE, port))[0].close()

@@ -196,7 +196,7 @@ def test_bodies_are_kept_on_wish_copied_and_replayed(page: Page, house: HousePro
     drawer.get_by_role("button", name="Copy as curl").click()
     expect(drawer.get_by_role("button", name="Copied")).to_be_visible()
     command: str = page.evaluate("navigator.clipboard.readText()")
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
     assert "it's <b>me</b> again" in json.loads(done.stdout)["choices"][0]["message"]["content"]
     drawer.get_by_role("button", name="Replay in the playground").click()
     expect(box(page)).to_have_value("it's <b>me</b> again")

@@ -164,8 +164,8 @@ def test_a_server_that_goes_down_and_comes_back(browser: Browser, tmp_path: Path
         try:
             assert wait_ready(process, run_file, tmp_path / "server.log") == house.url
             page.get_by_role("link", name="Logs", exact=True).click()
-            expect(page.get_by_role("log")).to_contain_text("model_loaded", timeout=15_000)
-            expect(page.get_by_text("reconnecting")).to_have_count(0, timeout=15_000)
+            expect(page.get_by_role("log")).to_contain_text("model_loaded")
+            expect(page.get_by_text("reconnecting")).to_have_count(0)
             page.get_by_role("link", name="Charts", exact=True).click()
             expect(page.get_by_role("region", name="Requests per second")).to_be_visible()
         finally:

@@ -310,7 +310,7 @@ async def test_a_reply_nobody_asked_for_answers_nobody(line: Line) -> None:
         assert content_of(await line.whole(upstream=raw.upstream)) == "1"
         assert line.client.idle == 1
         pushed.set()
-        await asyncio.wait_for(dropped.wait(), 5)
+        await asyncio.wait_for(dropped.wait(), 60)
         assert line.client.idle == 0
         assert content_of(await line.whole(upstream=raw.upstream)) == "2"
 

@@ -242,7 +242,7 @@ async def test_a_cancelled_load_leaves_nothing(make: Make, smollm2: Path, stage:
     reached = asyncio.Event()
     observer.heard = lambda name: reached.set() if name == stage else None
     loading = asyncio.ensure_future(provider.load(model(provider, smollm2), "tiny", SMALL, observer))
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), 60)
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading

@@ -141,7 +141,7 @@ async def test_a_load_that_is_cancelled(provider: OllamaProvider, ollama: FakeOl
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading
-    await asyncio.wait_for(ollama.left.wait(), 5)
+    await asyncio.wait_for(ollama.left.wait(), 60)
     assert ollama.loaded == {}
 
 
