@@ -1,4 +1,5 @@
-# What the set-up scripts share; sourced from the root of the checkout. `who` stands before each line they say.
+# What the set-up scripts share; sourced from the root of the checkout. `who` stands before each line they say, `remedy`
+# (where it is set) behind a step that failed.
 
 root=$(pwd -P)
 
@@ -60,6 +61,6 @@ step() { # the same; on failure shows what it said, and ends
         cat ".tools/$who.log" >&2
         text=$1
         shift
-        fail "failed: $text" "The command was: $*"
+        fail "failed: $text" "The command was: $*" ${remedy:+"Try  $remedy"}
     }
 }

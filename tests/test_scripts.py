@@ -168,6 +168,7 @@ def test_after_a_failed_run_the_environment_is_made_anew(checkout: Checkout) -> 
     assert failed.returncode == 1
     assert "uv says no" in failed.stderr
     assert "failed: packages of requirements.lock" in failed.stderr
+    assert "Try  the same again when the package index can be reached" in failed.stderr
     checkout.calls()
 
     checkout.setup()

@@ -91,6 +91,21 @@ def test_a_missing_model_file_fails_unless_its_entry_is_disabled(cli: Cli) -> No
     assert "model file" not in checks(cli)
 
 
+def test_a_packed_model_whose_file_has_gone_is_fetched_again(cli: Cli) -> None:
+    file = cli.home / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    text = f"models:\n  - {{id: small, provider: llama_cpp, config: {{model_path: {file}}}}}\n"
+    (cli.home / "models.yaml").write_text(text)
+    assert checks(cli)["model file"]["remedy"].startswith("lanhaven get smollm2")
+
+
+def test_folders_that_cannot_be_written_fail(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = checks(cli, LANHAVEN_STATE_DIR=str(tmp_path / "file/state"))["folder"]
+    assert (found["level"], found["text"]) == ("fail", f"{tmp_path}/file/state cannot be written")
+    assert "LANHAVEN_STATE_DIR" in found["remedy"]
+    assert "folder" not in checks(cli)
+
+
 def test_the_servers_state_decides(cli: Cli, server: Scripted) -> None:
     assert checks(cli)["server"]["level"] == "ok"
     server.says("GET", "/health", {**HEALTH, "status": "degraded"})

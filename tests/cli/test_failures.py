@@ -118,6 +118,9 @@ def test_4_after_too_many_wrong_keys(cli: Cli, server: Scripted) -> None:
         (("unload",), "lanhaven ps"),
         (("unload", "x", "--all"), "lanhaven ps"),
         (("ls", "--url", "ftp://here"), "--url http://127.0.0.1:8002"),
+        (("ls", "--url", "192.168.1.20:8002"), "--url http://192.168.1.20:8002"),
+        (("ls", "--url", "nas.lan"), "--url http://nas.lan"),
+        (("chat", "hello"), 'lanhaven chat -p "hello"'),
         (("up", "--provider", "vllm"), "lanhaven up --provider mock"),
     ],
 )

@@ -177,7 +177,8 @@ async def test_plain_http_is_told_where_to_go(own: OwnCertificate) -> None:
     async with running(app, QUICK, tls=own.context) as url:
         where = urlsplit(url).netloc
         program = await ask(url, post("/v1/chat/completions", b"{}", host=where))
-        assert (program.status, program.json) == (400, {"error": f"This server speaks HTTPS here: use https://{where}"})
+        told = {"error": f"This server speaks HTTPS here: use https://{where}", "hint": "write https:// in the address"}
+        assert (program.status, program.json) == (400, told)
         browser = await ask(url, get("/x?y=1", "Accept: text/html,*/*", host=where))
         assert (browser.status, browser.headers["location"]) == (307, f"https://{where}/x?y=1")
         assert (await ask(url, get("/", host='a"\\b'))).json == {

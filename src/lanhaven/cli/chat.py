@@ -66,7 +66,7 @@ def chat(
     piped = "" if terminal else sys.stdin.read()
     text = "\n\n".join(each for each in (piped.strip(), asked) if each)
     if not text and (json or not terminal):
-        raise CliError("there is nothing to ask", 'lanhaven chat -p "Why is the sky blue?"', status=Exit.USAGE)
+        raise _nothing_to_ask(model)
     images = [data_uri(each) for each in image or ()]
     conversation = Conversation(model=model, system=system, sampling=sampling, images=images)
     with connect(url, key) as server:
@@ -77,6 +77,13 @@ def chat(
             answer_once(server, conversation, text)
         else:
             talk(server, conversation)
+
+
+def _nothing_to_ask(model: str | None) -> CliError:
+    """One word is a model's name; whoever meant it as a prompt is shown how to say so."""
+    why = "" if model is None else f" ({model} alone is taken for a model's name)"
+    prompt = model or "Why is the sky blue?"
+    return CliError(f"there is nothing to ask{why}", f'lanhaven chat -p "{prompt}"', status=Exit.USAGE)
 
 
 def _whole(server: Server, body: dict[str, Any]) -> Any:

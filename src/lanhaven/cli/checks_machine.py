@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -78,9 +78,23 @@ def memory(limit: int | None) -> Check:
     return Check("memory", "ok", text)
 
 
+def folders(named: Mapping[str, Path]) -> Iterator[Check]:
+    """Those of the server's folders, by their settings, that it could neither write nor make."""
+    for setting, folder in named.items():
+        there = nearest(folder)
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            remedy = f"make {there} writable, or name another folder: LANHAVEN_{setting.upper()}"
+            yield Check("folder", "fail", f"{folder} cannot be written", remedy)
+
+
+def nearest(folder: Path) -> Path:
+    """Itself, or what is there of the way to it."""
+    return next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+
+
 def disk(folder: Path) -> Check:
     """Room where fetched models go."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    there = nearest(folder)
     free = shutil.disk_usage(there).free
     text = f"{units.size(free)} free for {folder}"
     if free < LITTLE_DISK:

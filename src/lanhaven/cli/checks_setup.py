@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from lanhaven.cli import neighbours, units
 from lanhaven.cli.checks import Check, Level
 from lanhaven.cli.checks_engines import llama_cpp
-from lanhaven.cli.checks_machine import disk
+from lanhaven.cli.checks_machine import disk, folders
 from lanhaven.cli.connection import Target, connect
 from lanhaven.cli.failure import CliError, Exit
+from lanhaven.cli.first_run import own_folders
 from lanhaven.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def all_checks(url: str | None, key: str | None) -> Iterator[Check]:
         yield Check("settings", "fail", error.message, error.hint or "lanhaven config show --origin")
         return
     yield Check("settings", "ok", "read without complaint")
+    yield from folders(own_folders(settings))
     yield disk(settings.data_dir)
     yield llama_cpp(settings)
     yield from models(settings)
@@ -65,6 +67,8 @@ def models(settings: Settings) -> Iterator[Check]:
 
 def model_files(file: ModelsFile) -> Iterator[Check]:
     """Whether the file of each enabled entry is there."""
+    from lanhaven.packed import PACKED
+
     for entry in file.entries:
         named = entry.config.get("model_path")
         if not entry.enabled or not isinstance(named, str | Path):
@@ -72,6 +76,9 @@ def model_files(file: ModelsFile) -> Iterator[Check]:
         path = Path(named)
         if not path.exists():
             remedy = f"correct model_path of {entry.id} in {file.path}, or set enabled: false"
+            packed = next((each.name for each in PACKED.values() if each.file.name == path.name), None)
+            if packed is not None:
+                remedy = f"lanhaven get {packed}, or {remedy}"
             yield Check("model file", "fail", f"{entry.id}: there is no {path}", remedy)
 
 

@@ -268,7 +268,9 @@ def _with_details(text: str, facts: Mapping[str, Any]) -> str:
 
 
 def _bad_url(url: str, error: object) -> CliError:
-    return CliError(f"{url!r} is not an address: {error}", f"--url {DEFAULT_URL}", status=Exit.USAGE)
+    schemed = "://" in url or url.endswith(":")  # "http://" without more has lost its slashes by now
+    remedy = f"--url {DEFAULT_URL}" if schemed else f"--url http://{url}"
+    return CliError(f"{url!r} is not an address: {error}", remedy, status=Exit.USAGE)
 
 
 def _untrusted(url: str, error: Exception) -> CliError:

@@ -9,6 +9,8 @@ from lanhaven.cli.failure import CliError, Exit
 from lanhaven.errors import GatewayError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lanhaven.config import Settings
 
 FIRST_MODEL = "smollm2"
@@ -17,10 +19,15 @@ FIRST_MODEL = "smollm2"
 def prepare(settings: Settings) -> None:
     """Everything that a server needs before its first start, and nothing when all is there. GatewayError, CliError."""
     _refuse_open(settings)
-    for folder in (settings.config_dir, settings.data_dir, settings.state_dir):
-        _make(folder)
+    for setting, folder in own_folders(settings).items():
+        _make(setting, folder)
     if not settings.mock:
         _models(settings)
+
+
+def own_folders(settings: Settings) -> dict[str, Path]:
+    """Where the server keeps things for good, by setting."""
+    return {"config_dir": settings.config_dir, "data_dir": settings.data_dir, "state_dir": settings.state_dir}
 
 
 def refuse_second(settings: Settings) -> None:
@@ -46,15 +53,14 @@ def _refuse_open(settings: Settings) -> None:
         check_bind(settings, KeyStore.from_settings(settings))
 
 
-def _make(folder: object) -> None:
-    from pathlib import Path
-
-    path = Path(str(folder))
+def _make(setting: str, path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CliError(
-            f"the folder {path} cannot be made: {error.strerror}", "make it writable", "lanhaven config show --origin"
+            f"the folder {path} cannot be made: {error.strerror}",
+            f"make it writable, or name another one in LANHAVEN_{setting.upper()}",
+            "lanhaven config show --origin",
         ) from None
 
 

@@ -28,9 +28,9 @@ def new_request_id() -> str:
     return f"req_{time.time_ns() // 1_000_000}_{random.getrandbits(40):010x}"
 
 
-def error_body(message: str) -> bytes:
+def error_body(message: str, hint: str | None = None) -> bytes:
     """The smallest native error."""
-    return encode({"error": message})
+    return encode({"error": message} if hint is None else {"error": message, "hint": hint})
 
 
 def raw_refusal(status: int, message: str, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -141,7 +141,8 @@ async def only_https(scope: Any, receive: Any, send: Any) -> None:
     headers = dict(scope["headers"])
     here = b"https://" + headers.get(b"host", b"")  # the listener has judged it
     reply = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"connection", b"close")]
-    status, body = 400, error_body(f"This server speaks HTTPS here: use {here.decode('latin-1')}")
+    told = f"This server speaks HTTPS here: use {here.decode('latin-1')}"
+    status, body = 400, error_body(told, "write https:// in the address")
     if scope["method"] in {"GET", "HEAD"} and b"text/html" in headers.get(b"accept", b""):
         status, body = 307, b""
         query = scope["query_string"]
