@@ -59,7 +59,7 @@ def locked(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
         raise refused(path, error) from error
     try:
         deadline = time.monotonic() + wait
-        while not _try_lock(handle):
+        while not try_lock(handle):
             if time.monotonic() >= deadline:
                 raise Overloaded(f"{path.name} is being edited by another process", hint="try again in a moment")
             time.sleep(_POLL)
@@ -93,7 +93,7 @@ def _sync_folder(folder: Path) -> None:
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(handle: int) -> bool:
+    def try_lock(handle: int) -> bool:
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -103,7 +103,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(handle: int) -> bool:
+    def try_lock(handle: int) -> bool:
+        """Take the lock of an open file, if nobody has it: the operating system frees it when its holder dies."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lanhaven.errors import GatewayError
 from lanhaven.residency.lease import Lease
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     from lanhaven.residency.resident import Resident
 
 
-_T = TypeVar("_T")
-
-
-def _result(answer: asyncio.Future[_T]) -> _T | None:
-    """What an answer holds. Reading its exception marks it as seen: a cancelled waiter does not look at it any more."""
-    return answer.result() if answer.done() and not answer.cancelled() and answer.exception() is None else None
+T = TypeVar("T")
 
 
 def _future() -> asyncio.Future[Any]:
@@ -41,15 +36,12 @@ class Spec:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Waiter:
-    """A request that waits for a lease. `since`: when it came (monotonic)."""
+class _Awaiting(Generic[T]):
+    """Whoever waits for an answer. since: when it came (monotonic). resident: where it waits."""
 
-    info: ModelInfo
-    instance_id: str | None
     since: float
-    only: bool = False  # it waits for the instance that it named, not for one loaded in its stead
-    answer: asyncio.Future[Lease] = field(default_factory=_future)
-    resident: Resident | None = None  # where it waits
+    answer: asyncio.Future[T] = field(default_factory=_future)
+    resident: Resident | None = None
 
     @property
     def open(self) -> bool:
@@ -60,37 +52,34 @@ class Waiter:
         if self.open:
             self.answer.set_exception(fresh(error))
 
-    def given(self) -> Lease | None:
-        """The lease, if one was given; also one that nobody has picked up yet."""
-        return _result(self.answer)
+    def given(self) -> T | None:
+        """What was given, also if nobody has picked it up yet. Reading an exception marks it as seen: a cancelled
+        waiter does not look at it any more."""
+        answer = self.answer
+        return answer.result() if answer.done() and not answer.cancelled() and answer.exception() is None else None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Order:
+class Waiter(_Awaiting[Lease]):
+    """A request that waits for a lease."""
+
+    info: ModelInfo
+    instance_id: str | None
+    only: bool = False  # it waits for the instance that it named, not for one loaded in its stead
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Order(_Awaiting["Resident"]):
     """An explicit load that is waited for. `reused`: it found what it wanted there, or on its way."""
 
     spec: Spec
     instance_id: str | None
     activated: bool
-    since: float
-    answer: asyncio.Future[Resident] = field(default_factory=_future)
-    resident: Resident | None = None
     reused: bool = False
 
     @property
     def info(self) -> ModelInfo:
         return self.spec.info
-
-    @property
-    def open(self) -> bool:
-        return not self.answer.done()
-
-    def fail(self, error: GatewayError) -> None:
-        if self.open:
-            self.answer.set_exception(fresh(error))
-
-    def given(self) -> Resident | None:
-        return _result(self.answer)
 
     def fulfil(self, resident: Resident) -> None:
         self.resident = None
