@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from tests.vision import make_eyes
 
 ADDRESS = "http://127.0.0.1:8002"
 PATIENCE = 50.0  # seconds that nothing here comes near
+# What a document may leave: files on the desk, what a server and npm note for themselves.
+PASSING = ("work/", "server.log", "run/", ".cache/", ".npm/", ".local/state/", ".local/share/lanhaven/")
 SHORT = "defaults: {maxTokens: 48}, "  # where a block does not say how long an answer may be
 
 
@@ -42,6 +45,7 @@ class Home:
     seeing: bool = False
     url: str = ADDRESS
     done: list[str] = field(default_factory=list)
+    first: dict[str, int] = field(default_factory=dict)
 
     @property
     def work(self) -> Path:
@@ -56,12 +60,35 @@ class Home:
         for name, file in self.models.items():
             for place in (fetched, self.path / "models"):
                 (place / PACKED[name].file.name).symlink_to(file)
-        for name in ("tests", "clients"):  # commands for developers are meant for the checkout
-            (self.work / name).symlink_to(ROOT / name)
-        (self.work / "notes.txt").write_text("The sea was calm. Nobody swam.\n")
+        self._set_desk()
         if self.seeing:
             self._give_eyes()
         return self
+
+    def _set_desk(self) -> None:
+        for name in ("tests", "clients"):  # commands for developers are meant for the checkout
+            (self.work / name).symlink_to(ROOT / name)
+        (self.work / "notes.txt").write_text("The sea was calm. Nobody swam.\n")
+
+    def clear_desk(self) -> None:
+        """The folder that commands run in, as it was."""
+        for each in self.work.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each)
+            else:
+                each.unlink()
+        self._set_desk()
+
+    def changed(self) -> list[str]:
+        """The files that came, went or changed since the server is ready, but on the desk and where it writes itself."""
+        now = self._files()
+        return sorted(each for each in now.keys() | self.first.keys() if now.get(each) != self.first.get(each))
+
+    def _files(self) -> dict[str, int]:
+        """Path -> when it was written."""
+        found = (each for each in self.path.rglob("*") if not each.is_dir() or each.is_symlink())
+        paths = {each.relative_to(self.path).as_posix(): each.lstat().st_mtime_ns for each in found}
+        return {path: written for path, written in paths.items() if not path.startswith(PASSING)}
 
     def _give_eyes(self) -> None:
         model = self.models["smollm2"]
@@ -190,6 +217,10 @@ class Home:
 
     # Its server
 
+    def http(self) -> httpx2.Client:
+        """For whoever may do everything."""
+        return client(self.url, self._token())
+
     @contextmanager
     def serving(self, *flags: str) -> Iterator[Home]:
         """`lanhaven up` with these flags, until the block is left."""
@@ -203,6 +234,7 @@ class Home:
             )  # fmt: skip
         try:
             self.url = self._address(process, log)
+            self.first = self._files()
             yield self
         finally:
             process.terminate()
@@ -234,6 +266,11 @@ class Home:
         raise AssertionError(f"the server did not become ready:\n{log.read_text()}")
 
 
+def client(url: str, token: str) -> httpx2.Client:
+    """Asks the server with this key."""
+    return httpx2.Client(base_url=url, headers={"X-API-Key": token}, timeout=PATIENCE, trust_env=False)
+
+
 @contextmanager
 def somebody_at(url: str, token: str) -> Iterator[None]:
     """Somebody loads a model, asks and fails, again and again, so that there is something to watch."""
@@ -241,7 +278,7 @@ def somebody_at(url: str, token: str) -> Iterator[None]:
 
     def busy() -> None:
         ask = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
-        with httpx2.Client(base_url=url, headers={"X-API-Key": token}, timeout=PATIENCE, trust_env=False) as http:
+        with client(url, token) as http:
             while not over.is_set():
                 http.post("/v1/chat/completions", json=ask)
                 http.post("/v1/chat/completions", json=ask | {"model": "nobody"})

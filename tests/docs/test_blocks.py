@@ -1,8 +1,8 @@
 """Every code block of README.md and docs/ is run, most of them here; those that are not are listed with their reasons.
 
 Shell and console blocks run against a real server with real models, started as a user starts it; Python blocks as
-programs, JavaScript blocks as modules; YAML blocks are read by what reads them. Each document has a server and a home of
-its own.
+programs, JavaScript blocks as modules; YAML blocks are read by what reads them. Documents that leave nothing behind
+share a server and a home: tests/docs/homes.py.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import json
 import shutil
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from lanhaven.errors import InvalidRequest
 from tests.docs.blocks import ROOT, Block, all_blocks, blocks_in
+from tests.docs.homes import SEEING, Homes
 from tests.docs.house import Home
 from tests.docs.shell import NEVER, Kind, commands, kind
 from tests.docs.yaml_blocks import check_yaml
@@ -52,34 +52,7 @@ NOT_RUN: dict[str, list[str]] = {
     "docs/security.md": ["a piece of the configuration of nginx"],
 }
 
-
-# Documents whose server has scripted models.
-FLAGS = {"docs/mock.md": ("--provider", "mock")}
-SEEING = ("docs/images.md",)  # there is a model that sees
 LIVE = [block for block in RUN if block.language in ("sh", "console", "python", "javascript")]
-
-
-class Homes:
-    """A home with a running server for the document that is read now."""
-
-    def __init__(self, folder: Path, models: dict[str, Path]) -> None:
-        self._folder, self._models = folder, models
-        self._open: dict[str, Home] = {}
-        self._closing = ExitStack()
-
-    def of(self, document: str) -> Home:
-        if document not in self._open:
-            self.close()
-            place = self._folder / str(len(list(self._folder.iterdir())))
-            place.mkdir()
-            home = Home(place, self._models, seeing=document in SEEING).furnish()
-            self._closing.enter_context(home.serving(*FLAGS.get(document, ())))
-            self._open[document] = home
-        return self._open[document]
-
-    def close(self) -> None:
-        self._closing.close()
-        self._open.clear()
 
 
 @pytest.fixture(scope="module")
