@@ -153,6 +153,24 @@ async def test_a_name_of_another_providers_model_adopts_nothing(anyio_backend: o
     assert (pool.instances(), events) == ([], [])
 
 
+@pytest.mark.req("F-023")
+async def test_why_an_instance_ended_is_asked_of_its_own_provider_only(anyio_backend: object) -> None:
+    """A request waits for the answer: another machine that does not answer is no matter of its."""
+    ours, theirs = ScriptedProvider(lists=True), ScriptedProvider("elsewhere")
+    theirs.answering = asyncio.get_running_loop().create_future()
+    pool = Pool(
+        {each.name: each for each in (ours, theirs)}, EventBus(), PoolSettings(), available_memory=ours.available,
+        clock=asyncio.get_running_loop().time,
+    )  # fmt: skip
+    async with await pool.lease(A, request_id="r", wait=10) as lease:
+        ours.engines.clear()
+        began = asyncio.get_running_loop().time()
+        error = ProviderUnavailable("no such model", facts={"gone": True})
+        assert isinstance(await pool.cause(lease, error, 1.0), ModelUnloaded)
+        assert asyncio.get_running_loop().time() == began
+    await pool.aclose(0)
+
+
 async def test_an_adopted_instance_serves_those_who_wait_for_a_load(dated: World) -> None:
     """And the load that nobody needs any more is stopped."""
     dated.provider.load_seconds = None

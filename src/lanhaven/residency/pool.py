@@ -338,8 +338,8 @@ class Pool:
         more (facts: gone) is no proof; its provider is asked what runs (F-023)."""
         if lease is None:
             return None
-        if error.facts.get("gone"):
-            await reconcile(self._providers, self._books, self._amend)
+        if error.facts.get("gone") and (resident := self._books.get(lease.instance_id)) is not None:
+            await reconcile({resident.info.provider: resident.provider}, self._books, self._amend)
         return await lease.cause(grace)
 
     # The whole.
