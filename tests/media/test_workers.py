@@ -106,6 +106,13 @@ async def test_memory_and_time_of_an_image_are_bounded(program: str) -> None:
         assert (await read(workers)).refused == "costs"
 
 
+@pytest.mark.parametrize("bound", ["-v 1000000", "-t 5"])
+async def test_tighter_bounds_of_the_machine_hold_and_images_are_read_all_the_same(bound: str) -> None:
+    """As a service's unit, a container or a login may set them: kibibytes of memory, seconds of CPU."""
+    async with made("sh", "-c", f'ulimit {bound} && exec "$0" "$@"', *module_command(WORKER)) as workers:
+        assert (await read(workers)).refused == ""
+
+
 async def test_one_that_was_killed_is_replaced() -> None:
     async with made() as workers:
         await read(workers)

@@ -76,7 +76,7 @@ def _bound_memory() -> None:
     if sys.platform == "linux":  # elsewhere the limit is taken and not kept
         with open("/proc/self/statm") as file:  # noqa: PTH123 - one word of one line
             own = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY, own + MEMORY))
+        _limit(resource.RLIMIT_AS, own + MEMORY)
         _die_first()
 
 
@@ -95,8 +95,17 @@ def _bound_cpu() -> None:
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_SECONDS, hard))
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + CPU_SECONDS)
+
+
+def _limit(kind: int, soft: int) -> None:
+    """A bound of the machine that is tighter stays."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _end_with_server() -> None:
