@@ -15,7 +15,7 @@ from lanhaven.config import engine_environment
 from lanhaven.engines.interpreter import module_environment
 from lanhaven.engines.llamacpp_log import LAST_LINE, reason
 from lanhaven.engines.probe import Address
-from lanhaven.engines.process import EngineProcess, Plan, Timers
+from lanhaven.engines.process import EngineProcess, Plan, Timers, Trial
 from tests.children import own_children
 
 FAKE = [sys.executable, "-P", str(Path(__file__).with_name("fake_engine.py"))]
@@ -43,6 +43,7 @@ async def engine(folder: Path) -> AsyncIterator[Make]:
         on_line: Callable[[str], None] | None = None,
         on_effort: Callable[[], None] | None = None,
         on_gone: Callable[[Exception], None] | None = None,
+        trial: Trial | None = None,
         **settings: object,
     ) -> EngineProcess:
         address = Address(str(folder / f"{len(made)}.sock"))
@@ -54,6 +55,7 @@ async def engine(folder: Path) -> AsyncIterator[Make]:
             folder,
             address=address,
             last_line=LAST_LINE if command is not None else None,
+            trial=trial,
         )
         made.append(
             EngineProcess(plan, timers=timers, explain=reason, on_line=on_line, on_effort=on_effort, on_gone=on_gone)

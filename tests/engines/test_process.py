@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -15,7 +16,15 @@ import psutil
 import pytest
 
 from lanhaven.engines.probe import answers
-from lanhaven.errors import EngineCrashed, EngineHung, GatewayError, LoadFailed, ProviderUnavailable
+from lanhaven.engines.process import Trial
+from lanhaven.errors import (
+    EngineCrashed,
+    EngineHung,
+    GatewayError,
+    LoadFailed,
+    ProviderUnavailable,
+    TemplateError,
+)
 from tests.children import own_children
 from tests.engines.conftest import QUICK, Make
 
@@ -291,3 +300,28 @@ async def test_the_ring_of_a_dead_engine_is_still_read(engine: Make) -> None:
     with pytest.raises(GatewayError):
         await process.start()
     assert "last words" in process.log()
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process limit another")
+
+
+@linux_only
+@pytest.mark.req("F-171")
+async def test_a_template_that_is_tried_before_all_else_gets_little_cpu(engine: Make) -> None:
+    process = engine("spin", "never", trial=Trial(("loading model",), seconds=0.5))
+    with pytest.raises(TemplateError, match="was ended by SIGXCPU"):
+        await process.start()
+
+
+@linux_only
+async def test_what_loads_gets_all_the_cpu_that_it_takes(engine: Make) -> None:
+    limits: list[int] = []
+
+    def look(line: str) -> None:
+        if process.pid is not None and line in ("trying", "loading model"):
+            limits.append(psutil.Process(process.pid).rlimit(psutil.RLIMIT_CPU)[0])
+
+    process = engine(write="trying\nloading model\n", on_line=look, trial=Trial(("loading model",), seconds=60))
+    await process.start()
+    assert limits[0] > 0
+    assert limits[1] == psutil.RLIM_INFINITY

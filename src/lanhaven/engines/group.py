@@ -115,16 +115,17 @@ def listens(pid: int, port: int) -> bool | None:
     return False if asked else None
 
 
-def confine(pid: int, seconds: float, size: int) -> None:
-    """From now on each of its group may use so many more seconds of CPU (then SIGXCPU ends it) and bytes of memory of
-    its own (then it gets none). Linux only: elsewhere no process can set the limits of another."""
+def confine(pid: int, seconds: float, size: int | None = None) -> None:
+    """From now on each of its group may use so many more seconds of CPU (then SIGXCPU ends it) and, if that is said,
+    bytes of memory of its own (then it gets none). Linux only: elsewhere no process can set the limits of another."""
     if sys.platform != "linux":
         return
     for process in _members(pid):
         with contextlib.suppress(psutil.Error, OSError, ValueError):
             times, memory = process.cpu_times(), process.memory_info()
             _limit(process, psutil.RLIMIT_CPU, math.ceil(times.user + times.system + seconds))
-            _limit(process, psutil.RLIMIT_DATA, memory.data + size)
+            if size is not None:
+                _limit(process, psutil.RLIMIT_DATA, memory.data + size)
 
 
 def release(pid: int) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,15 @@ class Timers:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A chat template that is tried before all else: so many seconds of CPU are enough until a line of the log has one
+    of these parts in it."""
+
+    until: Collection[str]
+    seconds: float = 30.0  # looking for GPUs takes its share
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to start. `settings` goes to the child on its standard input, together with `parent` and `die_with_parent`.
 
@@ -57,6 +66,7 @@ class Plan:
     last_line: part of the last line that a load writes to its log, which comes by another pipe than the ready message.
     last_stage: part of the line after which a load only tries the chat template, for which little CPU and memory is
     enough: a template is a program of a stranger's (F-171).
+    trial: of a template before the load.
     stop_signal: what asks it to end.
     """
 
@@ -69,6 +79,7 @@ class Plan:
     address: Address | None = None
     last_line: str | None = None
     last_stage: str | None = None
+    trial: Trial | None = None
     stop_signal: int = signal.SIGTERM
 
     def __repr__(self) -> str:
@@ -180,6 +191,8 @@ class EngineProcess:
         # PDEATHSIG fires when the thread that spawned the child exits: only the main thread may ask for it (F-010).
         bound = threading.current_thread() is threading.main_thread()
         line = json.dumps({**plan.settings, "parent": os.getpid(), "die_with_parent": bound})
+        if plan.trial is not None:
+            self._confine(child, plan.trial.seconds)
         child.write(line.encode() + b"\n")
         return child
 
@@ -190,9 +203,7 @@ class EngineProcess:
             raise unloaded(self._plan.name)
         if message.get("event") == "ready":
             self._address = self._address or Address(port=int(message["port"]))
-            if self._confined:
-                self._confined = False
-                group.release(child.pid)
+            self._release(child)
             if self._plan.last_line is not None:
                 await in_time(self._logged, LOG_SECONDS)
             return message
@@ -224,12 +235,28 @@ class EngineProcess:
         self._moved = asyncio.get_running_loop().time()
         if self._plan.last_line is not None and self._plan.last_line in line:
             self._logged.set()
-        stage, loading = self._plan.last_stage, not self._told.is_set()
-        if stage is not None and loading and stage in line and self._child is not None:
-            self._confined = True
-            group.confine(self._child.pid, TEMPLATE_SECONDS, TEMPLATE_MEMORY)
+        if self._child is not None and not self._told.is_set():
+            self._watch_template(self._child, line)
         if self._on_line is not None:
             self._on_line(line)
+
+    # ---- a template on trial
+
+    def _watch_template(self, child: Child, line: str) -> None:
+        trial, stage = self._plan.trial, self._plan.last_stage
+        if trial is not None and self._confined and any(each in line for each in trial.until):
+            self._release(child)
+        if stage is not None and stage in line:
+            self._confine(child, TEMPLATE_SECONDS, TEMPLATE_MEMORY)
+
+    def _confine(self, child: Child, seconds: float, size: int | None = None) -> None:
+        self._confined = True
+        group.confine(child.pid, seconds, size)
+
+    def _release(self, child: Child) -> None:
+        if self._confined:
+            self._confined = False
+            group.release(child.pid)
 
     # ---- life
 

@@ -11,8 +11,8 @@ from typing import Any
 from lanhaven.config import engine_environment
 from lanhaven.engines import llama_server
 from lanhaven.engines.interpreter import module_command, module_environment
-from lanhaven.engines.llamacpp_log import LAST_STAGE
-from lanhaven.engines.process import Plan, Timers
+from lanhaven.engines.llamacpp_log import LAST_STAGE, STAGES
+from lanhaven.engines.process import Plan, Timers, Trial
 from lanhaven.errors import ProviderUnavailable
 from lanhaven.providers.base import Ignored
 from lanhaven.providers.children import Place
@@ -85,7 +85,9 @@ class LlamaServer(Form):
         }
         command = module_command("lanhaven.engines.command_worker")
         environment = module_environment(self._env)
-        return Plan(key, command, told, environment, folder, place.key, address, "listening on", LAST_STAGE)
+        own = settings.get("chat_template") or settings.get("chat_template_path")
+        trial = Trial(STAGES) if own else None  # it tries such a template among its options
+        return Plan(key, command, told, environment, folder, place.key, address, "listening on", LAST_STAGE, trial)
 
     def ignored(self, settings: Mapping[str, object]) -> list[Ignored]:
         _, unknown = llama_server.arguments(settings, self._flags)
