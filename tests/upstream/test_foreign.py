@@ -89,6 +89,8 @@ def test_overflow_without_numbers() -> None:
         (429, "", QueueFull),
         (500, "", UpstreamError),
         (500, {"error": {"code": 500, "message": "image input is not supported - hint: x"}}, InvalidRequest),
+        (500, {"error": {"code": 500, "message": "Failed to parse messages: type must be string"}}, InvalidRequest),
+        (500, {"error": {"code": 500, "message": "Unknown reasoning format: x"}}, InvalidRequest),
         (
             500,
             {"error": {"message": "the current context does not support logits computation. skipping"}},

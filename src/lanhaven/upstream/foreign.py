@@ -61,6 +61,7 @@ _OVERFLOW = (  # groups: n_prompt (may be absent), n_ctx (may be absent)
 CLIENTS_FAULT = re.compile(
     r"(image|audio|video) input is not supported"
     r"|Failed to load image or audio"
+    r"|Failed to parse messages|Unknown reasoning format"
     r"|(does not|not) support (chat|completions?|embeddings?|rerank)"
     r"|does not support logits computation",
     re.IGNORECASE,
