@@ -138,3 +138,5 @@ def test_it_is_accessible_and_fits(page: Page) -> None:
     card(page, "Home Assistant")
     accessible(page)
     fits(page, 360, 768, 3840)
+    page.set_viewport_size({"width": 360, "height": 800})
+    accessible(page)  # its command is longer than the page is wide

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, FilePayload, Page, Response, expect
 
 from tests.house_process import HouseProcess, running, spawn, wait_ready
 from tests.ports import free_port
@@ -171,3 +171,19 @@ def test_a_server_that_goes_down_and_comes_back(browser: Browser, tmp_path: Path
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+
+
+def test_a_message_lies_over_no_button_and_goes_with_its_screen(browser: Browser, house: HouseProcess) -> None:
+    for width in (1280, 360):
+        with opened(browser, house.url, viewport={"width": width, "height": 700}) as page:
+            expect(page.get_by_label("Model", exact=True)).to_have_value("alpha")
+            picture = FilePayload(name="blue.png", mimeType="image/png", buffer=b"")
+            page.get_by_label("Choose images").set_input_files(picture)
+            close = page.get_by_role("button", name="Close this message")
+            expect(close).to_be_visible()
+            page.get_by_role("textbox", name="Message", exact=True).fill("Hello")
+            page.get_by_role("button", name="Send").click()
+            expect(page.get_by_role("article")).to_contain_text("Hello")
+            expect(close).to_be_visible()
+            page.get_by_role("link", name="Models", exact=True).click()
+            expect(close).to_have_count(0)

@@ -32,6 +32,12 @@ def versions(page: Page) -> Locator:
     return page.get_by_role("group", name="Versions").first
 
 
+def height(shown: Locator) -> float:
+    box = shown.bounding_box()
+    assert box is not None
+    return box["height"]
+
+
 def test_what_an_edit_or_another_answer_replaces_is_a_version_to_go_back_to(
     browser: Browser, house: HouseProcess
 ) -> None:
@@ -116,10 +122,8 @@ def test_a_long_question_is_folded(browser: Browser, house: HouseProcess) -> Non
         ask(page, "line\n" * 200 + "last line")
         expect(figures(page)).to_have_count(1)
         question = page.get_by_text("last line").last
-        folded = question.bounding_box()
-        assert folded is not None and folded["height"] < 400
+        assert height(question) < 400
         accessible(page)
         page.get_by_role("button", name="Show all").click()
-        unfolded = question.bounding_box()
-        assert unfolded is not None and unfolded["height"] > 4000
+        assert height(question) > 4000
         page.get_by_role("button", name="Show less").click()

@@ -18,7 +18,7 @@ class Toasts {
     setTimeout(() => this.drop(toast.id), GOOD_MS);
   }
 
-  /** An error stays until it is closed: it says what to do. */
+  /** An error stays until it is closed, or the screen that it is about is left: it says what to do. */
   bad(error: unknown): void {
     const { message, hint } = told(error);
     this.add({ kind: "bad", text: message, hint });
@@ -26,6 +26,10 @@ class Toasts {
 
   drop(id: number): void {
     this.all = this.all.filter((each) => each.id !== id);
+  }
+
+  leave(): void {
+    this.all = this.all.filter((each) => each.kind === "good");
   }
 
   private add(toast: Omit<Toast, "id">): Toast {
