@@ -99,7 +99,13 @@ def test_a_model_that_embeds_is_measured_by_its_vectors(house: Cli) -> None:
         (("bad",), Exit.MODEL, None),
         (("talker", "--concurrency", "0"), Exit.USAGE, "--concurrency 1,4,16"),
         (("talker", "--concurrency", "1,x"), Exit.USAGE, "--concurrency 1,4,16"),
-        (("talker", "--tokens", "9000"), Exit.USAGE, "lanhaven bench talker --prompt-tokens 16"),
+        (
+            ("talker", "--prompt-tokens", "500", "--tokens", "8000"),
+            Exit.USAGE,
+            "lanhaven bench talker --prompt-tokens 128",
+        ),
+        (("talker", "--tokens", "9000"), Exit.USAGE, "lanhaven bench talker --prompt-tokens 16 --tokens 8112"),
+        (("vectors", "--prompt-tokens", "9000"), Exit.USAGE, "lanhaven bench vectors --prompt-tokens 8192"),
         (("talker", "--url", "http://127.0.0.1:9"), Exit.UNREACHABLE, "lanhaven up"),
     ],
 )

@@ -46,6 +46,26 @@ def test_types_of_python_are_not_shown(alone: Cli) -> None:
         assert not {"<str>", "<int", "<float", "<list", "{", "x<=", "x>="} & set(text.replace("[", " ").split())
         assert "<" not in text
     assert "lanhaven load [OPTIONS] MODEL\n" in alone("load", "--help").out
+    assert "lanhaven logs [OPTIONS] [MODEL]\n" in alone("logs", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "remedy"),
+    [
+        (("keys", "ad", "x"), "No such command 'ad'. Did you mean 'add'?", "lanhaven keys --help"),
+        (("load",), "Missing argument MODEL.", "lanhaven load --help"),
+        (("usage", "--by", "x"), "Invalid value for '--by': 'x' is not one of 'key', 'model', 'day'.", None),
+        (("ping", "-n", "0"), "Invalid value for '--count' / '-n': must be greater than or equal to 1", None),
+    ],
+)
+def test_wrong_usage_is_told_in_the_words_of_the_help(
+    alone: Cli, words: tuple[str, ...], message: str, remedy: str | None
+) -> None:
+    done = alone(*words)
+    assert done.status == 2
+    first, second = done.err.splitlines()
+    assert first == f"error: {message}"
+    assert second == f"  Try  {remedy or f'lanhaven {words[0]} --help'}"
 
 
 @pytest.mark.parametrize("group", ["keys", "config", "service"])

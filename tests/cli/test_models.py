@@ -151,3 +151,10 @@ def test_status_while_loading(cli: Cli, server: Scripted) -> None:
     fields = dict(cli("status").rows)
     assert fields["now"] == "model load smollm2 50%"
     assert fields["active model"] == "none"
+
+
+def test_an_empty_list_says_what_there_is(cli: Cli) -> None:
+    done = cli("ls", "--provider", "vllm")
+    assert (done.status, done.out) == (0, "")
+    assert done.err == "no model of the provider vllm; there are models of llama_cpp, openai\n"
+    assert "no such model is in memory" in cli("ls", "--provider", "openai", "--loaded").err

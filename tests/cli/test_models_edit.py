@@ -66,3 +66,12 @@ def test_what_cannot_be_is_told_and_nothing_is_written(
     assert part in done.err
     assert tries(done)
     assert (cli.home / "models.yaml").read_text() == FILE
+
+
+def test_2_a_provider_that_there_is_not(cli: Cli) -> None:
+    for words in (("add", "big", "--provider", "vllm"), ("set", "small", "provider=vllm")):
+        done = cli(*words)
+        assert done.status == 2
+        assert "there is no provider 'vllm'; there are llama_cpp, mlx, command, openai" in done.err
+        assert tries(done)
+    assert (cli.home / "models.yaml").read_text() == FILE

@@ -105,6 +105,13 @@ async def test_the_log_of_an_engine(house: House) -> None:
     assert (await house.http.get("/debug/logs/stream?source=nobody")).status_code == 404
 
 
+async def test_a_model_of_a_provider_that_there_is_not_hides_no_log(tmp_path: Path) -> None:
+    models = "models:\n  - {id: odd, provider: nonsense}\n  - {id: alpha, provider: mock}\n"
+    async with serving(tmp_path, models) as house:
+        assert (await house.http.get("/debug/logs")).json()["sources"] == ["server"]
+        assert await lines_of(house, "odd") == []
+
+
 async def test_new_lines_come_live(house: House, logging_to: LineRing) -> None:
     structlog.get_logger().warning("before")
     async with following(house, "server", lines=1) as reader:

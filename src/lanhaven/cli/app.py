@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import typer
 
 from lanhaven.cli import output
+from lanhaven.cli.examples import EXAMPLES
 from lanhaven.cli.failure import CliError, Exit
 from lanhaven.cli.help_text import WIDE, Command, Group
 from lanhaven.errors import GatewayError, InvalidRequest, NotFound
@@ -91,7 +93,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     app = typer.Typer(
         name="lanhaven",
         cls=Commands,
-        help="The language models of a LAN behind one well-behaved server.",
+        help="The language models of a LAN behind one well-behaved server. To begin: lanhaven up",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -131,7 +133,7 @@ def run(arguments: Sequence[str]) -> int:
         output.fail(CliError(error.message, error.hint or usual))
         return status
     except typer.TyperException as error:
-        output.fail(CliError(error.format_message(), _help_for(arguments), status=Exit.USAGE))
+        output.fail(CliError(_worded(error.format_message()), _help_for(arguments), status=Exit.USAGE))
         return error.exit_code
     except typer.Abort:
         return Exit.INTERRUPTED
@@ -172,5 +174,12 @@ def _help_for(arguments: Sequence[str]) -> str:
     if words and words[0] in names:
         return f"lanhaven {words[0]} --help"
     if words and words[0] in groups:
-        return f"lanhaven {' '.join(words[:2])} --help" if len(words) > 1 else f"lanhaven {words[0]} --help"
+        command = " ".join(words[:2])
+        return f"lanhaven {command if command in EXAMPLES else words[0]} --help"
     return "lanhaven --help"
+
+
+def _worded(message: str) -> str:
+    """Typer's words for wrong usage, with arguments called as in the help, and without Python's exceptions."""
+    message = re.sub(r"argument '(\w+)'", lambda found: f"argument {found[1].upper()}", message)
+    return message.replace(": Value error, ", ": ").replace(": Input should be ", ": must be ")

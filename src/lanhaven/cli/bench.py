@@ -128,15 +128,24 @@ def _plan(
         answer = answer if tokens or subject.embeds else max(min(answer, room // 4), LEAST)
         prompt = prompt if prompt_tokens else max(room - answer, LEAST)
         if prompt + answer > room:
-            raise CliError(
-                f"a prompt of {prompt:,} tokens and an answer of {answer:,} do not fit into the context of "
-                f"{subject.name}, {subject.context:,} tokens",
-                f"lanhaven bench {subject.name} --prompt-tokens {max(room - answer, LEAST)}",
-                f"lanhaven load {subject.name} --as long --context {prompt + answer + TEMPLATE}",
-                status=Exit.USAGE,
-            )
+            raise _too_long(subject, prompt, answer, room)
     chosen = levels or tuple(dict.fromkeys((1, min(subject.slots or 4, MOST))))
     return Plan(chosen, prompt, answer, requests, seconds)
+
+
+def _too_long(subject: Subject, prompt: int, answer: int, room: int) -> CliError:
+    """The ways out: a shorter prompt or answer, or a copy with more context where the model can have it."""
+    tries = []
+    if room - answer >= LEAST:
+        tries.append(f"lanhaven bench {subject.name} --prompt-tokens {room - answer}")
+    elif room > 2 * LEAST:
+        tries.append(f"lanhaven bench {subject.name} --prompt-tokens {LEAST} --tokens {room - LEAST}")
+    needed = prompt + answer + (0 if subject.embeds else TEMPLATE)
+    if subject.longest is not None and needed <= subject.longest:
+        tries.append(f"lanhaven load {subject.name} --as long --context {needed}, and bench long")
+    together = f" and an answer of {answer:,}" if answer else ""
+    text = f"a prompt of {prompt:,} tokens{together}: the context of {subject.name} has {subject.context:,}"
+    return CliError(text, *tries or ("a model with more context: lanhaven ls",), status=Exit.USAGE)
 
 
 def _introduce(subject: Subject, plan: Plan) -> None:

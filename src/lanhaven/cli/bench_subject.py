@@ -27,6 +27,7 @@ class Subject:
     provider: str | None = None
     instances: tuple[str, ...] = ()
     context: int | None = None
+    longest: int | None = None  # context that the model could have
     slots: int | None = None
     busy: int = 0
     load_seconds: float | None = None
@@ -112,6 +113,7 @@ def _subject(
         provider=info["provider"],
         instances=tuple(each["identifier"] for each in found),
         context=min(contexts, default=None),
+        longest=info["maxContextLength"],
         slots=sum(slots) if all(slots) else None,
         busy=sum(each["busy"] for each in found),
         load_seconds=load_seconds,

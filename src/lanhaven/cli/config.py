@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def commands() -> typer.Typer:
     """The group."""
-    group = typer.Typer(cls=Group, help="Show and check the settings.", rich_markup_mode=None)
+    group = typer.Typer(cls=Group, help="Show, check and change the settings.", rich_markup_mode=None)
     group.callback(invoke_without_command=True)(show_help)
     group.command("show", cls=Command)(show)
     group.command("path", cls=Command)(path)

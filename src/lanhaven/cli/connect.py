@@ -35,7 +35,9 @@ def connect(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="The model (else the active one).", autocompletion=completing.models),
+        typer.Option(
+            "--model", "-m", metavar="MODEL", help="The model (else the active one).", autocompletion=completing.models
+        ),
     ] = None,
     key: Annotated[
         str | None, typer.Option("--key", metavar="NAME|KEY", help="The app's key, or the name of one to make.")

@@ -69,4 +69,4 @@ def _option(name: str, text: str) -> tuple[str, str]:
 def _bounds(text: str) -> str:
     """1<=x<=100 as "1 to 100"; that something is not negative goes without saying."""
     text = re.sub(r"([\d.]+)<=x<=([\d.]+)", r"\1 to \2", text)
-    return re.sub(r"  \[x>=\d+\]|; x>=\d+", "", text)
+    return re.sub(r"  \[x>=[\d.]+\]|; x>=[\d.]+", "", text)

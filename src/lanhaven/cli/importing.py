@@ -37,25 +37,28 @@ MODELS = (
 
 
 def import_models(
-    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR", help="Look in these folders.")] = None,
-    folder: Annotated[list[Path] | None, typer.Option("--folder", metavar="DIR", help="The same.")] = None,
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR", help="Folders to look in.")] = None,
+    folder: Annotated[
+        list[Path] | None, typer.Option("--folder", metavar="DIR", help="A folder to look in; repeatable.")
+    ] = None,
     hf_cache: Annotated[bool, typer.Option("--hf-cache", help="Look in Hugging Face's cache.")] = False,
     lmstudio: Annotated[bool, typer.Option("--lmstudio", help="Look in LM Studio's models.")] = False,
     ollama: Annotated[bool, typer.Option("--ollama", help="Look in Ollama's models.")] = False,
     profile: Annotated[
-        str | None, typer.Option("--profile", metavar="P", help="fast, balanced, quality, memory or interactive.")
+        str | None,
+        typer.Option("--profile", metavar="P", help="How they run: fast, balanced, quality, memory or interactive."),
     ] = None,
     override: Annotated[
-        list[str] | None, typer.Option("--override", metavar="K=V", help="A setting for all of them (repeatable).")
+        list[str] | None, typer.Option("--override", metavar="K=V", help="A setting for all of them; repeatable.")
     ] = None,
     enable: Annotated[bool, typer.Option("--enable", help="Serve them at once.")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="Add to models.yaml, and keep what is there.")] = False,
     output_file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help=f"The file to write ({OUTPUT}).")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help=f"The file to write (default {OUTPUT}).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and write nothing.")] = False,
     log_level: Annotated[
-        str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG tells everything that was left out.")
+        str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG tells all that was left out, ERROR nothing.")
     ] = "INFO",
     json: Json = False,
 ) -> None:

@@ -18,22 +18,28 @@ LIMITS = ("requests_per_minute", "requests_per_day", "tokens_per_minute", "token
 NONE = "none"  # takes a bound away
 
 ScopeNames = Annotated[
-    list[str] | None, typer.Option("--scope", help="inference, admin or debug; repeatable. A new key: inference.")
+    list[str] | None,
+    typer.Option("--scope", metavar="SCOPE", help="inference (a new key has it), admin or debug; repeatable."),
 ]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--models", help="The only models it may use: names or patterns, e.g. 'qwen*,minilm'."),
+    typer.Option(
+        "--models", metavar="NAMES", help="The only models it may use: names or patterns, e.g. 'qwen*,minilm'."
+    ),
 ]
 RequestsPerMinute = Annotated[int | None, typer.Option("--rpm", min=0, help="Requests within a minute at most.")]
 RequestsPerDay = Annotated[int | None, typer.Option("--rpd", min=0, help="Requests within a day at most.")]
 TokensPerMinute = Annotated[int | None, typer.Option("--tpm", min=0, help="Tokens within a minute at most.")]
 TokensPerDay = Annotated[int | None, typer.Option("--tpd", min=0, help="Tokens within a day at most.")]
 Expires = Annotated[
-    str | None, typer.Option("--expires", help="When it ends: after 30d, or at the end of 2026-12-31 (UTC).")
+    str | None,
+    typer.Option("--expires", metavar="WHEN", help="When it ends: after 30d, or at the end of 2026-12-31 (UTC)."),
 ]
 Networks = Annotated[
     list[str] | None,
-    typer.Option("--network", help="The only network it is good in, e.g. 192.168.1.0/24; repeatable."),
+    typer.Option(
+        "--network", metavar="NETWORK", help="The only network it is good in, e.g. 192.168.1.0/24; repeatable."
+    ),
 ]
 LmStudio = Annotated[bool, typer.Option("--lmstudio", help="Of the form that LM Studio's clients take.")]
 

@@ -127,7 +127,10 @@ def rm(name: Name, json: Json = False) -> None:
 def rotate(
     name: Name,
     grace: Annotated[
-        str | None, typer.Option("--grace", help="How long the old key stays good, e.g. 10m; not at all if not said.")
+        str | None,
+        typer.Option(
+            "--grace", metavar="TIME", help="How long the old key stays good, e.g. 10m; not at all if not said."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

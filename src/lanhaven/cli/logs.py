@@ -13,18 +13,19 @@ from lanhaven.cli import completing, output
 from lanhaven.cli.connection import Json, Key, Server, Url, connect, state_folder
 from lanhaven.cli.failure import CliError, Exit
 
+SERVER = "server"  # the name of its own log
 STYLES = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
 
 
 def logs(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A model or an instance: what its engine wrote. Left out: the server's own log.",
             autocompletion=completing.models_and_instances,
         ),
-    ] = "server",
+    ] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=2000, help="How many of the last ones.")] = 200,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="And every new one, until Ctrl-C.")] = False,
     url: Url = None,
@@ -32,6 +33,7 @@ def logs(
     json: Json = False,
 ) -> None:
     """Show the last lines of the server's log, or of a model's engine. --json writes one JSON object a line."""
+    source = source or SERVER
     file = state_folder() / "logs/server.log"
     with connect(url, key) as server:
         try:
@@ -42,7 +44,7 @@ def logs(
             raise _last(error, file) if server.target.source in ("run file", "default") else error from None
         for line in found:
             _show(line, json=json)
-        if source == "server" and server.target.pid is not None:
+        if source == SERVER and server.target.pid is not None:
             output.aside(f"all of it: {file}")
 
 

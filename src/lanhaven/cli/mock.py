@@ -22,9 +22,9 @@ def mock(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on (default 1235, or the next free).")
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; others than loopback need --key.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; others than loopback need --key.")
+    ] = ("127.0.0.1"),
     models: Annotated[
         list[str] | None,
         typer.Option(

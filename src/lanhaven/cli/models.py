@@ -38,7 +38,17 @@ def ls(
     if json:
         output.document(found)
         return
-    output.rows(_list_columns(in_memory), found, empty="no models; try: lanhaven get smollm2")
+    output.rows(_list_columns(in_memory), found, empty=_nothing(answer, provider))
+
+
+def _nothing(answer: Mapping[str, Any], provider: str | None) -> str:
+    """Why the list is empty."""
+    providers = sorted({each["provider"] for each in answer["downloaded"]})
+    if not providers:
+        return "no models; try: lanhaven get smollm2"
+    if provider is not None and provider not in providers:
+        return f"no model of the provider {provider}; there are models of {', '.join(providers)}"
+    return "no such model is in memory; all there are: lanhaven ls"
 
 
 def ps(

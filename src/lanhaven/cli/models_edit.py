@@ -10,6 +10,7 @@ import typer
 
 from lanhaven.cli import completing, output
 from lanhaven.cli.connection import Json
+from lanhaven.cli.failure import CliError, Exit
 
 if TYPE_CHECKING:
     from lanhaven.models_file import Editor
@@ -32,6 +33,7 @@ def add(
     """Add a model to models.yaml (files that are there already: lanhaven import)."""
     from lanhaven.models_file import assigned
 
+    _check(provider)
     entry = {"id": name, "provider": provider, **assigned(values or ())}
 
     def change(models: Editor) -> None:
@@ -47,6 +49,8 @@ def set_fields(model: Model, values: Assignments = None, default: Default = Fals
     from lanhaven.models_file import assigned
 
     changes = assigned(values or ())
+    if changes.get("provider"):
+        _check(str(changes["provider"]))
 
     def change(models: Editor) -> None:
         models.update(model, changes)
@@ -59,6 +63,16 @@ def set_fields(model: Model, values: Assignments = None, default: Default = Fals
 def rm(model: Model, json: Json = False) -> None:
     """Remove a model from models.yaml; its files stay."""
     _edit(lambda models: models.remove(model), model, "removed", json=json)
+
+
+def _check(provider: str) -> None:
+    """CliError if there is no such provider: the entry would be right, and its model never run."""
+    from lanhaven.providers.registry import provider_names
+
+    names = provider_names()
+    if provider not in names:
+        text = f"there is no provider {provider!r}; there are {', '.join(names)}"
+        raise CliError(text, "docs/providers.md says which one is for what", status=Exit.USAGE)
 
 
 def _edit(change: Callable[[Editor], None], model: str, done: str, *, json: bool) -> None:

@@ -54,7 +54,9 @@ ReadyPipe = Annotated[int | None, typer.Option("--ready-pipe", hidden=True)]  # 
 
 def up(
     api: Clients = None,
-    host: Annotated[str | None, typer.Option("--host", help="Address to listen on (default 127.0.0.1).")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on (default 127.0.0.1).")
+    ] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on (default 8002).")] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical.")

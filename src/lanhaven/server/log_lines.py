@@ -76,7 +76,7 @@ class Logs:
     def sources(self) -> list[str]:
         """The server, instances that are there, and models whose engine is gone but whose last words are not."""
         running = self._pool.ids()
-        left = (each.key for each in self._catalog.models() if self._providers[each.provider].logs(each.key))
+        left = (each.key for each in self._catalog.models() if self._kept(each.provider, each.key))
         return list(dict.fromkeys((SERVER, *running, *left)))
 
     def lines(self, source: str) -> Sequence[Line]:
@@ -84,7 +84,11 @@ class Logs:
         if source == SERVER:
             return self.ring.lines()
         instance, provider = self._place(source)
-        return [Line(plain(each)) for each in self._providers[provider].logs(instance)]
+        return [Line(plain(each)) for each in self._kept(provider, instance)]
+
+    def _kept(self, provider: str, instance: str) -> Sequence[str]:
+        """What an engine wrote. A model's provider may be one that there is not: models.yaml says what it likes."""
+        return self._providers[provider].logs(instance) if provider in self._providers else ()
 
     def _place(self, source: str) -> tuple[str, str]:
         """The instance and its provider."""
