@@ -79,6 +79,7 @@ class Inference:
     """
 
     __slots__ = (
+        "_asked",
         "_context",
         "_error",
         "_exchange",
@@ -99,6 +100,7 @@ class Inference:
         self._waiting: asyncio.Task[Any] | None = None
         self._wanted: str | None = None  # key of the model, once its name is resolved
         self._pictured = False  # whether the request has images
+        self._asked = request.model
         self.request = request
         self.timing = Timing(accepted=context.clock())
         self.dropped: Dropped | None = None  # what of the prompt was left out, known once it is open
@@ -108,7 +110,7 @@ class Inference:
         images = find(request.body)
         self._pictured = bool(images)
         self._context.running.add(self)
-        self._context.bus.emit(started(request, len(images)))
+        self._context.bus.emit(started(request, self._asked, len(images)))
         return self
 
     async def open(self) -> Exchange:
@@ -195,10 +197,9 @@ class Inference:
 
     def resolve(self) -> Target:
         context, request = self._context, self.request
-        asked = request.model
-        target = context.catalog.resolve(asked, context.pool.ids(), self._known)
+        target = context.catalog.resolve(self._asked, context.pool.ids(), self._known)
         self._wanted = target.info.key
-        context.admission.check(request.client, target.info, asked)
+        context.admission.check(request.client, target.info, self._asked)
         check_route(target.info, request.route, self._known)
         if request.load is not None:
             return replace(target, info=replace(target.info, load=request.load.over(target.info.load)))

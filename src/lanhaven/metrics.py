@@ -177,7 +177,7 @@ class Metrics:
     def _complete(self, event: InferenceComplete) -> None:
         self.completed += 1
         self._open.pop(event.request_id).end = event
-        series = self._of(event.model_key, event.dialect)
+        series = self._series.get((event.model_key, event.dialect)) or self._of(event.model_key, event.dialect)
         series.ok.value += 1
         series.seconds.observe(event.seconds)
         series.first.observe(event.first_byte_seconds)
@@ -217,10 +217,7 @@ class Metrics:
             self._families.tokens.labels(event.model_key or "", "completion").value += event.usage.completion_tokens
 
     def _of(self, model: str, dialect: str) -> _Series:
-        key = (model, dialect)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = _Series(self._families, model, dialect)
+        series = self._series[model, dialect] = _Series(self._families, model, dialect)
         return series
 
     def recent(self, count: int, client: str | None = None) -> list[dict[str, Any]]:

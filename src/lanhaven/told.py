@@ -11,14 +11,14 @@ from lanhaven.residency.lease import Lease
 from lanhaven.types.chat import Dropped, InferenceRequest, Outcome, Timing, Usage
 
 
-def started(request: InferenceRequest, images: int) -> InferenceStart:
-    """It was accepted."""
+def started(request: InferenceRequest, asked: str | None, images: int) -> InferenceStart:
+    """It was accepted. asked: the model that it names."""
     return InferenceStart(
         request_id=request.request_id,
         method=request.method,
         path=request.path,
         dialect=request.dialect,
-        model=request.model,
+        model=asked,
         client=request.client,
         address=request.address,
         user_agent=request.user_agent,

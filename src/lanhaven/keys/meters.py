@@ -51,6 +51,7 @@ class _Meter:
         "_requests",
         "_second",
         "_tokens",
+        "_until",
         "_unwritten",
         "name",
         "promised",
@@ -69,17 +70,18 @@ class _Meter:
         self.promised = 0  # tokens that the others may take
         self.requests_minute, self.tokens_minute = Window(1, MINUTE), Window(1, MINUTE)
         self.requests_day, self.tokens_day = Window(MINUTE, DAY // MINUTE), Window(MINUTE, DAY // MINUTE)
-        self._second = -1.0  # in which these were counted
+        self._second = 0.0  # in which these were counted
+        self._until = 0.0  # its end
         self._minute = 0  # the same as a minute of the calendar
         self._requests = self._tokens = 0
         self._unwritten: dict[int, list[int]] = {}
 
     def count(self, now: float, wall: Callable[[], float], requests: int, tokens: int) -> None:
         """On the hot path, twice a request."""
-        second = now // 1
-        if second != self._second:
+        if now >= self._until:
             self.settle()
-            self._second, self._minute = second, int(wall() // MINUTE)
+            self._second, self._minute = now // 1, int(wall() // MINUTE)
+            self._until = self._second + 1
         self._requests += requests
         self._tokens += tokens
 

@@ -99,24 +99,27 @@ class KeyStore:
     def required(self) -> bool:
         """Whether requests need a key. Once there was one it stays so until the server starts anew: revoking the last
         key must not open the door."""
-        if not self._had_keys:
+        if not self._had_keys and self._clock() >= self._look_at:
             self._look()
         return self._had_keys
 
     @property
     def table(self) -> KeyTable:
         """The keys as they are now."""
-        self._look()
+        if self._clock() >= self._look_at:
+            self._look()
         return self._table
 
     def list(self) -> tuple[KeyInfo, ...]:
         """All keys but those of this run, with the times of last use that are known."""
-        self._look()
+        if self._clock() >= self._look_at:
+            self._look()
         return tuple(self._with_use(key) for key in (*self._fixed, *self._stored))
 
     def named(self, name: str) -> KeyInfo | None:
         """The key with this name, also one of this run; None if there is none, or no longer."""
-        self._look()
+        if self._clock() >= self._look_at:
+            self._look()
         key = self._table.by_name.get(name)
         return None if key is None or (key.terms.expires is not None and self._over(key)) else key
 
@@ -126,7 +129,8 @@ class KeyStore:
 
     def verify_digest(self, digest: bytes, user_agent: bytes | None = None) -> KeyInfo | None:
         """As `verify`, for the SHA-256 of a key; user_agent: of the program that uses it."""
-        self._look()
+        if self._clock() >= self._look_at:
+            self._look()
         key = self._table.find(digest)
         if key is None or (key.terms.expires is not None and self._over(key)):
             return None
@@ -289,11 +293,8 @@ class KeyStore:
         self._had_keys = self._had_keys or bool(keys)
 
     def _look(self) -> None:
-        """Read the file again if it changed, at most once in LOOK_EVERY seconds."""
-        now = self._clock()
-        if now < self._look_at:
-            return
-        self._look_at = now + LOOK_EVERY
+        """Read the file again if it changed. To be called once in LOOK_EVERY seconds."""
+        self._look_at = self._clock() + LOOK_EVERY
         seen = key_file.identity(self._path)
         if seen != self._identity:
             self._identity = seen  # also if it cannot be used: said once, not twice a second

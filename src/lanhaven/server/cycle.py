@@ -57,7 +57,8 @@ class Cycle(RequestResponseCycle):
         body = self.body
         if not body or self.more_body or self.waiting_for_100_continue or self.disconnected or self.response_complete:
             return await super().receive()
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self.message_event.clear()
         self.body = b""
         return {"type": "http.request", "body": body, "more_body": False}
