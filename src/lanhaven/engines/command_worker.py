@@ -91,7 +91,7 @@ def ask(settings: dict[str, Any], path: str) -> int:
     line = _get(settings, path, lambda answer: answer.readline(200))
     if not line.startswith(b"HTTP/1."):
         raise ValueError("no HTTP")
-    return int(line.split(b" ", 2)[1][:3])
+    return int(line.partition(b" ")[2][:3])
 
 
 def _text(settings: dict[str, Any], path: str) -> str:
