@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,9 @@ from lanhaven.engines.process import EngineProcess, Plan, Timers, Trial
 from tests.children import own_children
 
 FAKE = [sys.executable, "-P", str(Path(__file__).with_name("fake_engine.py"))]
-QUICK = Timers(load_total=60, load_stall=60, probe_every=0.05, probe_timeout=0.2, terminate=0.3, reap=2)
+# Patient with a child that is well: this process may stand still for a second, and every probe comes too late then.
+QUICK = Timers(load_total=60, load_stall=60, probe_every=0.05, probe_timeout=60, terminate=0.3, reap=60)
+STRICT = replace(QUICK, probe_timeout=0.2)  # for children that answer no more
 
 Make = Callable[..., EngineProcess]
 

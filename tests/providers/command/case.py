@@ -15,7 +15,7 @@ from lanhaven.providers.command.provider import CommandProvider, free_port
 from lanhaven.types.models import LoadConfig, ModelInfo
 
 PROGRAM = [sys.executable, "-P", str(Path(__file__).with_name("program.py"))]
-QUICK = Timers(load_total=None, load_stall=None, probe_every=0.1, probe_timeout=0.3, probe_misses=2, reap=2)
+QUICK = Timers(load_total=None, load_stall=None, probe_every=0.1, probe_timeout=60, reap=60)
 
 
 class Observer:
