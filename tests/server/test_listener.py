@@ -285,11 +285,11 @@ async def test_a_client_that_reads_slowly_is_served() -> None:
 
 
 async def test_an_idle_connection_is_closed_after_its_time_and_not_before() -> None:
-    async with running(Recorder(), replace(QUICK, keep_alive=0.3)) as url, connected(url) as raw:
+    async with running(Recorder(), replace(QUICK, keep_alive=1.5)) as url, connected(url) as raw:
         for _ in range(4):
             await raw.send(get())
             assert (await raw.reply()).status == 200
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
         assert await raw.ended() == b""
 
 
