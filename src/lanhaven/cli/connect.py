@@ -23,6 +23,14 @@ def _apps(incomplete: str) -> list[str]:
     return [each.id for each in RECIPES if each.id.startswith(incomplete)]
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="The model (else the active one).", autocompletion=completing.models
+    ),
+]
+
+
 def connect(
     app: Annotated[
         str | None, typer.Argument(help="An app of the list; none shows the list.", autocompletion=_apps)
@@ -33,12 +41,7 @@ def connect(
     run: Annotated[bool, typer.Option("--run", help="Start the app with them; nothing is written.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what --write did.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", metavar="MODEL", help="The model (else the active one).", autocompletion=completing.models
-        ),
-    ] = None,
+    model: Model = None,
     key: Annotated[
         str | None, typer.Option("--key", metavar="NAME|KEY", help="The app's key, or the name of one to make.")
     ] = None,
