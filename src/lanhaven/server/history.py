@@ -71,7 +71,7 @@ class Histories:
     async def usage(
         self, days: Annotated[int, Query(ge=1, le=90)] = 7, by: Literal["key", "model", "day"] = "key"
     ) -> dict[str, Any]:
-        """Requests and tokens of the last days (by the clock of the server; today is one of them), by key, model or day."""
+        """Requests and tokens of the last days (by the clock of the server, today is one), by key, model or day."""
         return await self._history.usage(days, by)
 
     async def request(self, request_id: str) -> dict[str, Any]:
