@@ -22,7 +22,7 @@ _DOCUMENT = re.compile(r"\[((?:README|docs/[\w-]+)\.md):\d")
 
 
 class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Those of one file; of the documents' blocks, those of one document, which has a server of its own."""
+    """Those of one file; of the documents' blocks, those of one document (tests/docs/homes.py)."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, name = nodeid.partition("::")

@@ -193,6 +193,17 @@ def test_help_imports_nothing_heavy() -> None:
     }
 
 
+def test_a_command_imports_no_other_and_over_http_no_client() -> None:
+    code = (
+        "import sys; from lanhaven.cli.app import run; run(['ls', '--url', 'http://127.0.0.1:9']); print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT / "src")
+    loaded = set(done.stdout.split())
+    assert {"lanhaven.cli.models", "httpx2"} <= loaded
+    assert not loaded & {"lanhaven.cli.up", "lanhaven.cli.keys", "lanhaven.client", "aiohttp", "rich"}
+
+
 @pytest.mark.parametrize("name", ["models", "config"])
 def test_the_schema_of_a_file(alone: Cli, name: str) -> None:
     done = alone("config", "schema", name)
