@@ -106,7 +106,17 @@ async def test_a_damaged_file_is_set_aside(tmp_path: Path, content: bytes) -> No
     async with opened(tmp_path) as store:
         await store.put("1", "chat", b"new")
         assert await store.get("1", "chat") == b"new"
-    assert (tmp_path / (FILE_NAME + DAMAGED)).read_bytes() == content
+    assert (tmp_path / (FILE_NAME + DAMAGED[0])).read_bytes() == content
+
+
+async def test_the_second_file_that_is_set_aside_does_not_take_the_place_of_the_first(tmp_path: Path) -> None:
+    """As when somebody goes back a version, and forth again: what he had is in the first one."""
+    for content in (b"first " * 100, b"second " * 100, b"third " * 100, b"fourth " * 100):
+        (tmp_path / FILE_NAME).write_bytes(content)
+        async with opened(tmp_path) as store:
+            await store.put("1", "chat", b"new")
+    kept = [(tmp_path / (FILE_NAME + ending)).read_bytes()[:6] for ending in DAMAGED]
+    assert kept == [b"first ", b"second", b"fourth"]
 
 
 async def test_a_full_disk_is_told(tmp_path: Path) -> None:

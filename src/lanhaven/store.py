@@ -26,7 +26,7 @@ from lanhaven.errors import InternalError, PayloadTooLarge, StorageFull
 T = TypeVar("T")
 
 FILE_NAME = "store.sqlite3"
-DAMAGED = ".damaged"  # what a file that is no database is renamed to
+DAMAGED = (".damaged", ".damaged-2", ".damaged-3")  # endings of files that were set aside; the last is replaced
 LAYOUT = 1
 
 _SCHEMA = """
@@ -213,8 +213,10 @@ def connected(path: Path, schema: str, layout: int) -> sqlite3.Connection:
 
 
 def _set_aside(path: Path) -> None:
-    """A file that is no database (any more) must not keep the server from working; nor is it thrown away."""
-    path.replace(path.with_name(path.name + DAMAGED))
+    """A file that is no database (any more), or one of another version, must not keep the server from working; nor is
+    it thrown away: who goes back a version, and forth again, finds what he had."""
+    places = [path.with_name(path.name + ending) for ending in DAMAGED]
+    path.replace(next((place for place in places if not place.exists()), places[-1]))
     for ending in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + ending).unlink()
