@@ -69,6 +69,7 @@ ROOMS: Mapping[str, str] = MappingProxyType(
         "lanhaven.dialects.background": "dialects.base",
         "lanhaven.dialects.calls": "dialects.base",
         "lanhaven.dialects.chunks": "dialects.base",
+        "lanhaven.dialects.counting": "dialects.base",
         "lanhaven.dialects.delta": "dialects.base",
         "lanhaven.dialects.forms": "dialects.base",
         # OpenAI's words, which other dialects speak as well: they stand beside its dialect, in the shared room

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote
 
 import structlog
 
@@ -195,7 +194,7 @@ def refusal(router: Router) -> Callable[[Scope, GatewayError, str], tuple[bytes,
     """How the security middleware words an error: in the dialect of the path. Returns body and headers."""
 
     def encode_for(scope: Scope, error: GatewayError, request_id: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        routed = router.find(unquote(scope["path"]))
+        routed = router.find(scope["path"])
         if routed is None:
             return encode(error_json(error)), [*JSON, *retry_headers(error)]
         return routed.dialect.error_body(error, request_id), [*JSON, *retry_headers(error)]

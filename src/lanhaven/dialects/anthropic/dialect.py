@@ -11,6 +11,7 @@ from lanhaven.dialects.anthropic.events import Events, fold, frame
 from lanhaven.dialects.anthropic.models import meant
 from lanhaven.dialects.anthropic.request import Asked, conversation_of, extras_of, read_request
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
+from lanhaven.dialects.counting import prompt_tokens
 from lanhaven.dialects.tools.offering import Offer
 from lanhaven.dialects.tools.reading import read_blocks
 from lanhaven.dialects.tools.settling import settle
@@ -27,15 +28,13 @@ from lanhaven.errors import (
     QueueFull,
     RateLimited,
     Unauthorized,
-    UnsupportedFeature,
-    UpstreamError,
     UpstreamTimeout,
 )
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.wire import encode, read_object, read_strict, sse
+from lanhaven.wire import encode, read_strict, sse
 
 
 class AnthropicDialect(Dialect):
@@ -71,24 +70,13 @@ class AnthropicDialect(Dialect):
         await respond(call, self._gateway, request, partial(relay, asked, offer), streamed=asked.stream)
 
     async def _count(self, call: Call) -> None:
-        """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
-        cache keeps it for the request that follows."""
         call.extra = [(b"request-id", call.request_id.encode())]
         body = read_strict(call.body)
         chat, asked = read_request(body, counting=True)
         chat["model"] = meant(self._gateway, asked.model)
         settle(self._gateway, chat)
-        try:
-            async with self._gateway.infer(self._request(Route.INPUT_TOKENS, dict(chat), body, call)) as inference:
-                count = read_object(await whole(await inference.open())).get("input_tokens")
-        except UnsupportedFeature:
-            chat |= {"max_tokens": 1, "stream": False}
-            async with self._gateway.infer(self._request(Route.CHAT, chat, body, call)) as inference:
-                await whole(await inference.open())
-                count = inference.outcome.usage.prompt_tokens
-        if not isinstance(count, int) or count <= 0:
-            raise UpstreamError("The model's server does not say how long the prompt is.")
-        await call.reply(200, encode({"input_tokens": count}))
+        request = self._request(Route.INPUT_TOKENS, chat, body, call)
+        await call.reply(200, encode({"input_tokens": await prompt_tokens(self._gateway, request)}))
 
     def _request(self, route: Route, chat: dict[str, Any], body: Mapping[str, Any], call: Call) -> InferenceRequest:
         request = call.inference(route, chat)
@@ -141,13 +129,6 @@ def wording(error: GatewayError) -> str:
         words = f"prompt is too long: {numbers[0]} tokens > {numbers[1]} maximum."
         return error.told(words)
     return error.told()
-
-
-async def whole(exchange: Exchange) -> bytes:
-    """The whole reply; raises its error."""
-    if exchange.status >= 400:
-        raise await exchange.error()
-    return await exchange.body()
 
 
 async def relay(asked: Asked, offer: Offer | None, call: Call, inference: Inference, exchange: Exchange) -> None:

@@ -6,9 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-import msgspec
-
 from lanhaven.dialects.base import SSE, Call, Dialect, DialectContext, Handler, conversation, respond
+from lanhaven.dialects.counting import prompt_tokens
 from lanhaven.dialects.openai.errors import error_body
 from lanhaven.dialects.responses.events import Event, Events, frame
 from lanhaven.dialects.responses.kept import Kept, Shelf, check_not_streamed, page_of
@@ -16,13 +15,13 @@ from lanhaven.dialects.responses.request import Asked, read_request
 from lanhaven.dialects.tools.offering import Offer
 from lanhaven.dialects.tools.reading import read_blocks
 from lanhaven.dialects.tools.settling import settle
-from lanhaven.errors import GatewayError, InvalidRequest, NotFound, UnsupportedFeature, UpstreamError
+from lanhaven.errors import GatewayError, InvalidRequest, NotFound
 from lanhaven.gateway import Gateway
 from lanhaven.inference import Inference
 from lanhaven.store import Store
 from lanhaven.types.chat import InferenceRequest, Route
 from lanhaven.upstream.exchange import Exchange
-from lanhaven.wire import KEEP_ALIVE, encode, read_object, read_strict, sse
+from lanhaven.wire import KEEP_ALIVE, encode, read_strict, sse
 
 MAX_INFLATED = 20 << 20  # bytes; Codex may compress what it sends
 MAX_NAMED = 16
@@ -79,23 +78,11 @@ class ResponsesDialect(Dialect):
         await respond(call, self._gateway, request, reply.relay, streamed=asked.stream)
 
     async def _count(self, call: Call) -> None:
-        """Exact: the engine counts. One that cannot count alone reads the prompt and says how long it was; the prompt
-        cache keeps it for the request that follows."""
         asked = read_request(read_strict(call.body))
         chat = asked.chat(await Shelf(self._store, call.key_name).before(asked.previous))
         settle(self._gateway, chat, asked.model)
         chat = {name: value for name, value in chat.items() if name not in ("stream", "stream_options", "max_tokens")}
-        request = self._request(Route.INPUT_TOKENS, dict(chat), asked, call)
-        try:
-            async with self._gateway.infer(request) as inference:
-                count = read_object(await _whole(await inference.open())).get("input_tokens")
-        except UnsupportedFeature:
-            request = msgspec.structs.replace(request, route=Route.CHAT, body=chat | {"max_tokens": 1, "stream": False})
-            async with self._gateway.infer(request) as inference:
-                await _whole(await inference.open())
-                count = inference.outcome.usage.prompt_tokens
-        if not isinstance(count, int) or count <= 0:
-            raise UpstreamError("The model's server does not say how long the prompt is.")
+        count = await prompt_tokens(self._gateway, self._request(Route.INPUT_TOKENS, chat, asked, call))
         await call.reply(200, encode({"object": "response.input_tokens", "input_tokens": count}))
 
     def _key(self, model: str | None) -> str:
@@ -214,12 +201,6 @@ def _named(call: Call) -> tuple[str, str]:
 
 def _no_route(call: Call) -> NoReturn:
     raise NotFound(f"No such route: {call.method} {call.path}.", retry=False)
-
-
-async def _whole(exchange: Exchange) -> bytes:
-    if exchange.status >= 400:
-        raise await exchange.error()
-    return await exchange.body()
 
 
 def _now() -> int:
