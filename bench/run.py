@@ -5,8 +5,8 @@ table.
 
 Parts, by comma: overhead, streams, overload, many, dialects, engine, batch, mlx, process, studio.
 
-CPU is that of the proxy's processes. Each proxy is measured in turns, twice, and the better turn counts: noise only
-ever adds. `--write` puts the table into docs/performance.md.
+CPU is that of the proxy's processes. The proxies are measured in turns, several times, and the best turn counts:
+noise only ever adds. `--write` puts the table into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import json
 import platform
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -72,26 +73,27 @@ def overhead(bench: Bench) -> None:
         port = stack.enter_context(upstream(bench.folder))
         peers = bench.peers(stack, port)
         direct = Peer("direct", f"http://127.0.0.1:{port}/v1/chat/completions", ())
-        cpu, rate, lone = {}, {}, {}
-        for peer in [direct, *peers]:
-            count = 300 if peer.name == "LiteLLM" else 4000 if bench.quick else 20000
-            turns = [closed(peer, count, 16) for _ in range(2)]
-            alone = [closed(peer, max(100, count // 10), 1) for _ in range(2)]
-            cpu[peer.name] = min(turn.cpu_per_request for turn in turns)
-            rate[peer.name] = max(turn.rate for turn in turns)
-            lone[peer.name] = min(turn.quantile(0.5) for turn in alone)
-    for name, figure in cpu.items():
+        cpu, rate, lone = (defaultdict[str, list[float]](list) for _ in range(3))
+        for _ in range(2 if bench.quick else 12):  # many short turns: a shared machine is quiet for moments only
+            for peer in [direct, *peers]:
+                count = 50 if peer.name == "LiteLLM" else 4000
+                turn = closed(peer, count, 16)
+                cpu[peer.name].append(turn.cpu_per_request)
+                rate[peer.name].append(turn.rate)
+                lone[peer.name].append(closed(peer, max(20, count // 10), 1).quantile(0.5))
+    for name, turns in cpu.items():
         if name != "direct":
-            bench.add(f"whole reply, CPU a request: {name}", f"{figure:.0f} us")
+            bench.add(f"whole reply, CPU a request: {name}", f"{min(turns):.0f} us")
     if "nginx" in cpu:
-        ratio = cpu["LanHaven"] / cpu["nginx"]
+        ratio = min(cpu["LanHaven"]) / min(cpu["nginx"])
         bench.add("whole reply, CPU against nginx", f"{ratio:.1f} times", "at most 7 times", ratio <= 7)
         # The goal was set on a machine where nginx did 12,000; a slower machine lowers it, a faster one does not raise
         # it: there nginx comes close to its own limit, and the CPU ratio above says how far apart the limits are.
-        goal = 5000 * min(1.0, rate["nginx"] / 12000)
-        bench.add("requests/s at 16 clients, LanHaven and nginx", f"{rate['LanHaven']:.0f}, {rate['nginx']:.0f}",
-                  f"at least {goal:.0f}", rate["LanHaven"] >= goal)  # fmt: skip
-    added = lone["LanHaven"] - lone["direct"]
+        ours, theirs = max(rate["LanHaven"]), max(rate["nginx"])
+        goal = 5000 * min(1.0, theirs / 12000)
+        bench.add("requests/s at 16 clients, LanHaven and nginx", f"{ours:.0f}, {theirs:.0f}",
+                  f"at least {goal:.0f}", ours >= goal)  # fmt: skip
+    added = min(lone["LanHaven"]) - min(lone["direct"])
     bench.add("added latency, one client, p50", f"{added:.2f} ms", "at most 0.6 ms", added <= 0.6)
 
 
