@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.conftest import entry
 from tests.house_process import HouseProcess, running, until
@@ -102,11 +102,17 @@ def test_a_real_model_answers_and_is_stopped(browser: Browser, tmp_path: Path, s
         picture(page, "playground")
         page.get_by_label("Most tokens").fill("900")
         page.get_by_label("Stop at").fill("")
+        page.route("**/v1/chat/completions", without_end)
         ask(page, "Tell me a very long story about a lighthouse.")
         expect(answers(page).nth(1).locator(".markdown")).not_to_be_empty(timeout=30_000)
         page.get_by_role("button", name="Stop", exact=True).click()
         expect(figures(page).nth(1)).to_contain_text("stopped")
         until(lambda: not any(each["busy"] for each in house.loaded().values()), "the model is free")
+
+
+def without_end(route: Route) -> None:
+    """The model may not end its answer by itself: it would now and then be done before anybody can stop it."""
+    route.continue_(post_data=json.dumps((route.request.post_data_json or {}) | {"ignore_eos": True}))
 
 
 def test_a_finger_types_lines_and_sends_by_the_button(browser: Browser, house: HouseProcess) -> None:
