@@ -43,3 +43,8 @@ def script(page: Page, **mock: Any) -> list[dict[str, Any]]:
     page.unroute("**/v1/chat/completions")
     page.route("**/v1/chat/completions", with_script)
     return sent
+
+
+def without_end(route: Route) -> None:
+    """The model may not end its answer by itself: it would now and then be done before anybody can stop it."""
+    route.continue_(post_data=json.dumps((route.request.post_data_json or {}) | {"ignore_eos": True}))
